@@ -1,0 +1,436 @@
+"""Noising processes: how data becomes noise in continuous time.
+
+Every process here is Gaussian and acts on each coordinate alike, so two scalar functions of time
+say everything about it (Song et al. 2021, "Score-Based Generative Modeling through SDEs", eq. 29;
+Karras et al. 2022, app. B):
+
+    x_t = alpha(t) x_0 + sigma(t) eps,      eps ~ N(0, I)                               (1)
+
+with data at t = 0 and the prior at t = t_max. The stochastic differential equation that has these
+marginals, and its coefficients, follow:
+
+    dx = f(t) x dt + g(t) dw                                                           (2)
+    f = (log alpha)',      g^2 = (sigma^2)' - 2 (log alpha)' sigma^2                   (3)
+
+Time reversal (Anderson 1982; Song et al., eq. 6) and the probability flow (Song et al., eq. 13):
+
+    dx = [f x - g^2 score(x, t)] dt + g dw                                             (4)
+    dx = [f x - g^2 score(x, t) / 2] dt                                                (5)
+
+A process of your own is `alpha` and `sigma`; (3) is then found by automatic differentiation:
+
+    @dataclasses.dataclass(frozen=True)
+    class Exponential(Process):                       # dx = e^t dw
+        def alpha(self, t): return jnp.ones_like(t)
+        def sigma(self, t): return jnp.sqrt(jnp.expm1(2 * t) / 2)
+
+Times are float32 arrays of shape (batch,) or (); states are (batch, *shape) of any rank. A process
+knows neither step counts nor networks, and nothing outside this file asks for its type.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+ScoreFn = Callable[[Float[Array, "b *shape"], Float[Array, " b"]], Float[Array, "b *shape"]]
+
+
+class Node(NamedTuple):
+    """A point of a time grid: `t` and the pair (alpha, sigma) there, arrays of one shape.
+
+    The clean node, where sampling may end, has alpha = 1 and sigma = 0.
+    """
+
+    t: Float[Array, "*n"]
+    alpha: Float[Array, "*n"]
+    sigma: Float[Array, "*n"]
+
+
+def expand_right(t: Float[Array, "*n"], x: Array) -> Array:
+    """`t` of shape (batch,) or () with trailing axes added until it broadcasts against `x`."""
+    return jnp.reshape(t, t.shape + (1,) * (x.ndim - t.ndim)) if t.ndim else t
+
+
+def _derivative(fn: Callable[[Array], Array], t: Array) -> Array:
+    """Elementwise derivative of a function that acts on each element of `t` alone."""
+    return jax.jvp(fn, (t,), (jnp.ones_like(t),))[1]
+
+
+@dataclasses.dataclass(frozen=True)
+class Process:
+    """A Gaussian noising process (1). Subclasses give `alpha` and `sigma`; the rest follows.
+
+    Attributes:
+      t_min: earliest time at which the process is trained and integrated; 0 where nothing is
+        singular there.
+      t_max: time of the prior.
+    """
+
+    t_min: float = dataclasses.field(default=1e-5, kw_only=True)
+    t_max: float = dataclasses.field(default=1.0, kw_only=True)
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.t_min < self.t_max:
+            raise ValueError(
+                f"t_min must lie in [0, t_max): got t_min = {self.t_min}, t_max = {self.t_max}"
+            )
+
+    # What a process defines.
+
+    def alpha(self, t: Float[Array, "*n"]) -> Float[Array, "*n"]:
+        """Scale of the data at time t."""
+        raise TypeError(f"{type(self).__name__} must define alpha(t)")
+
+    def sigma(self, t: Float[Array, "*n"]) -> Float[Array, "*n"]:
+        """Standard deviation of the noise at time t."""
+        raise TypeError(f"{type(self).__name__} must define sigma(t)")
+
+    @property
+    def prior_std(self) -> float:
+        """Standard deviation of the centred Gaussian that sampling starts from: sigma(t_max)."""
+        with jax.ensure_compile_time_eval():
+            return float(self.sigma(jnp.float32(self.t_max)))
+
+    # What follows.
+
+    def log_alpha(self, t: Float[Array, "*n"]) -> Float[Array, "*n"]:
+        """log alpha(t)."""
+        return jnp.log(self.alpha(t))
+
+    def log_alpha_dot(self, t: Float[Array, "*n"]) -> Float[Array, "*n"]:
+        """f(t) = (log alpha)', the linear drift coefficient of (3)."""
+        return _derivative(self.log_alpha, t)
+
+    def diffusion_squared(self, t: Float[Array, "*n"]) -> Float[Array, "*n"]:
+        """g(t)^2 of (3)."""
+        variance_dot = _derivative(lambda s: self.sigma(s) ** 2, t)
+        return variance_dot - 2 * self.log_alpha_dot(t) * self.sigma(t) ** 2
+
+    def alpha_dot(self, t: Float[Array, "*n"]) -> Float[Array, "*n"]:
+        """d alpha / dt."""
+        return _derivative(self.alpha, t)
+
+    def sigma_dot(self, t: Float[Array, "*n"]) -> Float[Array, "*n"]:
+        """d sigma / dt."""
+        return _derivative(self.sigma, t)
+
+    def log_snr(self, t: Float[Array, "*n"]) -> Float[Array, "*n"]:
+        """log(alpha^2 / sigma^2), which falls with t."""
+        return 2 * (self.log_alpha(t) - jnp.log(self.sigma(t)))
+
+    def time_of_log_snr(self, log_snr: Float[Array, "*n"]) -> Float[Array, "*n"]:
+        """The time at which the process has this log-SNR, by bisection over [t_min, t_max].
+
+        Accurate to 2^-40 of the interval, or to float32 where that is coarser; a value outside the
+        process's range gives the nearer end.
+        """
+
+        def halve(_: int, bounds: tuple[Array, Array]) -> tuple[Array, Array]:
+            low, high = bounds
+            middle = (low + high) / 2
+            too_early = self.log_snr(middle) > log_snr
+            return jnp.where(too_early, middle, low), jnp.where(too_early, high, middle)
+
+        ends = (jnp.full_like(log_snr, self.t_min), jnp.full_like(log_snr, self.t_max))
+        low, high = jax.lax.fori_loop(0, 40, halve, ends)
+        return (low + high) / 2
+
+    def node(self, t: Float[Array, "*n"]) -> Node:
+        """The grid node at time t."""
+        return Node(t, self.alpha(t), self.sigma(t))
+
+    def marginal(
+        self, x_0: Float[Array, "b *shape"], t: Float[Array, " b"]
+    ) -> tuple[Float[Array, "b *shape"], Float[Array, " b"]]:
+        """Mean (batch, *shape) and standard deviation (batch,) of p(x_t | x_0), (1)."""
+        return expand_right(self.alpha(t), x_0) * x_0, self.sigma(t)
+
+    def sde(
+        self, x: Float[Array, "b *shape"], t: Float[Array, " b"]
+    ) -> tuple[Float[Array, "b *shape"], Float[Array, " b"]]:
+        """Drift f x (batch, *shape) and diffusion g (batch,) of the forward equation (2)."""
+        return expand_right(self.log_alpha_dot(t), x) * x, jnp.sqrt(self.diffusion_squared(t))
+
+    def reverse(self, score_fn: ScoreFn) -> "ReverseSDE":
+        """The time-reversed equation (4) under a score function `score_fn(x, t)`."""
+        return ReverseSDE(self, score_fn)
+
+    def probability_flow(
+        self, score_fn: ScoreFn
+    ) -> Callable[[Float[Array, "b *shape"], Float[Array, " b"]], Float[Array, "b *shape"]]:
+        """The drift (5) of the ordinary equation with the same marginals, as a function of x, t."""
+        return lambda x, t: ReverseSDE(self, score_fn, score_weight=0.5).sde(x, t)[0]
+
+    def prior_sample(
+        self, key: Key[Array, ""], shape: tuple[int, ...]
+    ) -> Float[Array, "*batch_shape"]:
+        """A draw from the prior N(0, prior_std^2 I) of the given shape, float32."""
+        return self.prior_std * jax.random.normal(key, shape)
+
+    def prior_logp(self, z: Float[Array, "b *shape"]) -> Float[Array, " b"]:
+        """log density of the prior at each z, in nats, shape (batch,)."""
+        dim = z[0].size
+        square = jnp.sum(z.reshape(z.shape[0], -1) ** 2, axis=-1) / self.prior_std**2
+        return -0.5 * square - dim * (0.5 * jnp.log(2 * jnp.pi) + jnp.log(self.prior_std))
+
+
+@dataclasses.dataclass(frozen=True)
+class ReverseSDE:
+    """Equation (4): dx = [f x - score_weight g^2 score] dt + g dw, time running backwards.
+
+    `score_weight` 1/2 gives the drift of the probability flow (5).
+    """
+
+    process: Process
+    score_fn: ScoreFn
+    score_weight: float = 1.0
+
+    def sde(
+        self, x: Float[Array, "b *shape"], t: Float[Array, " b"]
+    ) -> tuple[Float[Array, "b *shape"], Float[Array, " b"]]:
+        """Drift (batch, *shape) and diffusion g (batch,)."""
+        drift, diffusion = self.process.sde(x, t)
+        weight = expand_right(self.score_weight * diffusion**2, x)
+        return drift - weight * self.score_fn(x, t), diffusion
+
+
+@dataclasses.dataclass(frozen=True)
+class VESDE(Process):
+    """Variance exploding (Song et al. 2021, eq. 9, 30): alpha = 1, sigma geometric in t.
+
+        sigma(t) = sigma_min (sigma_max / sigma_min)^t
+
+    Published values: sigma_min 0.01; sigma_max 50 for CIFAR-10, 348 to 380 at 256 pixels, the
+    largest distance between two training images (`tools/sigma_max.py`).
+    """
+
+    sigma_min: float = 0.01
+    sigma_max: float = 50.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0.0 < self.sigma_min < self.sigma_max:
+            raise ValueError(
+                "sigma_min must be positive and below sigma_max: "
+                f"got sigma_min = {self.sigma_min}, sigma_max = {self.sigma_max}"
+            )
+
+    @property
+    def _log_ratio(self) -> Array:
+        return jnp.log(self.sigma_max) - jnp.log(self.sigma_min)
+
+    @property
+    def prior_std(self) -> float:
+        return self.sigma_max * 1.0
+
+    def alpha(self, t):
+        return jnp.ones_like(t)
+
+    def sigma(self, t):
+        return self.sigma_min * jnp.exp(t * self._log_ratio)
+
+    def log_alpha(self, t):
+        return jnp.zeros_like(t)
+
+    def log_alpha_dot(self, t):
+        return jnp.zeros_like(t)
+
+    def diffusion_squared(self, t):
+        return 2 * self._log_ratio * self.sigma(t) ** 2
+
+    def time_of_log_snr(self, log_snr):
+        return (-log_snr / 2 - jnp.log(self.sigma_min)) / self._log_ratio
+
+
+@dataclasses.dataclass(frozen=True)
+class _LinearBeta(Process):
+    """beta(t) = beta_min + t (beta_max - beta_min), shared by VP and sub-VP.
+
+        log alpha(t) = -t^2 (beta_max - beta_min) / 4 - t beta_min / 2
+    """
+
+    beta_min: float = 0.1
+    beta_max: float = 20.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0.0 < self.beta_min <= self.beta_max:
+            raise ValueError(
+                "beta_min must be positive and at most beta_max: "
+                f"got beta_min = {self.beta_min}, beta_max = {self.beta_max}"
+            )
+
+    @property
+    def prior_std(self) -> float:
+        return 1.0
+
+    def beta(self, t: Float[Array, "*n"]) -> Float[Array, "*n"]:
+        """Rate of noising, (log alpha)' = -beta / 2."""
+        return self.beta_min + t * (self.beta_max - self.beta_min)
+
+    def alpha(self, t):
+        return jnp.exp(self.log_alpha(t))
+
+    def log_alpha(self, t):
+        return -0.25 * t**2 * (self.beta_max - self.beta_min) - 0.5 * t * self.beta_min
+
+    def log_alpha_dot(self, t):
+        return -0.5 * self.beta(t)
+
+    def alpha_dot(self, t):
+        return self.log_alpha_dot(t) * self.alpha(t)
+
+    def _time_of_log_alpha(self, log_alpha: Array) -> Array:
+        """The positive root of the quadratic for log alpha, in the form without cancellation."""
+        slope, b = self.beta_max - self.beta_min, self.beta_min
+        return -4 * log_alpha / (b + jnp.sqrt(b**2 - 4 * slope * log_alpha))
+
+
+@dataclasses.dataclass(frozen=True)
+class VPSDE(_LinearBeta):
+    """Variance preserving (Song et al. 2021, eq. 11, 33): the continuous limit of DDPM.
+
+    sigma^2 = 1 - alpha^2, by expm1 so that float32 holds near t = 0 (the textbook form loses 0.6 %
+    at t = 1e-5).
+    """
+
+    def sigma(self, t):
+        return jnp.sqrt(-jnp.expm1(2 * self.log_alpha(t)))
+
+    def diffusion_squared(self, t):
+        return self.beta(t)
+
+    def sigma_dot(self, t):
+        # sigma sigma' = -alpha alpha' = alpha^2 beta / 2
+        return 0.5 * self.beta(t) * self.alpha(t) ** 2 / self.sigma(t)
+
+    def time_of_log_snr(self, log_snr):
+        # alpha^2 = 1 / (1 + exp(-log_snr))
+        return self._time_of_log_alpha(-0.5 * jax.nn.softplus(-log_snr))
+
+
+@dataclasses.dataclass(frozen=True)
+class SubVPSDE(_LinearBeta):
+    """Sub-variance preserving (Song et al. 2021, eq. 28, 34): sigma = 1 - alpha^2."""
+
+    def sigma(self, t):
+        return -jnp.expm1(2 * self.log_alpha(t))
+
+    def diffusion_squared(self, t):
+        # beta (1 - exp(-2 int beta)) = beta (1 - alpha^4), Song et al. 2021, eq. 28
+        return -self.beta(t) * jnp.expm1(4 * self.log_alpha(t))
+
+    def sigma_dot(self, t):
+        return self.beta(t) * self.alpha(t) ** 2
+
+
+@dataclasses.dataclass(frozen=True)
+class _Table(Process):
+    """A discrete schedule of `num_steps` levels i = 0 .. N - 1, at the times t_i = i / (N - 1).
+
+    Between levels it is interpolated, so that it is a process like any other; at the levels it is
+    exact. `index(t)` is the level nearest to t.
+    """
+
+    num_steps: int = 1000
+    t_min: float = dataclasses.field(default=0.0, kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.num_steps < 2:
+            raise ValueError(f"num_steps must be at least 2: got {self.num_steps}")
+
+    def times(self) -> Float[Array, " n"]:
+        """The times of the levels, ascending."""
+        return jnp.arange(self.num_steps) / (self.num_steps - 1)
+
+    def index(self, t: Float[Array, "*n"]) -> Array:
+        """The level nearest to each t, int32."""
+        return jnp.clip(jnp.round(t * (self.num_steps - 1)), 0, self.num_steps - 1).astype(int)
+
+    def _interpolate(self, t: Array, table: Array) -> Array:
+        position = t * (self.num_steps - 1)
+        low = jnp.clip(jnp.floor(position), 0, self.num_steps - 2).astype(int)
+        weight = position - low
+        return table[low] * (1 - weight) + table[low + 1] * weight
+
+
+@dataclasses.dataclass(frozen=True)
+class DDPMSchedule(_Table):
+    """DDPM's chain (Ho et al. 2020, eq. 2, 4): beta_i linear from beta_min / N to beta_max / N.
+
+    alpha(t_i)^2 = prod_{j <= i} (1 - beta_j); log alpha is interpolated linearly between levels.
+    As N grows it tends to VPSDE(beta_min, beta_max) (Song et al. 2021, app. B).
+    """
+
+    beta_min: float = 0.1
+    beta_max: float = 20.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0.0 < self.beta_min <= self.beta_max < self.num_steps:
+            raise ValueError(
+                "beta_max / num_steps must be below 1 and 0 < beta_min <= beta_max: got "
+                f"beta_min = {self.beta_min}, beta_max = {self.beta_max}, N = {self.num_steps}"
+            )
+
+    @property
+    def prior_std(self) -> float:
+        return 1.0
+
+    def betas(self) -> Float[Array, " n"]:
+        """beta_i, shape (num_steps,)."""
+        n = self.num_steps
+        return jnp.linspace(self.beta_min / n, self.beta_max / n, n)
+
+    def log_alpha(self, t):
+        return self._interpolate(t, 0.5 * jnp.cumsum(jnp.log1p(-self.betas())))
+
+    def alpha(self, t):
+        return jnp.exp(self.log_alpha(t))
+
+    def sigma(self, t):
+        return jnp.sqrt(-jnp.expm1(2 * self.log_alpha(t)))
+
+
+@dataclasses.dataclass(frozen=True)
+class SMLDSchedule(_Table):
+    """SMLD's noise levels (Song & Ermon 2019): sigma_i geometric, exactly VESDE's at the times t_i.
+
+    The published networks for it are told the label N - 1 - i, largest noise first.
+    """
+
+    sigma_min: float = 0.01
+    sigma_max: float = 50.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0.0 < self.sigma_min < self.sigma_max:
+            raise ValueError(
+                "sigma_min must be positive and below sigma_max: "
+                f"got sigma_min = {self.sigma_min}, sigma_max = {self.sigma_max}"
+            )
+
+    @property
+    def prior_std(self) -> float:
+        return self.sigma_max * 1.0
+
+    def alpha(self, t):
+        return jnp.ones_like(t)
+
+    def sigma(self, t):
+        table = jnp.linspace(jnp.log(self.sigma_min), jnp.log(self.sigma_max), self.num_steps)
+        return jnp.exp(self._interpolate(t, table))
+
+
+PROCESSES: dict[str, type[Process]] = {
+    "ve": VESDE,
+    "vp": VPSDE,
+    "subvp": SubVPSDE,
+    "ddpm": DDPMSchedule,
+    "smld": SMLDSchedule,
+}
