@@ -129,7 +129,7 @@ class Process:
         process's range gives the nearer end.
         """
 
-        def halve(_: int, bounds: tuple[Array, Array]) -> tuple[Array, Array]:
+        def halve(_: Array, bounds: tuple[Array, Array]) -> tuple[Array, Array]:
             low, high = bounds
             middle = (low + high) / 2
             too_early = self.log_snr(middle) > log_snr
@@ -138,6 +138,17 @@ class Process:
         ends = (jnp.full_like(log_snr, self.t_min), jnp.full_like(log_snr, self.t_max))
         low, high = jax.lax.fori_loop(0, 40, halve, ends)
         return (low + high) / 2
+
+    def training_time(self, u: Float[Array, "*n"]) -> Float[Array, "*n"]:
+        """The time at which to train for u uniform in [0, 1): uniform over [t_min, t_max]."""
+        return self.t_min + u * (self.t_max - self.t_min)
+
+    def published_nodes(self, t: Float[Array, "*n"], num_steps: int) -> tuple[Node, Node]:
+        """The level that the published discrete chain of `num_steps` takes for t, and the next.
+
+        Only the `faithful` choices of solvers ask for it; ValueError where none was published.
+        """
+        raise ValueError(f"faithful: {type(self).__name__} has no published discrete chain")
 
     def node(self, t: Float[Array, "*n"]) -> Node:
         """The grid node at time t."""
@@ -245,6 +256,9 @@ class VESDE(Process):
     def time_of_log_snr(self, log_snr):
         return (-log_snr / 2 - jnp.log(self.sigma_min)) / self._log_ratio
 
+    def published_nodes(self, t, num_steps):
+        return SMLDSchedule(num_steps, self.sigma_min, self.sigma_max).neighbours(t)
+
 
 @dataclasses.dataclass(frozen=True)
 class _LinearBeta(Process):
@@ -312,6 +326,9 @@ class VPSDE(_LinearBeta):
         # alpha^2 = 1 / (1 + exp(-log_snr))
         return self._time_of_log_alpha(-0.5 * jax.nn.softplus(-log_snr))
 
+    def published_nodes(self, t, num_steps):
+        return DDPMSchedule(num_steps, self.beta_min, self.beta_max).neighbours(t)
+
 
 @dataclasses.dataclass(frozen=True)
 class SubVPSDE(_LinearBeta):
@@ -333,7 +350,7 @@ class _Table(Process):
     """A discrete schedule of `num_steps` levels i = 0 .. N - 1, at the times t_i = i / (N - 1).
 
     Between levels it is interpolated, so that it is a process like any other; at the levels it is
-    exact. `index(t)` is the level nearest to t.
+    exact.
     """
 
     num_steps: int = 1000
@@ -348,9 +365,25 @@ class _Table(Process):
         """The times of the levels, ascending."""
         return jnp.arange(self.num_steps) / (self.num_steps - 1)
 
-    def index(self, t: Float[Array, "*n"]) -> Array:
-        """The level nearest to each t, int32."""
-        return jnp.clip(jnp.round(t * (self.num_steps - 1)), 0, self.num_steps - 1).astype(int)
+    def training_time(self, u):
+        return jnp.floor(u * self.num_steps) / (self.num_steps - 1)
+
+    def neighbours(self, t: Float[Array, "*n"]) -> tuple[Node, Node]:
+        """The level at or below t, floor(t (N - 1)), and the one before it, which is clean at 0."""
+        level = jnp.clip(jnp.floor(t * (self.num_steps - 1)), 0, self.num_steps - 1)
+        node = self.node(level / (self.num_steps - 1))
+        before = self.node(jnp.maximum(level - 1, 0) / (self.num_steps - 1))
+        first = level == 0
+        alpha = jnp.where(first, 1.0, before.alpha)
+        sigma = jnp.where(first, 0.0, before.sigma)
+        return node, Node(jnp.where(first, 0.0, before.t), alpha, sigma)
+
+    def published_nodes(self, t, num_steps):
+        if num_steps != self.num_steps:
+            raise ValueError(
+                f"faithful: the schedule has num_steps = {self.num_steps}, got {num_steps} steps"
+            )
+        return self.neighbours(t)
 
     def _interpolate(self, t: Array, table: Array) -> Array:
         position = t * (self.num_steps - 1)

@@ -1,0 +1,210 @@
+"""Predictions: what a network outputs, turned into the one thing that everything downstream takes.
+
+A network F(x_in, c_noise) may predict the noise, the score, the data or a mixture of them. With
+
+    x_t = alpha x_0 + sigma eps                                                         (1)
+
+any one of them determines the others, so a predictor answers with the pair (x_0, eps):
+
+    output           read as                                        source
+    "noise"          eps = F                                        Ho et al. 2020, eq. 12
+    "score"          eps = -sigma F                                 Song & Ermon 2019, eq. 2
+    "scaled_score"   eps = -F   (score = F / sigma)                 Song & Ermon 2020, technique 3
+    "data"           x_0 = F                                        Ho et al. 2020, eq. 8
+    "v"              F = alpha eps - sigma x_0                      Salimans & Ho 2022, app. D
+    "edm"            x_0 = c_skip x / alpha + c_out F               Karras et al. 2022, eq. 7
+
+"scaled_score" is the published VE network (`scale_by_sigma`), "noise" the published VP one. A pair
+rather than a score is the currency because a score does not determine the velocity where alpha = 0.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from sde_lib import Node, Process, ScoreFn, expand_right
+
+Cond = Mapping[str, Any]
+NO_COND: Cond = {}
+
+
+class Prediction(NamedTuple):
+    """The estimates of x_0 and eps at `node`, both (batch, *shape), and whatever else came along.
+
+    `aux` carries outputs beyond the two: a learned variance, a pen probability; None by default.
+    """
+
+    x_0: Float[Array, "b *shape"]
+    eps: Float[Array, "b *shape"]
+    node: Node
+    aux: Any = None
+
+    @property
+    def score(self) -> Float[Array, "b *shape"]:
+        """grad log p_t(x) = -eps / sigma (Song et al. 2021, eq. 29 and Tweedie's formula)."""
+        return -self.eps / expand_right(self.node.sigma, self.eps)
+
+    def velocity(self, process: Process) -> Float[Array, "b *shape"]:
+        """dx/dt of the probability flow, alpha' x_0 + sigma' eps (Lipman et al. 2023, eq. 15)."""
+        alpha_dot = expand_right(process.alpha_dot(self.node.t), self.x_0)
+        sigma_dot = expand_right(process.sigma_dot(self.node.t), self.eps)
+        return alpha_dot * self.x_0 + sigma_dot * self.eps
+
+
+class Predictor(Protocol):
+    """A pytree callable: parameters are its leaves, so it can be an argument of a jitted function.
+
+    `node` has fields of shape (batch,); `cond` is a dict of arrays with a leading batch axis, handed
+    to the network as keyword arguments.
+    """
+
+    def __call__(
+        self, x: Float[Array, "b *shape"], node: Node, cond: Cond = NO_COND
+    ) -> Prediction: ...
+
+
+def from_x_0(x: Array, x_0: Array, node: Node, aux: Any = None) -> Prediction:
+    """The prediction with this x_0; eps by (1), so sigma must not be 0."""
+    alpha, sigma = expand_right(node.alpha, x), expand_right(node.sigma, x)
+    return Prediction(x_0, (x - alpha * x_0) / sigma, node, aux)
+
+
+def from_eps(x: Array, eps: Array, node: Node, aux: Any = None) -> Prediction:
+    """The prediction with this eps; x_0 by (1), so alpha must not be 0."""
+    alpha, sigma = expand_right(node.alpha, x), expand_right(node.sigma, x)
+    return Prediction((x - sigma * eps) / alpha, eps, node, aux)
+
+
+def _read_noise(output: Array, x: Array, node: Node) -> Prediction:
+    return from_eps(x, output, node)
+
+
+def _read_score(output: Array, x: Array, node: Node) -> Prediction:
+    return from_eps(x, -expand_right(node.sigma, x) * output, node)
+
+
+def _read_scaled_score(output: Array, x: Array, node: Node) -> Prediction:
+    return from_eps(x, -output, node)
+
+
+def _read_data(output: Array, x: Array, node: Node) -> Prediction:
+    return from_x_0(x, output, node)
+
+
+def _read_v(output: Array, x: Array, node: Node) -> Prediction:
+    # (1) and F = alpha eps - sigma x_0 are two linear equations; their determinant is norm.
+    alpha, sigma = expand_right(node.alpha, x), expand_right(node.sigma, x)
+    norm = alpha**2 + sigma**2
+    return Prediction((alpha * x - sigma * output) / norm, (sigma * x + alpha * output) / norm, node)
+
+
+READERS: dict[str, Callable[[Array, Array, Node], Prediction]] = {
+    "noise": _read_noise,
+    "score": _read_score,
+    "scaled_score": _read_scaled_score,
+    "data": _read_data,
+    "v": _read_v,
+}
+
+# What the network is told about the noise level, from (node, time_scale).
+C_NOISE: dict[str, Callable[[Node, float], Array]] = {
+    "log_sigma": lambda node, _: jnp.log(node.sigma),
+    "time": lambda node, scale: scale * node.t,
+    "reversed_time": lambda node, scale: scale * (1 - node.t),
+    "edm": lambda node, _: jnp.log(node.sigma / node.alpha) / 4,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Parameterization:
+    """What the network is given and how its output is read.
+
+    Attributes:
+      output: a row of the table above.
+      c_noise: "log_sigma" (Fourier embeddings), "time" (time_scale * t, positional embeddings; the
+        published value is 999), "reversed_time" (time_scale * (1 - t), the labels of discrete
+        SMLD), "edm" (log(sigma / alpha) / 4).
+      time_scale: see c_noise.
+      centre_input: give the network 2 x - 1; for data in [0, 1], as the published VE models do.
+      sigma_data: standard deviation of the data, used by "edm" alone (Karras et al. 2022, tab. 1).
+    """
+
+    output: str = "noise"
+    c_noise: str = "time"
+    time_scale: float = 999.0
+    centre_input: bool = False
+    sigma_data: float = 0.5
+
+    def __post_init__(self) -> None:
+        outputs = [*READERS, "edm"]
+        if self.output not in outputs:
+            raise ValueError(f"output: got {self.output!r}, expected one of {outputs}")
+        if self.c_noise not in C_NOISE:
+            raise ValueError(f"c_noise: got {self.c_noise!r}, expected one of {list(C_NOISE)}")
+        if self.sigma_data <= 0:
+            raise ValueError(f"sigma_data: got {self.sigma_data}, expected a positive number")
+
+    def predict(
+        self, network: Callable[..., Array], x: Float[Array, "b *shape"], node: Node, cond: Cond
+    ) -> Prediction:
+        """Runs `network(x_in, c_noise, **cond)` and reads what it says."""
+        c_noise = C_NOISE[self.c_noise](node, self.time_scale)
+        if self.output == "edm":
+            return self._edm(network, x, node, c_noise, cond)
+        x_in = 2 * x - 1 if self.centre_input else x
+        return READERS[self.output](network(x_in, c_noise, **cond), x, node)
+
+    def _edm(
+        self, network: Callable[..., Array], x: Array, node: Node, c_noise: Array, cond: Cond
+    ) -> Prediction:
+        # Karras et al. 2022, eq. 7 and table 1, for y = x / alpha = x_0 + s eps, s = sigma / alpha.
+        s = expand_right(node.sigma / node.alpha, x)
+        y = x / expand_right(node.alpha, x)
+        norm = s**2 + self.sigma_data**2
+        c_skip = self.sigma_data**2 / norm
+        c_out = s * self.sigma_data / jnp.sqrt(norm)
+        output = network(y / jnp.sqrt(norm), c_noise, **cond)
+        x_0 = c_skip * y + c_out * output
+        # eps = (y - x_0) / s in closed form, so that it stays exact as s goes to 0.
+        eps = s / norm * y - self.sigma_data / jnp.sqrt(norm) * output
+        return Prediction(x_0, eps, node)
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["params"],
+    meta_fields=["network", "parameterization"],
+)
+@dataclasses.dataclass(frozen=True)
+class NetworkPredictor:
+    """A Flax network as a predictor. `params` are its leaves; the rest is static and hashable."""
+
+    network: Any
+    parameterization: Parameterization
+    params: Any
+
+    def __call__(self, x: Array, node: Node, cond: Cond = NO_COND) -> Prediction:
+        network = functools.partial(self.network.apply, {"params": self.params})
+        return self.parameterization.predict(network, x, node, cond)
+
+
+@functools.partial(jax.tree_util.register_dataclass, data_fields=[], meta_fields=["score_fn"])
+@dataclasses.dataclass(frozen=True)
+class ScorePredictor:
+    """A plain score function `score_fn(x, t)`, such as an exact one, as a predictor."""
+
+    score_fn: ScoreFn
+
+    def __call__(self, x: Array, node: Node, cond: Cond = NO_COND) -> Prediction:
+        score = self.score_fn(x, node.t)
+        return from_eps(x, -expand_right(node.sigma, x) * score, node)
+
+
+def from_score(score_fn: ScoreFn) -> ScorePredictor:
+    """The predictor of a score function; `score_fn(x, t)` takes t of shape (batch,)."""
+    return ScorePredictor(score_fn)

@@ -1,0 +1,40 @@
+"""Shared by all tests: run-time shape checks, golden outputs, exact oracles."""
+
+import os
+import pathlib
+
+from jaxtyping import install_import_hook
+
+# Every jaxtyping annotation of these modules is checked at run time.
+CHECKED = ["sde_lib", "parameterization", "losses", "sampling", "solvers", "likelihood", "models"]
+install_import_hook(CHECKED, "beartype.beartype")
+
+import jax  # noqa: E402
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+
+ROOT = pathlib.Path(__file__).parent.parent
+CACHE = os.environ.get("JAX_COMPILATION_CACHE_DIR")
+if CACHE:
+    jax.config.update("jax_compilation_cache_dir", CACHE)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+class Golden:
+    """Reference outputs of the original implementation: `golden("sde")` is sde.npz."""
+
+    def __init__(self, path: pathlib.Path) -> None:
+        self.path = path
+
+    def __call__(self, name: str):
+        return np.load(self.path / f"{name}.npz")
+
+
+@pytest.fixture(scope="session")
+def golden() -> Golden:
+    path = pathlib.Path(os.environ.get("GOLDEN_DIR", ROOT.parent / "shared" / "golden"))
+    if not path.is_dir():
+        if os.environ.get("REQUIRE_GOLDEN"):
+            pytest.fail(f"REQUIRE_GOLDEN is set, but there is no folder {path}")
+        pytest.skip(f"golden outputs are not at {path} (set GOLDEN_DIR)")
+    return Golden(path)

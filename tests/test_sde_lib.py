@@ -1,0 +1,158 @@
+"""Processes: closed forms against autodiff, float64 and the original's outputs."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sde_lib import PROCESSES, DDPMSchedule, Process, SubVPSDE, VESDE, VPSDE, expand_right
+
+CONTINUOUS = [VESDE(0.01, 50.0), VPSDE(), SubVPSDE()]
+ids = lambda process: type(process).__name__  # noqa: E731
+
+
+@dataclasses.dataclass(frozen=True)
+class Exponential(Process):
+    """dx = e^t dw, from alpha and sigma alone."""
+
+    def alpha(self, t):
+        return jnp.ones_like(t)
+
+    def sigma(self, t):
+        return jnp.sqrt(jnp.expm1(2 * t) / 2)
+
+
+@pytest.mark.parametrize("process", CONTINUOUS, ids=ids)
+def test_closed_forms_equal_automatic_differentiation(process):
+    t = jnp.linspace(1e-2, 1.0, 41)
+    for name in ("log_alpha_dot", "diffusion_squared", "alpha_dot", "sigma_dot"):
+        closed = getattr(process, name)(t)
+        generic = getattr(Process, name)(process, t)
+        np.testing.assert_allclose(closed, generic, rtol=2e-4, atol=1e-5, err_msg=name)
+
+
+def test_a_process_from_alpha_and_sigma_alone():
+    t = jnp.linspace(0.1, 1.0, 10)
+    np.testing.assert_allclose(Exponential().diffusion_squared(t), jnp.exp(2 * t), rtol=1e-5)
+    np.testing.assert_allclose(Exponential().log_alpha_dot(t), 0.0)
+    assert Exponential().prior_std == pytest.approx(np.sqrt(np.expm1(2.0) / 2))
+
+
+@pytest.mark.parametrize("process", [VPSDE(), SubVPSDE()], ids=ids)
+def test_noise_level_keeps_float32_accuracy_near_zero(process):
+    t = np.array([1e-5, 1e-4, 1e-3])
+    variance = -np.expm1(-(t**2) * 19.9 / 2 - 0.1 * t)
+    exact = np.sqrt(variance) if ids(process) == "VPSDE" else variance
+    np.testing.assert_allclose(process.sigma(jnp.float32(t)), exact, rtol=1e-6)
+
+
+@pytest.mark.parametrize("process", [c() for c in PROCESSES.values()], ids=ids)
+def test_time_of_log_snr_inverts_log_snr(process):
+    t = jnp.linspace(max(process.t_min, 1e-3), 1.0, 57)
+    np.testing.assert_allclose(process.time_of_log_snr(process.log_snr(t)), t, atol=2e-5)
+
+
+@pytest.mark.parametrize("process", CONTINUOUS, ids=ids)
+def test_marginal_is_reached_by_simulating_the_sde(process):
+    """Integrates mean' = f mean, var' = 2 f var + g^2 in float64 from the kernel at t = 0.01."""
+    t = np.linspace(0.01, 1.0, 20001)
+    middle = jnp.float32((t[1:] + t[:-1]) / 2)
+    f = np.float64(process.log_alpha_dot(middle))
+    g2 = np.float64(process.diffusion_squared(middle))
+    start = process.node(jnp.float32(0.01))
+    mean, variance = float(start.alpha), float(start.sigma) ** 2
+    for i, dt in enumerate(np.diff(t)):
+        # Exponential integrator: exact for constant coefficients.
+        growth = np.exp(2 * f[i] * dt)
+        variance = variance * growth + g2[i] * dt * (1 + growth) / 2
+        mean *= np.exp(f[i] * dt)
+    end = process.node(jnp.float32(1.0))
+    np.testing.assert_allclose(mean, end.alpha, rtol=1e-4)
+    np.testing.assert_allclose(np.sqrt(variance), end.sigma, rtol=1e-4)
+
+
+GOLDEN_PROCESSES = {
+    "ve50": (VESDE(0.01, 50.0), 1000),
+    "ve378": (VESDE(0.01, 378.0), 2000),
+    "vp": (VPSDE(0.1, 20.0), 1000),
+    "subvp": (SubVPSDE(0.1, 20.0), None),
+}
+
+
+@pytest.mark.parametrize("name", GOLDEN_PROCESSES)
+def test_golden_coefficients(golden, name):
+    z, (process, _) = golden("sde"), GOLDEN_PROCESSES[name]
+    use = z["t"] >= 1e-3  # Below, the original's own std is off (its README).
+    x, t = jnp.asarray(z["x"])[use], jnp.asarray(z["t"])[use]
+    want = {k.removeprefix(name + "/"): z[k] for k in z.files if k.startswith(name + "/")}
+    mean, std = process.marginal(x, t)
+    drift, diffusion = process.sde(x, t)
+    score_fn = lambda x, t: -(0.37 * x + expand_right(t, x))  # noqa: E731
+    reverse_drift, reverse_diffusion = process.reverse(score_fn).sde(x, t)
+    close = lambda got, key: np.testing.assert_allclose(  # noqa: E731
+        got, want[key][use], rtol=1e-5, atol=1e-5 * np.abs(want[key][use]).max(), err_msg=key
+    )
+    close(mean, "mean")
+    close(std, "std")
+    close(drift, "drift")
+    close(diffusion, "diffusion")
+    close(reverse_drift, "rev_sde/drift")
+    close(reverse_diffusion, "rev_sde/diffusion")
+    close(process.probability_flow(score_fn)(x, t), "rev_ode/drift")
+    np.testing.assert_allclose(process.prior_logp(jnp.asarray(want["logp_z"])), want["prior_logp"], rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["ve50", "ve378", "vp"])
+def test_golden_discrete_chain(golden, name):
+    """x_i = r x_{i-1} + sqrt(b) z with the published f = (r - 1) x and G = sqrt(b)."""
+    z, (process, n) = golden("sde"), GOLDEN_PROCESSES[name]
+    x = jnp.asarray(z["x"])
+    node, before = process.published_nodes(jnp.asarray(z["t"]), n)
+    r = node.alpha / before.alpha
+    variance = node.sigma**2 - r**2 * before.sigma**2
+    f = (expand_right(r, x) - 1) * x
+    np.testing.assert_allclose(f, z[f"{name}/f"], atol=2e-6)
+    np.testing.assert_allclose(np.sqrt(variance), z[f"{name}/G"], rtol=1e-3)
+
+
+def test_golden_ddpm_table(golden):
+    z, schedule = golden("sde"), DDPMSchedule()
+    np.testing.assert_allclose(schedule.betas(), z["vp/discrete_betas"], rtol=1e-6)
+    node = schedule.node(schedule.times())
+    np.testing.assert_allclose(node.alpha, z["vp/sqrt_alphas_cumprod"], rtol=1e-4)
+    np.testing.assert_allclose(node.sigma, z["vp/sqrt_1m_alphas_cumprod"], rtol=1e-4)
+
+
+def test_discrete_schedule_tends_to_the_continuous_process():
+    t = jnp.linspace(0.1, 1.0, 10)
+    gaps = [
+        float(jnp.max(jnp.abs(DDPMSchedule(num_steps=n).alpha(t) - VPSDE().alpha(t))))
+        for n in (250, 1000)
+    ]
+    assert 3.0 < gaps[0] / gaps[1] < 5.0  # First order in 1 / N.
+
+
+@pytest.mark.parametrize(
+    "make, match",
+    [
+        (lambda: VESDE(1.0, 0.5), "sigma_min"),
+        (lambda: VESDE(0.0, 0.5), "sigma_min"),
+        (lambda: VPSDE(0.0, 20.0), "beta_min"),
+        (lambda: SubVPSDE(30.0, 20.0), "beta_min"),
+        (lambda: VPSDE(t_min=1.0), "t_min"),
+        (lambda: DDPMSchedule(num_steps=1), "num_steps"),
+        (lambda: DDPMSchedule(num_steps=6), "beta_max / num_steps"),
+        (lambda: SubVPSDE().published_nodes(jnp.ones(1), 10), "faithful"),
+    ],
+)
+def test_bad_processes_are_refused(make, match):
+    with pytest.raises(ValueError, match=match):
+        make()
+
+
+def test_prior_sample_has_the_prior_density():
+    process = VESDE(0.01, 50.0)
+    z = process.prior_sample(jax.random.key(0), (4096, 3))
+    assert float(jnp.std(z)) == pytest.approx(50.0, rel=0.03)
