@@ -1,0 +1,39 @@
+"""Exponential moving average of the parameters, the ones that sampling and evaluation use.
+
+    ema_{n+1} = ema_n + (1 - rate_n) (params_{n+1} - ema_n)                              (1)
+    rate_n    = decay, or with warm-up min(decay, (1 + n) / (10 + n)), n = 1, 2, ...     (2)
+
+(2) is the warm-up of the PyTorch score-SDE: an average that starts from random weights forgets
+them after tens of steps rather than after 1 / (1 - decay).
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+PyTree = Any
+
+
+@dataclass(frozen=True)
+class EMA:
+    """The average of equation (1). `decay` in [0, 1); 0 keeps the newest parameters."""
+
+    decay: float = 0.999
+    warmup: bool = False
+
+    def __post_init__(self):
+        if not 0 <= self.decay < 1:
+            raise ValueError(f"ema.decay: got {self.decay}, expected 0 <= decay < 1")
+
+    def rate(self, n: jax.Array | int) -> jax.Array:
+        """The rate of the n-th update, counted from 1: a float32 scalar, equation (2)."""
+        decay = jnp.float32(self.decay)
+        n = jnp.asarray(n, jnp.float32)
+        return jnp.minimum(decay, (1 + n) / (10 + n)) if self.warmup else decay
+
+    def update(self, ema: PyTree, params: PyTree, n: jax.Array | int) -> PyTree:
+        """The average after the n-th update (counted from 1) brought the parameters to `params`."""
+        keep = self.rate(n)
+        return jax.tree.map(lambda e, p: e + (1 - keep).astype(e.dtype) * (p - e), ema, params)

@@ -1,0 +1,122 @@
+"""Watching a run: a progress bar, a line in the terminal, metrics.jsonl, TensorBoard, pictures."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from tensorboardX import SummaryWriter
+from tqdm import tqdm
+
+from files import atomic_write
+
+LEVELS = 10  # bins of the noise level for the loss per level
+
+
+class Telemetry:
+    """The logs of one run in `workdir`; a process with `active=False` writes nothing.
+
+    Opened at `step`, it forgets what a killed run logged after that step.
+    """
+
+    def __init__(
+        self, workdir: Path, step: int, steps: int, batch_size: int, unit: str, active: bool
+    ):
+        self.workdir, self.active, self.unit, self.batch_size = workdir, active, unit, batch_size
+        self._pending: list[dict[str, np.ndarray]] = []
+        self._seconds = 0.0
+        self._bar = tqdm(
+            total=steps, initial=step, unit="step", desc="train", disable=not active, smoothing=0.1
+        )
+        if active:
+            self._path = workdir / "metrics.jsonl"
+            _truncate(self._path, step)
+            self._board = SummaryWriter(str(workdir / "tensorboard"), purge_step=step + 1)
+
+    def __enter__(self) -> "Telemetry":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bar.close()
+        if self.active:
+            self._board.close()
+
+    def record(self, summaries: Mapping[str, np.ndarray], seconds: float) -> None:
+        """Take the summaries of a chunk, leading axis (steps,), which took `seconds`."""
+        self._pending.append(dict(summaries))
+        self._seconds += seconds
+        steps = len(summaries["loss"])
+        rate = f"{self.batch_size * steps / seconds:.0f} {self.unit}/s"
+        self._bar.set_postfix_str(f"loss {summaries['loss'][-1]:.4g}, {rate}", refresh=False)
+        self._bar.update(steps)
+
+    def flush(self, step: int) -> dict[str, Any]:
+        """Write the means over the steps recorded since the last call, and return them."""
+        stacked = {k: np.concatenate([p[k] for p in self._pending]) for k in self._pending[0]}
+        rate = len(stacked["loss"]) / self._seconds
+        self._pending, self._seconds = [], 0.0
+        row: dict[str, Any] = {"step": step}
+        sums, counts = (stacked.pop(k, None) for k in ("level_sums", "level_counts"))
+        row |= {name: float(values.mean()) for name, values in stacked.items()}
+        row["learning_rate"] = float(stacked["learning_rate"][-1])
+        row["steps_per_second"] = rate
+        row[f"{self.unit}_per_second"] = rate * self.batch_size
+        if sums is not None and counts is not None:
+            row["loss_by_level"] = _ratio(sums.sum(0), counts.sum(0))
+        if self.active:
+            self._write(row)
+        return row
+
+    def pictures(self, step: int, pictures: Mapping[str, np.ndarray]) -> None:
+        """Show uint8 pictures, (H, W, 3) or (H, W), in TensorBoard and in workdir/pictures."""
+        for name, picture in pictures.items():
+            path = self.workdir / "pictures" / f"{name}-{step:08d}.png"
+            with atomic_write(path) as file:
+                Image.fromarray(picture).save(file, format="PNG")
+            formats = "HW" if picture.ndim == 2 else "HWC"
+            self._board.add_image(name, picture, step, dataformats=formats)
+
+    def say(self, line: str) -> None:
+        """Print a line above the progress bar."""
+        if self.active:
+            tqdm.write(line)
+
+    def _write(self, row: dict[str, Any]) -> None:
+        with open(self._path, "a") as file:
+            file.write(json.dumps(row) + "\n")
+        step = row["step"]
+        for name, value in row.items():
+            if isinstance(value, float):
+                self._board.add_scalar(f"train/{name}", value, step)
+        for i, value in enumerate(row.get("loss_by_level", [])):
+            if value is not None:
+                tag = f"loss_by_level/{i / LEVELS:.1f}-{(i + 1) / LEVELS:.1f}"
+                self._board.add_scalar(tag, value, step)
+        self.say(
+            f"step {step}: loss {row['loss']:.4g}, gradient norm {row['gradient_norm']:.3g}, "
+            f"learning rate {row['learning_rate']:.3g}, {row['steps_per_second']:.2f} steps/s, "
+            f"{row[f'{self.unit}_per_second']:.0f} {self.unit}/s"
+        )
+
+
+def _ratio(sums: np.ndarray, counts: np.ndarray) -> list[float | None]:
+    """Mean per bin; None where a bin is empty."""
+    return [float(s / c) if c > 0 else None for s, c in zip(sums, counts, strict=True)]
+
+
+def _truncate(path: Path, step: int) -> None:
+    """Drop the rows after `step`, and a last one cut short by a kill."""
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text().splitlines():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if row["step"] <= step:
+            kept.append(line + "\n")
+    with atomic_write(path, "w") as file:
+        file.writelines(kept)

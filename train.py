@@ -1,0 +1,435 @@
+"""The one training loop, for every task.
+
+A task (parameters, loss, pictures) and a loader of batches are all it knows; images, processes and
+configs are theirs. n steps are one dispatch of one compiled program; between dispatches the host
+logs, saves and listens for signals. A run is a function of its options: stopped anywhere and
+resumed, on the same devices, it ends with the same bits.
+"""
+
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import microbatch
+import parallel
+import weights
+from checkpoint import Checkpoints
+from ema import EMA
+from optim import Optimizer
+from parallel import State, Strategy
+from telemetry import LEVELS, Telemetry
+from workdir import claim_workdir, require_space
+
+PyTree = Any
+DRAW = 2**32 - 1  # folded into the run's key for pictures; no step has this number
+
+
+class Task(Protocol):
+    """What is trained."""
+
+    def init(self, key: jax.Array) -> PyTree:
+        """New float32 parameters."""
+        ...
+
+    def loss(
+        self, params: PyTree, batch: dict[str, jax.Array], keys: jax.Array
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """(mean loss over the b examples, metrics: scalars or (b,)); keys: (b,), one an example.
+
+        Metrics "loss" (b,) and "level" (b,) in [0, 1] give the loss per noise level.
+        """
+        ...
+
+    def draw(self, params: PyTree, key: jax.Array) -> dict[str, np.ndarray]:
+        """uint8 pictures, (H, W, 3) or (H, W), of what the averaged parameters do."""
+        ...
+
+
+class Loader(Protocol):
+    """Host-local batches for ever, from a position that can be saved."""
+
+    def __next__(self) -> dict[str, np.ndarray]: ...
+
+    def state(self) -> dict[str, Any]: ...
+
+    def restore(self, state: dict[str, Any]) -> None: ...
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """How a run goes. Intervals are in steps, 0 for never, and multiples of n_jitted_steps.
+
+    batch_size: examples of one step over all devices of all hosts.
+    microbatch: examples a device differentiates at once, or "auto": the most that fit.
+    device_memory: bytes that "auto" may use on a device; 0 asks the device.
+    keep, keep_every: the newest checkpoints kept, and the steps whose multiples are kept too.
+    max_seconds: stop after so much training, compilation not counted; 0 for no limit.
+    init_from: weights to start from (see `weights.init_from`); only a new run reads it.
+    unit: what an example is called in the logs.
+    """
+
+    steps: int
+    batch_size: int
+    seed: int = 0
+    optimizer: Optimizer = Optimizer()
+    ema: EMA = EMA()
+    strategy: str = "shard_map"
+    n_jitted_steps: int = 1
+    microbatch: int | str = "auto"
+    device_memory: int = 0
+    log_every: int = 100
+    checkpoint_every: int = 1000
+    draw_every: int = 0
+    keep: int = 2
+    keep_every: int = 0
+    max_seconds: float = 0
+    init_from: str = ""
+    unit: str = "images"
+
+    def __post_init__(self):
+        for name in ("steps", "batch_size", "n_jitted_steps", "keep"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"training.{name}: got {getattr(self, name)}, expected >= 1")
+        for name in ("log_every", "checkpoint_every", "draw_every"):
+            if getattr(self, name) < 0 or getattr(self, name) % self.n_jitted_steps:
+                raise ValueError(
+                    f"training.{name}: got {getattr(self, name)}, expected a multiple of "
+                    f"training.n_jitted_steps = {self.n_jitted_steps}"
+                )
+        if self.strategy not in parallel.STRATEGIES:
+            raise ValueError(
+                f"training.strategy: got {self.strategy!r}, expected one of "
+                f"{sorted(parallel.STRATEGIES)}"
+            )
+        if self.microbatch != "auto" and not (
+            isinstance(self.microbatch, int) and self.microbatch >= 1
+        ):
+            raise ValueError(
+                f"training.microbatch: got {self.microbatch!r}, expected 'auto' or an integer >= 1"
+            )
+
+
+@dataclass(frozen=True)
+class Result:
+    """The end of a run. stopped: "finished", "interrupted" (a signal) or "time" (max_seconds).
+
+    seconds: of training, over all resumptions, compilation not counted.
+    """
+
+    state: State
+    steps: int
+    seconds: float
+    stopped: str
+
+
+def fit(
+    task: Task,
+    loader: Loader,
+    options: TrainOptions,
+    workdir: str | Path,
+    *,
+    config_json: str | None = None,
+    force: bool = False,
+) -> Result:
+    """Train, or go on training, in `workdir`, and leave a checkpoint of the end there.
+
+    Raises FloatingPointError if the loss or the gradient is no longer finite, OSError if the
+    folder cannot be written, ValueError if the options do not suit the devices or the folder.
+    """
+    workdir = claim_workdir(workdir, config_json, force)
+    strategy = parallel.STRATEGIES[options.strategy](parallel.make_mesh())
+    per_device = examples_per_device(options)
+    with (
+        Interrupts() as interrupts,
+        Checkpoints(workdir / "checkpoints", options.keep, options.keep_every) as checkpoints,
+    ):
+        state, record = first_state(task, loader, options, strategy, checkpoints)
+        require_space(workdir, 2 * sum(x.nbytes for x in jax.tree.leaves(state)))
+        step, seconds = int(state.step), record["seconds"]
+        stopped = "finished"
+        chunks = read_chunks(loader, strategy, options, step)
+        upcoming = next(chunks, None)
+        if upcoming is None:
+            return Result(state, step, seconds, stopped)
+        program = Program(task, options, strategy, per_device, record["microbatch"])
+        program.compile(state, upcoming.batches)
+
+        active = jax.process_index() == 0
+        log = Telemetry(workdir, step, options.steps, options.batch_size, options.unit, active)
+        with log:
+            log.say(program.reason)
+            started = time.monotonic() - seconds
+            while upcoming is not None and stopped == "finished":
+                chunk, before = upcoming, time.monotonic()
+                state, summaries = program(state, chunk.batches)
+                upcoming = next(chunks, None)  # read by the host while the devices compute
+                summaries = jax.device_get(summaries)
+                require_finite(summaries, step, checkpoints)
+                step, seconds = step + chunk.steps, time.monotonic() - started
+                log.record(summaries, time.monotonic() - before)
+
+                stopped = why_stop(options, interrupts, seconds)
+                last = step == options.steps or stopped != "finished"
+                if last or due(step, options.log_every):
+                    log.flush(step)
+                if last or due(step, options.checkpoint_every):
+                    record = {
+                        "data": chunk.position,
+                        "microbatch": program.microbatch,
+                        "seconds": seconds,
+                    }
+                    save(checkpoints, step, state, record)
+                if last or due(step, options.draw_every):
+                    draw(task, state, log, step)
+    return Result(state, step, seconds, stopped)
+
+
+def due(step: int, every: int) -> bool:
+    """Whether something done every so many steps (0: never) is due at `step`."""
+    return every > 0 and step % every == 0
+
+
+def examples_per_device(options: TrainOptions) -> int:
+    """The share of the global batch that one device gets."""
+    devices = jax.device_count()
+    if options.batch_size % devices:
+        raise ValueError(
+            f"training.batch_size: got {options.batch_size}, expected a multiple of the "
+            f"{devices} devices"
+        )
+    per_device = options.batch_size // devices
+    if isinstance(options.microbatch, int) and per_device % options.microbatch:
+        raise ValueError(
+            f"training.microbatch: got {options.microbatch}, expected a divisor of the "
+            f"{per_device} examples per device"
+        )
+    return per_device
+
+
+# --- The state -----------------------------------------------------------------------------------
+
+
+def first_state(
+    task: Task, loader: Loader, options: TrainOptions, strategy: Strategy, checkpoints: Checkpoints
+) -> tuple[State, dict[str, Any]]:
+    """The state to begin with and its record: the newest checkpoint's, or new ones.
+
+    The loader is moved to the data position of the checkpoint.
+    """
+    if checkpoints.steps():
+        shapes = jax.eval_shape(lambda: new_state(task, options))
+        template = jax.tree.map(
+            lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
+            shapes,
+            strategy.sharding(shapes),
+        )
+        restored = checkpoints.restore(template._replace(ema=())._asdict(), template.ema)
+        assert restored is not None
+        loader.restore(restored.meta["data"])
+        return State(**restored.state | {"ema": restored.ema}), restored.meta
+    state = new_state(task, options)
+    if options.init_from:
+        params, report = weights.init_from(state.params, options.init_from)
+        print(f"init_from {options.init_from}: {report.summary()}\n{report}")
+        state = state._replace(params=params, ema=params)
+    return parallel.place(state, strategy.sharding(state)), {"seconds": 0.0, "microbatch": None}
+
+
+def new_state(task: Task, options: TrainOptions) -> State:
+    """Step 0: new parameters, their average, empty moments and the run's key, on the host."""
+    key = jax.random.key(options.seed)
+    params = task.init(key)
+    opt_state = options.optimizer.transformation().init(params)
+    return State(jnp.int32(0), params, opt_state, params, jax.random.key_data(key))
+
+
+def save(checkpoints: Checkpoints, step: int, state: State, record: dict[str, Any]) -> None:
+    """Write the state, its average apart, and the record."""
+    checkpoints.save(step, state._replace(ema=())._asdict(), state.ema, record)
+
+
+# --- The program ---------------------------------------------------------------------------------
+
+
+class Program:
+    """The compiled steps, one program per number of steps in a dispatch, and their microbatch."""
+
+    def __init__(
+        self,
+        task: Task,
+        options: TrainOptions,
+        strategy: Strategy,
+        per_device: int,
+        saved: int | None,
+    ):
+        self._parts = (task, options, strategy)
+        self._per_device = per_device
+        self._compiled: dict[int, Any] = {}
+        self.microbatch: int | None = None
+        if isinstance(options.microbatch, int):
+            self.microbatch, why = options.microbatch, "as asked for"
+        elif saved and per_device % saved == 0:
+            self.microbatch, why = saved, "as the checkpoint has it"
+        if self.microbatch:
+            self.reason = f"microbatch {self.microbatch} of {per_device} examples per device, {why}"
+
+    def compile(self, state: State, batches: PyTree) -> None:
+        """Compile for chunks like `batches`, choosing the microbatch if that is still open."""
+        chunk_steps = len(jax.tree.leaves(batches)[0])
+        if self.microbatch is None:
+            options = self._parts[1]
+            choice = microbatch.choose(
+                self._per_device,
+                lambda size: self._compile(size, state, batches),
+                options.device_memory or microbatch.device_memory(),
+            )
+            self.microbatch, self.reason = choice.size, choice.reason
+            self._compiled[chunk_steps] = choice.program
+        else:
+            self._compiled[chunk_steps] = self._compile(self.microbatch, state, batches)
+
+    def __call__(self, state: State, batches: PyTree) -> tuple[State, PyTree]:
+        """Run a chunk; `state` is given up to the program."""
+        chunk_steps = len(jax.tree.leaves(batches)[0])
+        if chunk_steps not in self._compiled:
+            self.compile(state, batches)
+        return self._compiled[chunk_steps](state, batches)
+
+    def _compile(self, size: int, state: State, batches: PyTree) -> Any:
+        task, options, strategy = self._parts
+
+        def gradient(params, batch, keys):
+            return mean_gradient(task, size, params, batch, keys)
+
+        def update(state, grads, summaries):
+            return apply_gradient(options, state, grads, summaries)
+
+        return strategy.program(gradient, update, state).lower(state, batches).compile()
+
+
+def mean_gradient(
+    task: Task, size: int, params: PyTree, batch: PyTree, keys: jax.Array
+) -> tuple[PyTree, dict[str, jax.Array]]:
+    """Gradient and summaries of the mean loss over the examples, `size` of them at a time."""
+
+    def part(examples):
+        batch, keys = examples
+        grad = jax.value_and_grad(task.loss, has_aux=True)
+        (loss, metrics), grads = grad(params, batch, keys)
+        return grads, summarise(metrics) | {"loss": loss}
+
+    return microbatch.mean_over_microbatches(part, (batch, keys), size)
+
+
+def summarise(metrics: dict[str, jax.Array]) -> dict[str, jax.Array]:
+    """Means over the examples; per noise level the mean of [level in bin] loss and [in bin]."""
+    means = {k: jnp.mean(v) for k, v in metrics.items() if k != "level"}
+    if "level" in metrics:
+        bins = jnp.clip((metrics["level"] * LEVELS).astype(jnp.int32), 0, LEVELS - 1)
+        members = jax.nn.one_hot(bins, LEVELS)
+        means["level_sums"] = jnp.mean(members * metrics["loss"][:, None], axis=0)
+        means["level_counts"] = jnp.mean(members, axis=0)
+    return means
+
+
+def apply_gradient(
+    options: TrainOptions, state: State, grads: PyTree, summaries: dict[str, jax.Array]
+) -> tuple[State, dict[str, jax.Array]]:
+    """The optimizer's step, then the average's."""
+    updates, opt_state = options.optimizer.transformation().update(
+        grads, state.opt_state, state.params
+    )
+    params = optax.apply_updates(state.params, updates)
+    ema = options.ema.update(state.ema, params, state.step + 1)
+    summaries = summaries | {
+        "gradient_norm": optax.global_norm(grads),
+        "learning_rate": options.optimizer.learning_rate(state.step),
+    }
+    return State(state.step + 1, params, opt_state, ema, state.key), summaries
+
+
+# --- Between dispatches --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """The batches of one dispatch, on the devices, and the data position after them."""
+
+    steps: int
+    batches: PyTree
+    position: dict[str, Any]
+
+
+def read_chunks(
+    loader: Loader, strategy: Strategy, options: TrainOptions, step: int
+) -> Iterator[Chunk]:
+    """The chunks from `step` to the end, cut at multiples of n_jitted_steps."""
+    while step < options.steps:
+        n = min(options.n_jitted_steps - step % options.n_jitted_steps, options.steps - step)
+        batches = [next(loader) for _ in range(n)]
+        position = loader.state()
+        yield Chunk(n, strategy.put(jax.tree.map(lambda *x: np.stack(x), *batches)), position)
+        step += n
+
+
+def require_finite(summaries: dict[str, np.ndarray], step: int, checkpoints: Checkpoints) -> None:
+    """FloatingPointError, with what to try, if the loss or gradient of a step is not finite."""
+    finite = np.isfinite(summaries["loss"]) & np.isfinite(summaries["gradient_norm"])
+    if finite.all():
+        return
+    i = int(np.argmin(finite))
+    steps = checkpoints.steps()
+    kept = f"the checkpoint of step {steps[-1]} is intact" if steps else "no checkpoint was due yet"
+    raise FloatingPointError(
+        f"step {step + i + 1}: the loss is {summaries['loss'][i]}, its gradient's norm "
+        f"{summaries['gradient_norm'][i]}; {kept}. Try a lower optim.lr, a longer optim.warmup, "
+        f"a smaller optim.grad_clip, float32 if the network computes in bfloat16, or look for "
+        f"values out of range in the data"
+    )
+
+
+def why_stop(options: TrainOptions, interrupts: "Interrupts", seconds: float) -> str:
+    """ "interrupted", "time" or "finished" (go on until it is); every process agrees."""
+    if parallel.any_process(interrupts.received):
+        return "interrupted"
+    if parallel.any_process(0 < options.max_seconds <= seconds):
+        return "time"
+    return "finished"
+
+
+def draw(task: Task, state: State, log: Telemetry, step: int) -> None:
+    """Show the task's pictures, of the averaged parameters and the same key each time."""
+    ema = parallel.to_host(state.ema)
+    if log.active:
+        key = jax.random.fold_in(jax.random.wrap_key_data(parallel.to_host(state.key)), DRAW)
+        log.pictures(step, task.draw(ema, key))
+
+
+class Interrupts:
+    """Inside, SIGTERM and the first SIGINT set `received`; a second SIGINT interrupts at once."""
+
+    def __init__(self) -> None:
+        self.received = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> "Interrupts":
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: object) -> None:
+        if number == signal.SIGINT and self.received:
+            raise KeyboardInterrupt
+        self.received = True
