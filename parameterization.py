@@ -21,7 +21,7 @@ rather than a score is the currency because a score does not determine the veloc
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -56,6 +56,7 @@ class Prediction(NamedTuple):
         return alpha_dot * self.x_0 + sigma_dot * self.eps
 
 
+@runtime_checkable
 class Predictor(Protocol):
     """A pytree callable: parameters are its leaves, so it can be an argument of a jitted function.
 

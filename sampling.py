@@ -9,7 +9,7 @@ import dataclasses
 import functools
 import warnings
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -34,6 +34,7 @@ class StepResult(NamedTuple):
     state: Any
 
 
+@runtime_checkable
 class Solver(Protocol):
     """Moves a batch from one node to the next. Frozen, hashable, without parameters.
 
@@ -60,6 +61,7 @@ class Solver(Protocol):
     ) -> StepResult: ...
 
 
+@runtime_checkable
 class NoiseSource(Protocol):
     """A pytree that gives the standard normal draws of a run, each like x: (batch, *shape)."""
 

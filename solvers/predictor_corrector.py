@@ -12,7 +12,7 @@ on: the number N of the published discretisation, 0 for none.
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -44,6 +44,7 @@ def _check_faithful(process: Process, n: int) -> None:
         process.published_nodes(jnp.full((1,), process.t_max), n)
 
 
+@runtime_checkable
 class Predictor(Protocol):
     """Moves x from `node` to `node_next` with `stages` evaluations and one draw of noise."""
 
@@ -154,6 +155,7 @@ class NoPredictor:
         return x, x
 
 
+@runtime_checkable
 class Corrector(Protocol):
     """Moves x at `node` by `num_steps` steps of one evaluation and one draw of noise each."""
 
