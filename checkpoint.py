@@ -1,20 +1,24 @@
-"""Checkpoints of a run: atomic, asynchronous, restored onto any number of devices.
+"""Checkpoints of a run: atomic, asynchronous, checked, restored onto any number of devices.
 
     <folder>/<step>/state/   what training needs: a pytree of arrays
     <folder>/<step>/ema/     the averaged parameters, apart, so that evaluation reads only them
-    <folder>/<step>/meta/    JSON: data position, microbatch, seconds...
+    <folder>/<step>/meta/    JSON: the caller's record and a seal, numbers that tell damage
 
 A checkpoint appears under its step when it is complete (orbax writes it under another name and
-renames it), so a run killed at any instant leaves complete ones only.
+renames it), so a run killed at any instant leaves complete ones only. The seal is needed since
+not every flipped bit makes reading fail.
 """
 
+import json
 import shutil
 import warnings
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
@@ -52,24 +56,24 @@ class Checkpoints:
 
     def steps(self) -> list[int]:
         """Steps of the complete checkpoints, in order."""
-        return sorted(self._manager.all_steps())
+        return _complete_steps(self.folder)
 
     def save(self, step: int, state: PyTree, ema: PyTree, meta: Mapping[str, Any]) -> None:
         """Write a checkpoint in the background; the trees are copied before this returns.
 
         Raises OSError, naming the last good checkpoint, if this write or the one before failed.
         """
-        if step in self._manager.all_steps():
-            return
+        record = json.loads(json.dumps(dict(meta)))  # as it will be read back: keys are strings
+        sealed = {"record": record, "seal": seal(state, ema, record)}
         args = ocp.args.Composite(
             state=ocp.args.StandardSave(state),
             ema=ocp.args.StandardSave(ema),
-            meta=ocp.args.JsonSave(dict(meta)),
+            meta=ocp.args.JsonSave(sealed),
         )
         try:
             self._manager.save(step, args=args)
         except Exception as error:
-            raise self._write_error(step, error) from error
+            raise self._write_error(error) from error
 
     def wait(self) -> None:
         """Wait until every checkpoint is complete. Raises OSError as `save` does."""
@@ -77,7 +81,7 @@ class Checkpoints:
             self._manager.wait_until_finished()
             self._manager.check_for_errors()
         except Exception as error:
-            raise self._write_error(None, error) from error
+            raise self._write_error(error) from error
 
     def close(self) -> None:
         """Wait, then release the background threads."""
@@ -89,39 +93,40 @@ class Checkpoints:
     def restore(self, state: PyTree, ema: PyTree) -> Restored | None:
         """The newest readable checkpoint, in the shapes, types and shardings of the templates.
 
-        Templates: trees of arrays or `jax.ShapeDtypeStruct`s with shardings. A damaged checkpoint
-        is named in a warning, moved to `<folder>-damaged` (never deleted), and the one before it
-        is used. None if there is no checkpoint; ValueError if none of them can be read.
+        Templates: trees of `jax.ShapeDtypeStruct`s with shardings. A damaged checkpoint is named
+        in a warning, moved to `<folder>-damaged` (never deleted), and the one before it is used.
+        None if there is no checkpoint; ValueError if none of them can be read.
         """
         failures: dict[int, Exception] = {}
         for step in reversed(self.steps()):
-            args = ocp.args.Composite(
-                state=ocp.args.StandardRestore(state),
-                ema=ocp.args.StandardRestore(ema),
-                meta=ocp.args.JsonRestore(),
-            )
             try:
-                items = self._manager.restore(step, args=args)
+                restored = self._restore_step(step, state, ema)
             except Exception as error:  # whatever a damaged file makes of a reader
                 failures[step] = error
                 continue
             self._set_aside(failures)
-            return Restored(step, items["state"], items["ema"], items["meta"])
+            return restored
         if failures:
-            raise ValueError(
-                f"no checkpoint in {self.folder} can be read; the newest: {_explain(failures)}"
-            )
+            raise _unreadable(self.folder, failures)
         return None
+
+    def _restore_step(self, step: int, state: PyTree, ema: PyTree) -> Restored:
+        args = ocp.args.Composite(
+            state=ocp.args.StandardRestore(state),
+            ema=ocp.args.StandardRestore(ema),
+            meta=ocp.args.JsonRestore(),
+        )
+        items = self._manager.restore(step, args=args)
+        state, ema, meta = items["state"], items["ema"], items["meta"]["record"]
+        if items["meta"]["seal"] != seal(state, ema, meta):
+            raise ValueError("its contents are not those that were saved")
+        return Restored(step, state, ema, meta)
 
     def _set_aside(self, failures: Mapping[int, Exception]) -> None:
         """Warn of unreadable checkpoints and move them out of the way of those to be written."""
         for step, error in failures.items():
             aside = self.folder.with_name(f"{self.folder.name}-damaged") / str(step)
-            warnings.warn(
-                f"checkpoint {self.folder / str(step)} is damaged ({_first_line(error)}); it is "
-                f"moved to {aside} and the one before it is used",
-                stacklevel=3,
-            )
+            _warn_damaged(self.folder, step, error, f"; it is moved to {aside}")
             if jax.process_index() == 0:
                 aside.parent.mkdir(exist_ok=True)
                 if aside.exists():
@@ -130,13 +135,13 @@ class Checkpoints:
         if failures:
             self._manager.reload()
 
-    def _write_error(self, step: int | None, error: Exception) -> OSError:
-        good = [s for s in _complete_steps(self.folder) if s != step]
-        last = f"the last good one is step {good[-1]}" if good else "there is no earlier one"
+    def _write_error(self, error: Exception) -> OSError:
+        steps = self.steps()
+        last = f"the last good one is step {steps[-1]}" if steps else "there is no earlier one"
         free = shutil.disk_usage(self.folder).free / 2**20
         return OSError(
             f"a checkpoint could not be written to {self.folder} ({free:.0f} MiB free); {last}: "
-            f"{_first_line(error)}"
+            f"{_brief(error)}"
         )
 
 
@@ -146,39 +151,81 @@ def latest_step(folder: str | Path) -> int | None:
 
 
 def inspect(folder: str | Path, step: int | None = None) -> dict[str, Any]:
-    """What a checkpoint holds: {"step", "steps", "meta", "parameters": {name: (shape, dtype)}}."""
-    step = _resolve(folder, step)
-    with _reader(folder) as manager:
-        items = manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))
-        tree = manager.item_metadata(step)["ema"]
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    """What a checkpoint (the newest) holds, without reading an array.
+
+    {"step", "steps", "meta": the saved record, "parameters": {name: (shape, dtype)}}
+    """
+    steps = _steps_to_try(folder, step)
+    path = Path(folder).absolute() / str(steps[0])
+    leaves = jax.tree_util.tree_leaves_with_path(_ema_shapes(path))
     return {
-        "step": step,
+        "step": steps[0],
         "steps": _complete_steps(folder),
-        "meta": items["meta"],
-        "parameters": {_name(path): (tuple(x.shape), str(x.dtype)) for path, x in leaves},
+        "meta": _read_meta(path)["record"],
+        "parameters": {_name(keys): (x.shape, str(x.dtype)) for keys, x in leaves},
     }
 
 
 def load_ema(
     folder: str | Path, step: int | None = None, template: PyTree = None
 ) -> tuple[PyTree, int]:
-    """(averaged parameters, step) of one checkpoint (the newest): host arrays, nothing else read.
+    """(averaged parameters as host arrays, their step); nothing else is read.
 
-    Without a template, nested dicts as they were saved; with one, its structure.
+    step: None for the newest that can be read, a damaged one being named in a warning.
+    template: the structure to fill; without one, nested dicts as they were saved.
+    FileNotFoundError if there is no such checkpoint, ValueError if it is damaged.
     """
-    step = _resolve(folder, step)
-    if template is not None:
-        template = jax.tree.map(lambda x: np.empty(x.shape, x.dtype), template)
-    with _reader(folder) as manager:
-        args = ocp.args.Composite(ema=ocp.args.StandardRestore(template))
-        ema = manager.restore(step, args=args)["ema"]
-    return jax.tree.map(np.asarray, ema), step
+    failures: dict[int, Exception] = {}
+    for candidate in _steps_to_try(folder, step):
+        try:
+            ema = _read_ema(Path(folder).absolute() / str(candidate), template)
+        except Exception as error:
+            failures[candidate] = error
+            continue
+        for damaged, error in failures.items():
+            _warn_damaged(folder, damaged, error, "")
+        return ema, candidate
+    raise _unreadable(folder, failures)
 
 
-def _reader(folder: str | Path) -> ocp.CheckpointManager:
-    options = ocp.CheckpointManagerOptions(read_only=True, create=False)
-    return ocp.CheckpointManager(Path(folder).absolute(), item_names=ITEMS, options=options)
+def seal(state: PyTree, ema: PyTree, meta: Mapping[str, Any]) -> dict[str, int]:
+    """Numbers that any flipped bit changes, the same on any number of devices."""
+    return {
+        "state": int(_fingerprint(state)),
+        "ema": int(_fingerprint(ema)),
+        "meta": zlib.crc32(json.dumps(meta, sort_keys=True).encode()),
+    }
+
+
+@jax.jit
+def _fingerprint(tree: PyTree) -> jax.Array:
+    """Sum of (2 i + 1) word_i mod 2^32 over each leaf, leaves combined in order."""
+    total = jnp.uint32(0)
+    for x in jax.tree.leaves(tree):
+        x = jnp.asarray(x)
+        words = jax.lax.bitcast_convert_type(x, jnp.dtype(f"uint{8 * min(x.dtype.itemsize, 4)}"))
+        index = jnp.arange(words.size, dtype=jnp.uint32).reshape(words.shape)
+        total = 31 * total + jnp.sum((2 * index + 1) * words.astype(jnp.uint32), dtype=jnp.uint32)
+    return total
+
+
+def _read_ema(path: Path, template: PyTree) -> PyTree:
+    shapes = _ema_shapes(path) if template is None else template
+    host = jax.tree.map(lambda x: np.empty(x.shape, x.dtype), shapes)
+    args = ocp.args.StandardRestore(host)
+    ema = ocp.StandardCheckpointHandler().restore(path / "ema", args=args)
+    if int(_fingerprint(ema)) != _read_meta(path)["seal"]["ema"]:
+        raise ValueError("its contents are not those that were saved")
+    return ema
+
+
+def _ema_shapes(path: Path) -> PyTree:
+    tree = ocp.StandardCheckpointHandler().metadata(path / "ema").tree
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), tree)
+
+
+def _read_meta(path: Path) -> dict[str, Any]:
+    return ocp.JsonCheckpointHandler().restore(path / "meta", args=ocp.args.JsonRestore())
 
 
 def _complete_steps(folder: str | Path) -> list[int]:
@@ -187,25 +234,34 @@ def _complete_steps(folder: str | Path) -> list[int]:
     return sorted(int(name) for name in names if name.isdigit())
 
 
-def _resolve(folder: str | Path, step: int | None) -> int:
+def _steps_to_try(folder: str | Path, step: int | None) -> list[int]:
+    """Newest first; only `step` if that is given."""
     steps = _complete_steps(folder)
     if not steps:
         raise FileNotFoundError(f"no checkpoint in {folder}")
     if step is None:
-        return steps[-1]
+        return steps[::-1]
     if step not in steps:
         raise FileNotFoundError(f"no checkpoint of step {step} in {folder}; it has {steps}")
-    return step
+    return [step]
+
+
+def _warn_damaged(folder: str | Path, step: int, error: Exception, then: str) -> None:
+    warnings.warn(
+        f"checkpoint {Path(folder) / str(step)} is damaged ({_brief(error)}){then}; "
+        f"the one before it is used",
+        stacklevel=4,
+    )
+
+
+def _unreadable(folder: str | Path, failures: Mapping[int, Exception]) -> ValueError:
+    reasons = "; ".join(f"step {step}: {_brief(error)}" for step, error in failures.items())
+    return ValueError(f"no checkpoint in {folder} can be read: {reasons}")
+
+
+def _brief(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
 def _name(path: Any) -> str:
     return jax.tree_util.keystr(path, simple=True, separator="/")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
-
-
-def _explain(failures: Mapping[int, Exception]) -> str:
-    newest = max(failures)
-    return f"step {newest}: {_first_line(failures[newest])}"
