@@ -1,6 +1,40 @@
-"""Data sets, and batches made from them: see `Source`, `SOURCES` and `Loader`."""
+"""Data sets, and batches made from them.
 
+A `Source` is numbered 8-bit images with labels; `SOURCES` names the kinds there are. A `Transform`
+turns them into network input, and a `Loader` serves them in batches; `eval_batches` serves each
+example once. Pixel values live in a `Range`.
+"""
+
+from data.augment import CONDITIONING_DIM, Augment
 from data.digits import digits
+from data.image_folder import ImageFolder, folder
+from data.loader import EvalBatch, Loader, eval_batches
+from data.range import CENTERED, UNIT, Range
 from data.source import ArraySource, Record, Records, Source
+from data.tfds_source import TfdsSource, tfds
+from data.transforms import Batch, Transform
 
-__all__ = ["ArraySource", "Record", "Records", "Source", "digits"]
+SOURCES = {"digits": digits, "folder": folder, "tfds": tfds}
+
+__all__ = [
+    "CENTERED",
+    "CONDITIONING_DIM",
+    "SOURCES",
+    "UNIT",
+    "ArraySource",
+    "Augment",
+    "Batch",
+    "EvalBatch",
+    "ImageFolder",
+    "Loader",
+    "Range",
+    "Record",
+    "Records",
+    "Source",
+    "TfdsSource",
+    "Transform",
+    "digits",
+    "eval_batches",
+    "folder",
+    "tfds",
+]
