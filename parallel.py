@@ -50,8 +50,6 @@ class State(NamedTuple):
 Gradient = Callable[[PyTree, PyTree, jax.Array], tuple[PyTree, PyTree]]
 # (state, gradient, summaries) -> (state, summaries)
 Update = Callable[[State, PyTree, PyTree], tuple[State, PyTree]]
-# (state, batches with leading axes (steps, batch)) -> (state, summaries with a leading (steps,))
-Program = Callable[[State, PyTree], tuple[State, PyTree]]
 
 
 def initialize(coordinator: str, num_processes: int, process_id: int) -> None:
@@ -105,7 +103,8 @@ class Strategy(Protocol):
         ...
 
     def program(self, gradient: Gradient, update: Update, state: State) -> Any:
-        """The jitted `Program`, which donates its state; `state` may be shapes."""
+        """Jitted (state, batches) -> (state, summaries); batches have leading axes (steps, batch),
+        summaries (steps,). The state is donated. The argument `state` may be shapes."""
         ...
 
 
@@ -254,8 +253,8 @@ def to_host(tree: PyTree) -> PyTree:
     return jax.tree.map(np.asarray, multihost_utils.process_allgather(tree, tiled=True))
 
 
-def any_process(flag: bool) -> bool:
-    """Whether the flag is set on any process; collective."""
+def largest(value: int) -> int:
+    """The largest of the processes' values; collective."""
     if jax.process_count() == 1:
-        return flag
-    return bool(np.any(multihost_utils.process_allgather(np.array(flag))))
+        return value
+    return int(np.max(multihost_utils.process_allgather(np.array(value))))

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from PIL import Image
 from tensorboardX import SummaryWriter
@@ -16,15 +17,14 @@ LEVELS = 10  # bins of the noise level for the loss per level
 
 
 class Telemetry:
-    """The logs of one run in `workdir`; a process with `active=False` writes nothing.
+    """The logs of one run in `workdir`, written by the first process.
 
     Opened at `step`, it forgets what a killed run logged after that step.
     """
 
-    def __init__(
-        self, workdir: Path, step: int, steps: int, batch_size: int, unit: str, active: bool
-    ):
-        self.workdir, self.active, self.unit, self.batch_size = workdir, active, unit, batch_size
+    def __init__(self, workdir: Path, step: int, steps: int, batch_size: int, unit: str):
+        self.workdir, self.unit, self.batch_size = workdir, unit, batch_size
+        self.active = active = jax.process_index() == 0
         self._pending: list[dict[str, np.ndarray]] = []
         self._seconds = 0.0
         self._bar = tqdm(
@@ -58,13 +58,13 @@ class Telemetry:
         rate = len(stacked["loss"]) / self._seconds
         self._pending, self._seconds = [], 0.0
         row: dict[str, Any] = {"step": step}
-        sums, counts = (stacked.pop(k, None) for k in ("level_sums", "level_counts"))
+        losses, shares = (stacked.pop(k, None) for k in ("level_loss", "level_share"))
         row |= {name: float(values.mean()) for name, values in stacked.items()}
         row["learning_rate"] = float(stacked["learning_rate"][-1])
         row["steps_per_second"] = rate
         row[f"{self.unit}_per_second"] = rate * self.batch_size
-        if sums is not None and counts is not None:
-            row["loss_by_level"] = _ratio(sums.sum(0), counts.sum(0))
+        if losses is not None and shares is not None:
+            row["loss_by_level"] = _ratio(losses.mean(0), shares.mean(0))
         if self.active:
             self._write(row)
         return row
@@ -101,9 +101,9 @@ class Telemetry:
         )
 
 
-def _ratio(sums: np.ndarray, counts: np.ndarray) -> list[float | None]:
-    """Mean per bin; None where a bin is empty."""
-    return [float(s / c) if c > 0 else None for s, c in zip(sums, counts, strict=True)]
+def _ratio(losses: np.ndarray, shares: np.ndarray) -> list[float | None]:
+    """Mean loss per bin; None where a bin is empty."""
+    return [float(s / n) if n > 0 else None for s, n in zip(losses, shares, strict=True)]
 
 
 def _truncate(path: Path, step: int) -> None:

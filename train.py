@@ -6,29 +6,30 @@ logs, saves and listens for signals. A run is a function of its options: stopped
 resumed, on the same devices, it ends with the same bits.
 """
 
-import signal
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 import microbatch
 import parallel
 import weights
 from checkpoint import Checkpoints
 from ema import EMA
+from interrupts import Interrupts
 from optim import Optimizer
 from parallel import State, Strategy
-from telemetry import LEVELS, Telemetry
+from program import Program
+from telemetry import Telemetry
 from workdir import claim_workdir, require_space
 
 PyTree = Any
+STOPS = ("finished", "time", "interrupted")
 DRAW = 2**32 - 1  # folded into the run's key for pictures; no step has this number
 
 
@@ -71,7 +72,8 @@ class TrainOptions:
     microbatch: examples a device differentiates at once, or "auto": the most that fit.
     device_memory: bytes that "auto" may use on a device; 0 asks the device.
     keep, keep_every: the newest checkpoints kept, and the steps whose multiples are kept too.
-    max_seconds: stop after so much training, compilation not counted; 0 for no limit.
+    max_seconds: stop, with a checkpoint, after so much time in this loop, compilation and pictures
+        included, over all resumptions; 0 for no limit.
     init_from: weights to start from (see `weights.init_from`); only a new run reads it.
     unit: what an example is called in the logs.
     """
@@ -118,10 +120,23 @@ class TrainOptions:
 
 
 @dataclass(frozen=True)
+class Record:
+    """What a checkpoint holds beside the state.
+
+    data: the loader's position. microbatch: examples a device differentiates at once, None while
+    not chosen. seconds: of the run so far, over all resumptions.
+    """
+
+    data: dict[str, Any]
+    microbatch: int | None
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Result:
     """The end of a run. stopped: "finished", "interrupted" (a signal) or "time" (max_seconds).
 
-    seconds: of training, over all resumptions, compilation not counted.
+    seconds: of the run, over all resumptions.
     """
 
     state: State
@@ -141,55 +156,47 @@ def fit(
 ) -> Result:
     """Train, or go on training, in `workdir`, and leave a checkpoint of the end there.
 
-    Raises FloatingPointError if the loss or the gradient is no longer finite, OSError if the
-    folder cannot be written, ValueError if the options do not suit the devices or the folder.
+    config_json, force: see `workdir.claim_workdir`. Raises FloatingPointError if the loss or the
+    gradient is no longer finite, OSError if the folder cannot be written, ValueError if the
+    options do not suit the devices or the folder.
     """
     workdir = claim_workdir(workdir, config_json, force)
     strategy = parallel.STRATEGIES[options.strategy](parallel.make_mesh())
     per_device = examples_per_device(options)
-    with (
-        Interrupts() as interrupts,
-        Checkpoints(workdir / "checkpoints", options.keep, options.keep_every) as checkpoints,
-    ):
+    checkpoints = Checkpoints(workdir / "checkpoints", options.keep, options.keep_every)
+    with Interrupts() as interrupts, checkpoints:
         state, record = first_state(task, loader, options, strategy, checkpoints)
         require_space(workdir, 2 * sum(x.nbytes for x in jax.tree.leaves(state)))
-        step, seconds = int(state.step), record["seconds"]
-        stopped = "finished"
+        program = make_program(task, options, strategy, per_device, record)
+        started = time.monotonic() - record.seconds
+        step, stopped = int(state.step), "finished"
         chunks = read_chunks(loader, strategy, options, step)
         upcoming = next(chunks, None)
-        if upcoming is None:
-            return Result(state, step, seconds, stopped)
-        program = Program(task, options, strategy, per_device, record["microbatch"])
-        program.compile(state, upcoming.batches)
-
-        active = jax.process_index() == 0
-        log = Telemetry(workdir, step, options.steps, options.batch_size, options.unit, active)
-        with log:
-            log.say(program.reason)
-            started = time.monotonic() - seconds
+        with Telemetry(workdir, step, options.steps, options.batch_size, options.unit) as log:
+            if upcoming is not None:
+                log.say("compiling the training step")
+                program.prepare(state, upcoming.batches)
+                log.say(program.reason)
             while upcoming is not None and stopped == "finished":
-                chunk, before = upcoming, time.monotonic()
+                chunk, began = upcoming, time.monotonic()
                 state, summaries = program(state, chunk.batches)
                 upcoming = next(chunks, None)  # read by the host while the devices compute
                 summaries = jax.device_get(summaries)
                 require_finite(summaries, step, checkpoints)
-                step, seconds = step + chunk.steps, time.monotonic() - started
-                log.record(summaries, time.monotonic() - before)
+                step += chunk.steps
+                log.record(summaries, time.monotonic() - began)
 
-                stopped = why_stop(options, interrupts, seconds)
+                record = Record(chunk.position, program.microbatch, time.monotonic() - started)
+                stopped = why_stop(options, interrupts, record.seconds)
                 last = step == options.steps or stopped != "finished"
                 if last or due(step, options.log_every):
                     log.flush(step)
                 if last or due(step, options.checkpoint_every):
-                    record = {
-                        "data": chunk.position,
-                        "microbatch": program.microbatch,
-                        "seconds": seconds,
-                    }
-                    save(checkpoints, step, state, record)
-                if last or due(step, options.draw_every):
+                    state_only = state._replace(ema=())._asdict()
+                    checkpoints.save(step, state_only, state.ema, asdict(record))
+                if options.draw_every and (last or due(step, options.draw_every)):
                     draw(task, state, log, step)
-    return Result(state, step, seconds, stopped)
+    return Result(state, step, record.seconds, stopped)
 
 
 def due(step: int, every: int) -> bool:
@@ -214,12 +221,9 @@ def examples_per_device(options: TrainOptions) -> int:
     return per_device
 
 
-# --- The state -----------------------------------------------------------------------------------
-
-
 def first_state(
     task: Task, loader: Loader, options: TrainOptions, strategy: Strategy, checkpoints: Checkpoints
-) -> tuple[State, dict[str, Any]]:
+) -> tuple[State, Record]:
     """The state to begin with and its record: the newest checkpoint's, or new ones.
 
     The loader is moved to the data position of the checkpoint.
@@ -234,13 +238,13 @@ def first_state(
         restored = checkpoints.restore(template._replace(ema=())._asdict(), template.ema)
         assert restored is not None
         loader.restore(restored.meta["data"])
-        return State(**restored.state | {"ema": restored.ema}), restored.meta
+        return State(**restored.state | {"ema": restored.ema}), Record(**restored.meta)
     state = new_state(task, options)
     if options.init_from:
         params, report = weights.init_from(state.params, options.init_from)
         print(f"init_from {options.init_from}: {report.summary()}\n{report}")
         state = state._replace(params=params, ema=params)
-    return parallel.place(state, strategy.sharding(state)), {"seconds": 0.0, "microbatch": None}
+    return parallel.place(state, strategy.sharding(state)), Record({}, None, 0.0)
 
 
 def new_state(task: Task, options: TrainOptions) -> State:
@@ -251,112 +255,18 @@ def new_state(task: Task, options: TrainOptions) -> State:
     return State(jnp.int32(0), params, opt_state, params, jax.random.key_data(key))
 
 
-def save(checkpoints: Checkpoints, step: int, state: State, record: dict[str, Any]) -> None:
-    """Write the state, its average apart, and the record."""
-    checkpoints.save(step, state._replace(ema=())._asdict(), state.ema, record)
-
-
-# --- The program ---------------------------------------------------------------------------------
-
-
-class Program:
-    """The compiled steps, one program per number of steps in a dispatch, and their microbatch."""
-
-    def __init__(
-        self,
-        task: Task,
-        options: TrainOptions,
-        strategy: Strategy,
-        per_device: int,
-        saved: int | None,
-    ):
-        self._parts = (task, options, strategy)
-        self._per_device = per_device
-        self._compiled: dict[int, Any] = {}
-        self.microbatch: int | None = None
-        if isinstance(options.microbatch, int):
-            self.microbatch, why = options.microbatch, "as asked for"
-        elif saved and per_device % saved == 0:
-            self.microbatch, why = saved, "as the checkpoint has it"
-        if self.microbatch:
-            self.reason = f"microbatch {self.microbatch} of {per_device} examples per device, {why}"
-
-    def compile(self, state: State, batches: PyTree) -> None:
-        """Compile for chunks like `batches`, choosing the microbatch if that is still open."""
-        chunk_steps = len(jax.tree.leaves(batches)[0])
-        if self.microbatch is None:
-            options = self._parts[1]
-            choice = microbatch.choose(
-                self._per_device,
-                lambda size: self._compile(size, state, batches),
-                options.device_memory or microbatch.device_memory(),
-            )
-            self.microbatch, self.reason = choice.size, choice.reason
-            self._compiled[chunk_steps] = choice.program
-        else:
-            self._compiled[chunk_steps] = self._compile(self.microbatch, state, batches)
-
-    def __call__(self, state: State, batches: PyTree) -> tuple[State, PyTree]:
-        """Run a chunk; `state` is given up to the program."""
-        chunk_steps = len(jax.tree.leaves(batches)[0])
-        if chunk_steps not in self._compiled:
-            self.compile(state, batches)
-        return self._compiled[chunk_steps](state, batches)
-
-    def _compile(self, size: int, state: State, batches: PyTree) -> Any:
-        task, options, strategy = self._parts
-
-        def gradient(params, batch, keys):
-            return mean_gradient(task, size, params, batch, keys)
-
-        def update(state, grads, summaries):
-            return apply_gradient(options, state, grads, summaries)
-
-        return strategy.program(gradient, update, state).lower(state, batches).compile()
-
-
-def mean_gradient(
-    task: Task, size: int, params: PyTree, batch: PyTree, keys: jax.Array
-) -> tuple[PyTree, dict[str, jax.Array]]:
-    """Gradient and summaries of the mean loss over the examples, `size` of them at a time."""
-
-    def part(examples):
-        batch, keys = examples
-        grad = jax.value_and_grad(task.loss, has_aux=True)
-        (loss, metrics), grads = grad(params, batch, keys)
-        return grads, summarise(metrics) | {"loss": loss}
-
-    return microbatch.mean_over_microbatches(part, (batch, keys), size)
-
-
-def summarise(metrics: dict[str, jax.Array]) -> dict[str, jax.Array]:
-    """Means over the examples; per noise level the mean of [level in bin] loss and [in bin]."""
-    means = {k: jnp.mean(v) for k, v in metrics.items() if k != "level"}
-    if "level" in metrics:
-        bins = jnp.clip((metrics["level"] * LEVELS).astype(jnp.int32), 0, LEVELS - 1)
-        members = jax.nn.one_hot(bins, LEVELS)
-        means["level_sums"] = jnp.mean(members * metrics["loss"][:, None], axis=0)
-        means["level_counts"] = jnp.mean(members, axis=0)
-    return means
-
-
-def apply_gradient(
-    options: TrainOptions, state: State, grads: PyTree, summaries: dict[str, jax.Array]
-) -> tuple[State, dict[str, jax.Array]]:
-    """The optimizer's step, then the average's."""
-    updates, opt_state = options.optimizer.transformation().update(
-        grads, state.opt_state, state.params
-    )
-    params = optax.apply_updates(state.params, updates)
-    ema = options.ema.update(state.ema, params, state.step + 1)
-    summaries = summaries | {
-        "gradient_norm": optax.global_norm(grads),
-        "learning_rate": options.optimizer.learning_rate(state.step),
-    }
-    return State(state.step + 1, params, opt_state, ema, state.key), summaries
-
-
-# --- Between dispatches --------------------------------------------------------------------------
+def make_program(
+    task: Task, options: TrainOptions, strategy: Strategy, per_device: int, record: Record
+) -> Program:
+    """The program of this run, with the microbatch asked for, or the checkpoint's, or open."""
+    size, why = None, ""
+    if isinstance(options.microbatch, int):
+        size, why = options.microbatch, "as asked for"
+    elif record.microbatch and per_device % record.microbatch == 0:
+        size, why = record.microbatch, "as the checkpoint has it"
+    budget = options.device_memory or microbatch.device_memory()
+    optimizer, ema = options.optimizer, options.ema
+    return Program(task.loss, optimizer, ema, strategy, per_device, size, why, budget)
 
 
 @dataclass(frozen=True)
@@ -396,13 +306,15 @@ def require_finite(summaries: dict[str, np.ndarray], step: int, checkpoints: Che
     )
 
 
-def why_stop(options: TrainOptions, interrupts: "Interrupts", seconds: float) -> str:
-    """ "interrupted", "time" or "finished" (go on until it is); every process agrees."""
-    if parallel.any_process(interrupts.received):
-        return "interrupted"
-    if parallel.any_process(0 < options.max_seconds <= seconds):
-        return "time"
-    return "finished"
+def why_stop(options: TrainOptions, interrupts: Interrupts, seconds: float) -> str:
+    """The reason to stop now; "finished": none, go on to the last step. Every process agrees."""
+    if interrupts.received:
+        reason = "interrupted"
+    elif 0 < options.max_seconds <= seconds:
+        reason = "time"
+    else:
+        reason = "finished"
+    return STOPS[parallel.largest(STOPS.index(reason))]
 
 
 def draw(task: Task, state: State, log: Telemetry, step: int) -> None:
@@ -411,25 +323,3 @@ def draw(task: Task, state: State, log: Telemetry, step: int) -> None:
     if log.active:
         key = jax.random.fold_in(jax.random.wrap_key_data(parallel.to_host(state.key)), DRAW)
         log.pictures(step, task.draw(ema, key))
-
-
-class Interrupts:
-    """Inside, SIGTERM and the first SIGINT set `received`; a second SIGINT interrupts at once."""
-
-    def __init__(self) -> None:
-        self.received = False
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> "Interrupts":
-        for number in (signal.SIGTERM, signal.SIGINT):
-            self._before[number] = signal.signal(number, self._note)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _note(self, number: int, frame: object) -> None:
-        if number == signal.SIGINT and self.received:
-            raise KeyboardInterrupt
-        self.received = True
