@@ -14,9 +14,11 @@ are zero for an untouched image. At sampling they are zero, so untouched images 
 S, R, A and T are each applied with `probability`, and what leaves the image is filled by its
 mirror image. Angles turn from the x axis (right) to the y axis (down). Conditioning, in order:
 
-    [X, Y, s, cos theta - 1, sin theta, a cos phi, a sin phi, tau_x, tau_y]
+    [X, Y, s, cos theta - 1, sin theta, a cos 2 phi, a sin 2 phi, tau_x, tau_y]
 
-Karras et al. resample with a wavelet filter; here it is a cubic spline.
+Karras et al. write phi in place of 2 phi, which says the same of (a, phi) and (-a, phi + pi), two
+different transformations; the doubled angle tells all apart. They resample with a wavelet filter,
+here it is a cubic spline.
 """
 
 from dataclasses import dataclass
@@ -67,7 +69,7 @@ class Augment:
         phi = np.pi * (2 * u[:, 10] - 1) * (u[:, 11] < 0.5)
         x, y = u[:, 12] < 0.5, y * (u[:, 13] < 0.5)
         rotation = [np.cos(theta) - 1, np.sin(theta)]
-        stretch = [a * np.cos(phi), a * np.sin(phi)]
+        stretch = [a * np.cos(2 * phi), a * np.sin(2 * phi)]
         return np.stack([x, y, s, *rotation, *stretch, *tau.T], 1).astype(np.float32)
 
 
@@ -97,7 +99,7 @@ def affine(
 ) -> tuple[Float[np.ndarray, "2 2"], Float[np.ndarray, "2"]]:
     """A R S, and the shift T as a share of width and height, both in (x, y)."""
     _, _, s, cos_minus_1, sin, a_cos, a_sin, *tau = conditioning.astype(np.float64)
-    a, phi = np.hypot(a_cos, a_sin), np.arctan2(a_sin, a_cos)
+    a, phi = np.hypot(a_cos, a_sin), np.arctan2(a_sin, a_cos) / 2
     along = np.array([np.cos(phi), np.sin(phi)])
     stretch = 2 ** (STRETCH_STD * a)
     # Stretched along, shrunk across: 1/k I + (k - 1/k) along along^T.

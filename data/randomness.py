@@ -31,7 +31,8 @@ def uniforms(
     The same `draws` must be asked for at every position of a stream.
     """
     counters = -(-draws // DRAWS_PER_COUNTER)
-    bits = np.random.Philox(key=[seed, purpose], counter=positions.start * counters)
+    key = np.array([seed, purpose], np.uint64)
+    bits = np.random.Philox(key=key, counter=positions.start * counters)
     shape = (len(positions), counters * DRAWS_PER_COUNTER)
     return np.random.Generator(bits).random(shape, np.float32)[:, :draws]
 

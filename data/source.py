@@ -1,6 +1,6 @@
 """What a data set is to the rest of the project: numbered 8-bit images with labels."""
 
-from typing import Protocol, TypedDict
+from typing import Protocol, TypedDict, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int, Int32, Integer, UInt8
@@ -20,6 +20,7 @@ class Records(TypedDict):
     label: Int32[np.ndarray, "b"]
 
 
+@runtime_checkable
 class Source(Protocol):
     """A finite, random-access set of images. Derive from it to inherit `take` and `num_classes`.
 
@@ -57,7 +58,7 @@ class ArraySource(Source):
         self,
         name: str,
         images: UInt8[np.ndarray, "n height width channels"],
-        labels: Integer[np.ndarray, "n"],
+        labels: Integer[np.ndarray, "n_labels"],
         class_names: tuple[str, ...] = (),
     ) -> None:
         if len(images) != len(labels) or len(images) == 0:

@@ -102,7 +102,7 @@ class Transform:
             return np.asarray(images)
         at = np.full(len(images), 0.5)
         if self.crop == "random":
-            at = uniforms(seed, Purpose.CROP, positions, 1)[:, 0]
+            at = uniforms(seed, Purpose.CROP, positions, 1)[:, 0].astype(np.float64)
         square = self.crop != "none"
         return np.stack([resize(x, size, square, u) for x, u in zip(images, at, strict=True)])
 
