@@ -296,6 +296,7 @@ def require_finite(summaries: dict[str, np.ndarray], step: int, checkpoints: Che
     if finite.all():
         return
     i = int(np.argmin(finite))
+    checkpoints.wait()
     steps = checkpoints.steps()
     kept = f"the checkpoint of step {steps[-1]} is intact" if steps else "no checkpoint was due yet"
     raise FloatingPointError(

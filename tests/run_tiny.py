@@ -1,0 +1,44 @@
+"""A run of the tiny task in a process of its own: `python run_tiny.py '{"workdir": ...}'`.
+
+Entries beside the fields of TrainOptions: workdir, out (an .npz for the final parameters, average
+and step), lr, sleep (seconds per batch), coordinator, processes, process.
+"""
+
+import json
+import sys
+import time
+
+import jax
+import numpy as np
+from tiny_task import TinyLoader, TinyTask
+
+import parallel
+import train
+import weights
+from ema import EMA
+from optim import Optimizer
+
+
+class SlowLoader(TinyLoader):
+    sleep = 0.0
+
+    def __next__(self):
+        time.sleep(self.sleep)
+        return super().__next__()
+
+
+def main(workdir, out=None, lr=1e-2, sleep=0.0, coordinator=None, processes=1, process=0, **fields):
+    if coordinator:
+        parallel.initialize(coordinator, processes, process)
+    optimizer = Optimizer(lr=lr, warmup=4)
+    options = train.TrainOptions(optimizer=optimizer, ema=EMA(0.9, warmup=True), **fields)
+    loader = SlowLoader(options.batch_size, process, processes)
+    loader.sleep = sleep
+    result = train.fit(TinyTask(), loader, options, workdir)
+    trees = parallel.to_host({"params": result.state.params, "ema": result.state.ema})
+    if out and jax.process_index() == 0:
+        np.savez(out, step=result.steps, stopped=result.stopped, **weights.flatten(trees))
+
+
+if __name__ == "__main__":
+    main(**json.loads(sys.argv[1]))

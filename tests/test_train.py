@@ -1,0 +1,278 @@
+"""The training loop on a tiny task: what it learns, logs, saves, refuses and survives."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+from tiny_task import TinyLoader, TinyTask
+
+import checkpoint
+import train
+from ema import EMA
+from optim import Optimizer
+from train import TrainOptions, fit
+
+TESTS = pathlib.Path(__file__).parent
+OPTIONS = TrainOptions(
+    steps=40,
+    batch_size=8,
+    optimizer=Optimizer(lr=1e-2, warmup=4),
+    ema=EMA(0.9),
+    n_jitted_steps=5,
+    log_every=10,
+    checkpoint_every=10,
+)
+
+
+def run(workdir, loader=None, **changes):
+    options = dataclasses.replace(OPTIONS, **changes)
+    return fit(TinyTask(), loader or TinyLoader(options.batch_size), options, workdir)
+
+
+def rows(workdir):
+    return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+
+
+def equal(a, b):
+    """Bit for bit."""
+    same = jax.tree.map(lambda x, y: bool(np.array_equal(x, y)), jax.device_get((a,)), (b,))
+    return all(jax.tree.leaves(same))
+
+
+def test_the_loss_falls_to_its_least_value_and_is_logged_per_level(tmp_path):
+    """For Gaussian data the least loss at level t is Var(eps | x_t) = 1 / (1 + t^2)."""
+    adam = Optimizer(lr=5e-3, warmup=4, decay="cosine", steps=600)
+    changes = {"log_every": 200, "checkpoint_every": 0, "optimizer": adam}
+    result = run(tmp_path, steps=600, batch_size=512, **changes)
+    logged = rows(tmp_path)
+    assert [row["step"] for row in logged] == [200, 400, 600]
+    last = logged[-1]
+    assert last["loss"] == pytest.approx(np.pi / 4, abs=0.02) and logged[0]["loss"] > last["loss"]
+    levels = (np.arange(10) + 0.5) / 10
+    np.testing.assert_allclose(last["loss_by_level"], 1 / (1 + levels**2), atol=0.03)
+    assert last["images_per_second"] == pytest.approx(512 * last["steps_per_second"])
+    assert result.steps == 600 and result.stopped == "finished"
+    assert checkpoint.latest_step(tmp_path / "checkpoints") == 600
+
+
+def test_one_step_is_adam_on_the_mean_gradient(tmp_path):
+    """Two steps by hand: the first has learning rate 0, the average follows its rule."""
+    result = run(tmp_path, steps=2, n_jitted_steps=1)
+    task, loader = TinyTask(), TinyLoader(8)
+    key = jax.random.key(OPTIONS.seed)
+    start = params = ema = task.init(key)
+    m = v = jax.tree.map(np.zeros_like, params)
+    for n in range(2):
+        step_key = jax.random.fold_in(key, n)
+        keys = jax.vmap(lambda i, k=step_key: jax.random.fold_in(k, i))(np.arange(8))
+        grads = jax.grad(lambda p: task.loss(p, batch, keys)[0])  # noqa: B023
+        batch = next(loader)
+        g = grads(params)
+        norm = np.sqrt(sum(np.sum(np.square(x)) for x in jax.tree.leaves(g)))
+        g = jax.tree.map(lambda x, norm=norm: x * min(1, 1 / norm), g)
+        m = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, m, g)
+        v = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g**2, v, g)
+
+        def move(p, m, v, n=n):
+            m_hat, v_hat = m / (1 - 0.9 ** (n + 1)), v / (1 - 0.999 ** (n + 1))
+            return p - 1e-2 * n / 4 * m_hat / (np.sqrt(v_hat) + 1e-8)
+
+        params = jax.tree.map(move, params, m, v)
+        ema = jax.tree.map(lambda e, p: 0.9 * e + 0.1 * p, ema, params)
+        if n == 0:
+            assert equal(params, start)
+    for ours, expected in ((result.state.params, params), (result.state.ema, ema)):
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-6), ours, expected)
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path):
+    whole = run(tmp_path / "whole")
+    run(tmp_path / "parts", steps=20)
+    parts = run(tmp_path / "parts")
+    assert equal(whole.state, jax.device_get(parts.state))
+    logged = [[r["step"], r["loss"]] for r in rows(tmp_path / "parts")]
+    assert logged == [[r["step"], r["loss"]] for r in rows(tmp_path / "whole")]
+
+
+def test_a_finished_run_is_left_alone(tmp_path):
+    first = run(tmp_path)
+    again = run(tmp_path)
+    assert again.steps == 40 and equal(first.state, jax.device_get(again.state))
+    assert len(rows(tmp_path)) == 4
+
+
+def test_a_resumed_run_forgets_what_was_logged_after_its_checkpoint(tmp_path):
+    run(tmp_path, steps=20)
+    with open(tmp_path / "metrics.jsonl", "a") as file:
+        file.write('{"step": 30, "loss": 0.0}\n{"step": 40, "lo')
+    run(tmp_path)
+    assert [row["step"] for row in rows(tmp_path)] == [10, 20, 30, 40]
+
+
+def test_chunk_length_and_accumulation_do_not_change_the_trajectory(tmp_path):
+    reference = run(tmp_path / "reference")
+    for name, changes in {
+        "single": {"n_jitted_steps": 1},
+        "uneven": {"n_jitted_steps": 10, "steps": 35},
+        "accumulated": {"microbatch": 2},
+    }.items():
+        result = run(tmp_path / name, **changes)
+        if name == "uneven":
+            result = run(tmp_path / name)
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5),
+            reference.state.params,
+            result.state.params,
+        )
+
+
+def test_the_state_is_donated(tmp_path, monkeypatch):
+    given = []
+    call = train.Program.__call__
+
+    def spy(self, state, batches):
+        given.append(state)
+        return call(self, state, batches)
+
+    monkeypatch.setattr(train.Program, "__call__", spy)
+    run(tmp_path, checkpoint_every=0)  # the CPU's zero-copy read of a state to be saved keeps it
+    assert len(given) == 8
+    assert all(leaf.is_deleted() for state in given for leaf in jax.tree.leaves(state))
+
+
+def test_a_checkpoint_in_flight_does_not_see_later_steps(tmp_path):
+    """The state is donated while an asynchronous write of it goes on."""
+    run(tmp_path, checkpoint_every=5, keep=8)
+    for step in range(5, 41, 5):
+        early = run(tmp_path / f"until-{step}", steps=step)
+        saved, _ = checkpoint.load_ema(tmp_path / "checkpoints", step)
+        assert equal(early.state.ema, saved)
+
+
+def test_nan_stops_the_run_and_leaves_the_last_good_checkpoint(tmp_path):
+    with pytest.raises(FloatingPointError, match="step 28: the loss is nan") as error:
+        run(tmp_path, TinyLoader(8, nan_at=27))
+    assert "checkpoint of step 20 is intact" in str(error.value)
+    assert "lower optim.lr" in str(error.value)
+    assert checkpoint.latest_step(tmp_path / "checkpoints") == 20
+    whole = run(tmp_path / "whole")
+    assert equal(whole.state, jax.device_get(run(tmp_path).state))  # goes on from there
+
+
+def test_a_time_limit_stops_cleanly_and_can_be_resumed(tmp_path):
+    stopped = run(tmp_path, steps=100_000, max_seconds=1.0, checkpoint_every=0)
+    assert stopped.stopped == "time" and 1 <= stopped.seconds < 10
+    assert checkpoint.latest_step(tmp_path / "checkpoints") == stopped.steps < 100_000
+    assert stopped.steps % 5 == 0
+    goal = stopped.steps + 10
+    whole = run(tmp_path / "whole", steps=goal, log_every=0, checkpoint_every=0)
+    assert equal(whole.state, jax.device_get(run(tmp_path, steps=goal).state))
+
+
+def test_sigint_once_saves_and_returns(tmp_path):
+    before = signal.getsignal(signal.SIGINT)
+    killer = threading.Timer(1.5, lambda: os.kill(os.getpid(), signal.SIGINT))
+    killer.start()
+    result = run(tmp_path, steps=10**9)
+    killer.join()
+    assert result.stopped == "interrupted"
+    assert checkpoint.latest_step(tmp_path / "checkpoints") == result.steps
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_pictures_go_to_the_workdir(tmp_path):
+    result = run(tmp_path, draw_every=20)
+    names = sorted(p.name for p in (tmp_path / "pictures").iterdir())
+    assert names == ["weights-00000020.png", "weights-00000040.png"]
+    picture = np.asarray(Image.open(tmp_path / "pictures" / names[-1]))
+    np.testing.assert_array_equal(picture, TinyTask().draw(result.state.ema, None)["weights"])
+    assert list((tmp_path / "tensorboard").iterdir())
+
+
+def test_init_from_takes_the_average_of_another_run(tmp_path, capsys):
+    source = run(tmp_path / "source")
+    tuned = run(
+        tmp_path / "tuned", init_from=str(tmp_path / "source"), steps=1, n_jitted_steps=1
+    )  # the first step has learning rate 0
+    assert equal(tuned.state.params, jax.device_get(source.state.ema))
+    assert "taken  first/kernel" in capsys.readouterr().out
+
+
+def test_the_microbatch_is_kept_in_the_checkpoint(tmp_path):
+    run(tmp_path, steps=20, microbatch=4)
+    run(tmp_path, microbatch="auto")
+    record = checkpoint.inspect(tmp_path / "checkpoints")["meta"]
+    assert record["microbatch"] == 4
+    assert record["data"] == {"position": 40}
+
+
+def test_auto_accumulates_when_memory_is_short(tmp_path, capsys):
+    whole = run(tmp_path / "whole", batch_size=128, steps=10)
+    result = run(tmp_path / "short", batch_size=128, steps=10, device_memory=200_000)
+    record = checkpoint.inspect(tmp_path / "short" / "checkpoints")["meta"]
+    assert 1 < record["microbatch"] < 128
+    assert "needs" in capsys.readouterr().out
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5),
+        whole.state.params,
+        result.state.params,
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"steps": 0}, "training.steps: got 0"),
+        ({"log_every": 7}, "training.log_every: got 7, expected a multiple"),
+        ({"checkpoint_every": 12}, "training.checkpoint_every: got 12"),
+        ({"strategy": "ddp"}, "training.strategy: got 'ddp', expected one of"),
+        ({"microbatch": "all"}, "training.microbatch: got 'all'"),
+        ({"microbatch": 3}, "training.microbatch: got 3, expected a divisor of the 8 examples"),
+    ],
+)
+def test_options_that_cannot_work_are_refused(tmp_path, changes, message):
+    with pytest.raises(ValueError, match=message.replace("(", r"\(")):
+        run(tmp_path, **changes)
+
+
+def test_a_workdir_of_another_config_is_refused(tmp_path):
+    fit(TinyTask(), TinyLoader(8), OPTIONS, tmp_path, config_json='{"a": {"b": 1}}')
+    with pytest.raises(ValueError, match="a.b was 1, now 2"):
+        fit(TinyTask(), TinyLoader(8), OPTIONS, tmp_path, config_json='{"a": {"b": 2}}')
+
+
+def test_sigterm_saves_and_exits_zero(tmp_path):
+    """A run in its own process, told to stop in the middle."""
+    entries = {"workdir": str(tmp_path), "steps": 10**6, "batch_size": 8, "sleep": 0.02}
+    with start(entries | {"out": str(tmp_path / "out.npz")}) as process:
+        wait_for(tmp_path / "tensorboard", process)
+        time.sleep(1.0)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    with np.load(tmp_path / "out.npz") as out:
+        assert str(out["stopped"]) == "interrupted"
+        assert checkpoint.latest_step(tmp_path / "checkpoints") == int(out["step"]) > 0
+
+
+def start(entries):
+    command = [sys.executable, str(TESTS / "run_tiny.py"), json.dumps(entries)]
+    path = os.pathsep.join([str(TESTS.parent), str(TESTS)])
+    environment = os.environ | {"PYTHONPATH": path}
+    return subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+
+
+def wait_for(path, process, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not path.exists():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
