@@ -26,8 +26,8 @@ from jaxtyping import UInt8
 from PIL import Image, ImageOps
 
 # Left out are formats without a signature, which take any file for theirs, and those that Pillow
-# hands to another program (EPS).
-FORMATS = ("PNG", "JPEG", "MPO", "GIF", "WEBP", "AVIF", "BMP", "TIFF", "PPM", "ICO", "JPEG2000")
+# hands to another program (EPS). JPEG includes phones' MPO.
+FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "AVIF", "BMP", "TIFF", "PPM", "ICO", "JPEG2000")
 SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
 UNKNOWN_RANGE = ("I", "F")
 

@@ -16,7 +16,7 @@ import logging
 import os
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -135,9 +135,7 @@ def _scan(root: Path, files: list[str], cache: Path | None) -> dict[str, Outcome
     stamps = {file: _stamp(root / file) for file in files}
     known = _read_cache(cache)
     outcomes = {
-        file: Outcome(**known[file]["outcome"])
-        for file in files
-        if file in known and known[file]["stamp"] == stamps[file]
+        file: known[file][1] for file in files if file in known and known[file][0] == stamps[file]
     }
     rest = [file for file in files if file not in outcomes]
     with ThreadPoolExecutor() as pool:
@@ -182,19 +180,20 @@ def _stamp(path: Path) -> list[int]:
     return [stat.st_mtime_ns, stat.st_size]
 
 
-def _read_cache(cache: Path | None) -> dict:
-    """{file: {"stamp": ..., "outcome": ...}}; empty where there is no readable cache."""
+def _read_cache(cache: Path | None) -> dict[str, tuple[list[int], Outcome]]:
+    """{file: (stamp, outcome)}; empty where there is no readable cache."""
     try:
-        return json.loads(cache.read_text()) if cache else {}
-    except (OSError, ValueError):
+        entries = json.loads(cache.read_text()).items() if cache else ()
+        return {
+            file: (stamp, Outcome(height, width, tuple(conversions), refusal))
+            for file, (stamp, height, width, conversions, refusal) in entries
+        }
+    except (OSError, ValueError, TypeError, AttributeError):
         return {}
 
 
 def _write_cache(cache: Path, stamps: dict, outcomes: dict[str, Outcome]) -> None:
-    content = {
-        file: {"stamp": stamps[file], "outcome": asdict(outcome)}
-        for file, outcome in outcomes.items()
-    }
+    content = {file: (stamps[file], *astuple(outcome)) for file, outcome in outcomes.items()}
     cache.parent.mkdir(parents=True, exist_ok=True)
     temporary = cache.with_name(f"{cache.name}.{os.getpid()}")
     temporary.write_text(json.dumps(content))

@@ -4,7 +4,7 @@ A prepared data set is a folder with `dataset_info.json`, such as ~/data/cifar10
 tools/prepare_cifar10.py). Nothing is ever downloaded or prepared here.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ class TfdsSource(Source):
     """The image and label features of one split; see `tfds`. Other features are left out."""
 
     name: str
-    examples: Sequence[Mapping[str, Any]]
+    examples: Any  # TFDS's data source: len() and [index] -> features by name
     image_shape: tuple[int, int, int] | None
     class_names: tuple[str, ...]
     image_key: str

@@ -91,7 +91,9 @@ def test_every_transformation_has_its_share_and_law():
     assert np.mean(upright[:, A_COS] > 0) == pytest.approx(0.5, abs=0.06)
     for column in (S, TAU_X, TAU_Y):
         normal = vectors[vectors[:, column] != 0, column]
-        assert normal.mean() == pytest.approx(0, abs=0.1) and normal.std() == pytest.approx(1, abs=0.1)
+        assert normal.mean() == pytest.approx(0, abs=0.1) and normal.std() == pytest.approx(
+            1, abs=0.1
+        )
     theta = np.arctan2(vectors[:, SIN], vectors[:, COS] + 1)[vectors[:, SIN] != 0]
     assert np.abs(np.histogram(theta, 4, (-np.pi, np.pi))[0] / len(theta) - 0.25).max() < 0.05
 

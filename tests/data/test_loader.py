@@ -223,7 +223,9 @@ def test_an_interrupted_evaluation_goes_on_where_it_stopped():
 
 
 def test_evaluation_neither_flips_nor_crops_at_random():
-    first, second = (list(eval_batches(numbered(), 4, Transform(flip=True), seed=s)) for s in (0, 1))
+    first, second = (
+        list(eval_batches(numbered(), 4, Transform(flip=True), seed=s)) for s in (0, 1)
+    )
     assert_equal(first, second)
 
 

@@ -21,7 +21,9 @@ class Listed(Source):
         return Record(image=IMAGES[index], label=int(LABELS[index]))
 
 
-@pytest.mark.parametrize("source", [Listed(), ArraySource("array", IMAGES, LABELS, ("a", "b", "c"))])
+@pytest.mark.parametrize(
+    "source", [Listed(), ArraySource("array", IMAGES, LABELS, ("a", "b", "c"))]
+)
 def test_take_gathers_the_examples_in_order(source):
     records = source.take(np.array([4, 0, 4]))
     assert np.array_equal(np.stack(list(records["image"])), IMAGES[[4, 0, 4]])

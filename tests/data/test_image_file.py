@@ -1,0 +1,129 @@
+import struct
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data.image_file import RefusedImage, decode
+
+LEVELS = (np.arange(48) * 5).reshape(6, 8).astype(np.uint8)
+COLOURS = np.stack([LEVELS, LEVELS[::-1], 255 - LEVELS], -1)
+
+
+def saved(tmp_path, image, name="image.png", **options):
+    path = tmp_path / name
+    (Image.fromarray(image) if isinstance(image, np.ndarray) else image).save(path, **options)
+    return path
+
+
+def refusal(path):
+    with pytest.raises(RefusedImage) as caught:
+        decode(path)
+    return str(caught.value)
+
+
+def test_rgb_and_grey_are_read_as_they_are(tmp_path):
+    rgb, grey = saved(tmp_path, COLOURS), saved(tmp_path, LEVELS, "grey.png")
+    assert np.array_equal(decode(rgb).pixels, COLOURS)
+    assert np.array_equal(decode(grey, channels=1).pixels, LEVELS[..., None])
+    assert np.array_equal(decode(grey, channels=3).pixels, np.repeat(LEVELS[..., None], 3, -1))
+    assert decode(rgb).conversions == decode(grey).conversions == ()
+
+
+def test_colours_become_luma(tmp_path):
+    luma = COLOURS @ np.array([0.299, 0.587, 0.114])
+    pixels = decode(saved(tmp_path, COLOURS), channels=1).pixels[..., 0]
+    assert np.abs(pixels - luma).max() < 1
+
+
+def test_a_palette_becomes_its_colours(tmp_path):
+    image = Image.fromarray(COLOURS).quantize(48)
+    decoded = decode(saved(tmp_path, image))
+    assert np.array_equal(decoded.pixels, np.asarray(image.convert("RGB")))
+    assert decoded.conversions == ("palette to RGB",)
+
+
+def test_black_and_white_becomes_0_and_255(tmp_path):
+    decoded = decode(saved(tmp_path, Image.fromarray(LEVELS > 100)), channels=1)
+    assert np.array_equal(decoded.pixels[..., 0], 255 * (LEVELS > 100))
+    assert decoded.conversions == ("black and white to RGB",)
+
+
+def test_transparency_shows_white(tmp_path):
+    alpha = np.where(LEVELS > 100, 255, 0).astype(np.uint8)
+    decoded = decode(saved(tmp_path, np.dstack([COLOURS, alpha])))
+    assert np.array_equal(decoded.pixels, np.where(alpha[..., None] > 0, COLOURS, 255))
+    assert decoded.conversions == ("laid over white",)
+    half = decode(saved(tmp_path, np.dstack([LEVELS, np.full_like(LEVELS, 128)]))).pixels[..., 0]
+    assert np.abs(half - (LEVELS * 128.0 + 255 * 127) / 255).max() <= 1
+
+
+def test_a_transparent_colour_shows_white(tmp_path):
+    path = saved(tmp_path, LEVELS, transparency=0)
+    assert decode(path).pixels[0, 0].tolist() == [255, 255, 255]
+    assert decode(path).pixels[0, 1].tolist() == [5, 5, 5]
+
+
+@pytest.mark.parametrize("name", ["image.png", "image.tif"])
+def test_sixteen_bits_are_rounded_to_eight(tmp_path, name):
+    levels = np.array([[0, 128, 129, 32768, 65535]], np.uint16)
+    decoded = decode(saved(tmp_path, levels, name), channels=1)
+    assert decoded.pixels[0, :, 0].tolist() == [0, 0, 1, 128, 255]
+    assert decoded.conversions == ("16-bit grey",)
+
+
+def test_cmyk_becomes_rgb(tmp_path):
+    image = Image.new("CMYK", (4, 4), (255, 0, 0, 0))  # cyan
+    decoded = decode(saved(tmp_path, image, "image.tif"))
+    assert np.abs(decoded.pixels.astype(int) - [0, 255, 255]).max() <= 1
+    assert decoded.conversions == ("CMYK to RGB",)
+
+
+@pytest.mark.parametrize(("orientation", "turned"), [(3, 2), (6, -1), (8, 1)])
+def test_exif_orientation_is_undone(tmp_path, orientation, turned):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    decoded = decode(saved(tmp_path, COLOURS, exif=exif))
+    assert np.array_equal(decoded.pixels, np.rot90(COLOURS, turned))
+    assert decoded.conversions == ("turned upright",)
+
+
+@pytest.mark.parametrize("name", ["image.gif", "image.webp", "image.tif", "image.png"])
+def test_of_several_frames_the_first_is_read(tmp_path, name):
+    frames = [Image.new("RGB", (5, 4), colour) for colour in ("red", "blue", "lime")]
+    options = {"lossless": True} if name.endswith("webp") else {}
+    path = saved(tmp_path, frames[0], name, save_all=True, append_images=frames[1:], **options)
+    decoded = decode(path)
+    assert decoded.pixels[0, 0].tolist() == [255, 0, 0]
+    assert "first of several frames" in decoded.conversions
+
+
+@pytest.mark.parametrize("name", ["image.png", "image.jpg", "image.webp", "image.tif", "image.gif"])
+def test_a_truncated_file_is_refused(tmp_path, name):
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    path = saved(tmp_path, noise, name)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    assert refusal(path)
+
+
+def test_what_is_not_an_image_is_refused(tmp_path):
+    text, empty = tmp_path / "notes.png", tmp_path / "empty.jpg"
+    text.write_text("a caption")
+    empty.touch()
+    assert refusal(text) == "not an image"
+    assert refusal(empty) == "empty file"
+    assert refusal(tmp_path / "absent.png")
+
+
+def test_a_damaged_header_is_refused(tmp_path):
+    path = saved(tmp_path, COLOURS)
+    content = bytearray(path.read_bytes())
+    content[16:24] = struct.pack(">II", 100_000, 100_000)  # the size, of which the checksum knows
+    path.write_bytes(content)
+    assert refusal(path)
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.float32])
+def test_pixels_of_unknown_range_are_refused(tmp_path, dtype):
+    assert "32-bit pixels" in refusal(saved(tmp_path, LEVELS.astype(dtype), "image.tif"))

@@ -1,0 +1,151 @@
+import json
+import logging
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import data.image_folder
+from data import Loader, Transform, folder
+
+
+def write(path, value, size=(6, 4), mode="RGB"):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new(mode, size, value).save(path)
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    root = tmp_path / "pictures"
+    write(root / "dog" / "b.png", (10, 0, 0))
+    write(root / "cat" / "z.png", (20, 0, 0))
+    write(root / "cat" / "deep" / "er" / "a.bmp", (30, 0, 0))
+    write(root / "cat" / ".hidden.png", (40, 0, 0))
+    write(root / ".git" / "x.png", (50, 0, 0))
+    return root
+
+
+def test_the_folders_directly_below_are_the_classes(pictures):
+    source = folder(pictures)
+    assert source.class_names == ("cat", "dog") and source.num_classes == 2
+    assert source.files == ("cat/deep/er/a.bmp", "cat/z.png", "dog/b.png")
+    assert source.labels.tolist() == [0, 0, 1]
+    assert [int(source[i]["image"][0, 0, 0]) for i in range(3)] == [30, 20, 10]
+    assert source.image_shape == (4, 6, 3) and source.name == "pictures"
+
+
+def test_a_folder_without_sub_folders_has_no_classes(tmp_path):
+    for i in range(3):
+        write(tmp_path / f"{i}.png", i, mode="L")
+    source = folder(tmp_path, channels=1)
+    assert (source.num_classes, source.image_shape) == (0, (4, 6, 1))
+    assert [source[i]["label"] for i in range(3)] == [0, 0, 0]
+
+
+def test_images_of_different_sizes_have_no_common_shape(pictures):
+    write(pictures / "dog" / "c.png", (60, 0, 0), size=(9, 9))
+    source = folder(pictures)
+    assert source.image_shape is None
+    with pytest.raises(ValueError, match="image_size: got None"):
+        Loader(source, 2)
+    batch = next(Loader(source, 4, Transform(image_size=5)))
+    assert batch["image"].shape == (4, 5, 5, 3)
+
+
+def test_one_report_counts_and_names_what_was_converted_or_left_out(pictures, caplog):
+    write(pictures / "dog" / "grey alpha.png", (0, 255), mode="LA")
+    (pictures / "dog" / "notes.txt").write_text("not a picture")
+    (pictures / "dog" / "more.txt").write_text("not a picture")
+    whole = (pictures / "dog" / "b.png").read_bytes()
+    (pictures / "cat" / "cut.png").write_bytes(whole[: len(whole) // 2])
+    write(pictures / "loose.png", (0, 0, 0))
+    (pictures / "cat" / "gone.png").symlink_to("nowhere.png")
+
+    with caplog.at_level(logging.WARNING):
+        source = folder(pictures)
+    report = source.report
+    assert (report.images, len(source)) == (4, 4)
+    assert report.converted == {"laid over white": ["dog/grey alpha.png"]}
+    assert report.left_out["not an image"] == ["dog/more.txt", "dog/notes.txt"]
+    assert report.left_out["lies beside the class folders"] == ["loose.png"]
+    assert sum(len(names) for names in report.left_out.values()) == 5
+    assert len(caplog.records) == 1
+    text = caplog.text
+    for name in ("cut.png", "gone.png", "loose.png", "notes.txt", "grey alpha.png"):
+        assert name in text
+    assert "4 images, 5 files left out" in text
+    assert len(list(Loader(source, 4, Transform(image_size=4)).batch_at(0)["label"])) == 4
+
+
+def test_a_long_list_of_names_is_cut_in_the_text_only(pictures):
+    for i in range(30):
+        (pictures / "dog" / f"note{i:02}.txt").write_text("not a picture")
+    report = folder(pictures).report
+    assert "(30): dog/note00.txt" in str(report) and "and 20 more" in str(report)
+    assert len(report.left_out["not an image"]) == 30
+
+
+def test_a_clean_folder_has_nothing_to_report(pictures, caplog):
+    folder(pictures)
+    assert not caplog.records
+
+
+def test_the_cache_saves_decoding_and_notices_changes(pictures, tmp_path, monkeypatch):
+    (pictures / "dog" / "notes.txt").write_text("not a picture")
+    cache = tmp_path / "run" / "images.json"
+    decoded = []
+    outcome = data.image_folder._outcome
+    monkeypatch.setattr(
+        data.image_folder, "_outcome", lambda path: decoded.append(path.name) or outcome(path)
+    )
+    first = folder(pictures, cache=cache)
+    assert sorted(decoded) == ["a.bmp", "b.png", "notes.txt", "z.png"]
+    decoded.clear()
+    again = folder(pictures, cache=cache)
+    assert not decoded
+    assert again.report == first.report and again.files == first.files
+
+    write(pictures / "dog" / "b.png", (11, 0, 0), size=(30, 30))
+    write(pictures / "dog" / "new.png", (12, 0, 0))
+    (pictures / "cat" / "z.png").unlink()
+    changed = folder(pictures, cache=cache)
+    assert sorted(decoded) == ["b.png", "new.png"]
+    assert changed.files == ("cat/deep/er/a.bmp", "dog/b.png", "dog/new.png")
+    assert changed.image_shape is None
+
+
+def test_a_damaged_cache_is_made_anew(pictures, tmp_path):
+    cache = tmp_path / "images.json"
+    cache.write_text('{"dog/b.png": ')
+    assert len(folder(pictures, cache=cache)) == 3
+    assert len(json.loads(cache.read_text())) == 3
+
+
+def test_a_file_that_breaks_later_is_named(pictures):
+    source = folder(pictures)
+    (pictures / "dog" / "b.png").write_bytes(b"")
+    loader = Loader(source, 3, shuffle=False)
+    with pytest.raises(OSError, match=r"dog/b\.png was readable when .*: empty file"):
+        next(loader)
+
+
+def test_a_path_that_gives_no_images_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match="path: no folder .*absent"):
+        folder(tmp_path / "absent")
+    with pytest.raises(ValueError, match="path: no readable image; .*0 images, 0 files left out"):
+        folder(tmp_path)
+    (tmp_path / "notes.txt").write_text("not a picture")
+    with pytest.raises(ValueError, match="not an image.*notes.txt"):
+        folder(tmp_path)
+    with pytest.raises(FileNotFoundError, match="path"):
+        folder(tmp_path / "notes.txt")
+    with pytest.raises(ValueError, match="channels: got 2, expected 1 or 3"):
+        folder(tmp_path, channels=2)
+
+
+def test_grey_and_colour_are_brought_to_the_channels_asked_for(tmp_path):
+    write(tmp_path / "a.png", 70, mode="L")
+    write(tmp_path / "b.png", (255, 0, 0))
+    grey, colour = folder(tmp_path, channels=1), folder(tmp_path)
+    assert grey.take(np.array([0, 1]))["image"][1][0, 0].tolist() == [76]
+    assert colour[0]["image"][0, 0].tolist() == [70, 70, 70]

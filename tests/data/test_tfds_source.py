@@ -1,0 +1,136 @@
+import io
+import shutil
+import time
+
+import numpy as np
+import pytest
+import tensorflow_datasets
+from PIL import Image
+
+from data import tfds
+
+FEATURES = tensorflow_datasets.features
+
+
+class Tiny(tensorflow_datasets.core.GeneratorBasedBuilder):
+    """Five images of different sizes with labels, and one split of images alone."""
+
+    VERSION = tensorflow_datasets.core.Version("1.0.0")
+    name = "tiny"
+
+    def _info(self):
+        return tensorflow_datasets.core.DatasetInfo(
+            builder=self,
+            features=FEATURES.FeaturesDict(
+                {
+                    "picture": FEATURES.Image(shape=(None, None, 3), encoding_format="png"),
+                    "kind": FEATURES.ClassLabel(names=["a", "b"]),
+                    "number": np.int64,
+                }
+            ),
+        )
+
+    def _split_generators(self, dl_manager):
+        return {"train": self._generate_examples(5), "test": self._generate_examples(2)}
+
+    def _generate_examples(self, count):
+        for i in range(count):
+            png = io.BytesIO()
+            Image.new("RGB", (4 + i, 5), (10 * i, 0, 0)).save(png, "PNG")
+            png.seek(0)
+            yield i, {"picture": png, "kind": i % 2, "number": i}
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    root = tmp_path_factory.mktemp("tfds")
+    Tiny(data_dir=root, file_format="array_record").download_and_prepare()
+    return root / "tiny" / "1.0.0"
+
+
+@pytest.fixture
+def copy(prepared, tmp_path):
+    return shutil.copytree(prepared, tmp_path / "copy")
+
+
+def record_file(folder):
+    return next(folder.glob("tiny-train.array_record*"))
+
+
+def test_images_and_labels_are_read(prepared):
+    source = tfds(prepared, image_key="picture", label_key="kind")
+    assert (len(source), source.name, source.class_names) == (5, "tiny/train", ("a", "b"))
+    assert source.image_shape is None
+    seen = {}
+    for i in range(5):
+        image = source[i]["image"]
+        number = int(image[0, 0, 0]) // 10
+        assert image.shape == (5, 4 + number, 3)
+        seen[number] = source[i]["label"]
+    assert seen == {i: i % 2 for i in range(5)}
+
+
+def test_without_a_class_label_there_are_no_classes(prepared):
+    source = tfds(prepared, "test", image_key="picture", label_key="number")
+    assert source.num_classes == 0 and source[1]["label"] == 0
+
+
+def test_the_only_data_set_below_a_folder_is_found(prepared):
+    assert len(tfds(prepared.parent.parent, "test", image_key="picture")) == 2
+
+
+def test_a_missing_data_set_fails_at_once(tmp_path):
+    start = time.perf_counter()
+    with pytest.raises(FileNotFoundError, match="path: no folder"):
+        tfds(tmp_path / "mnist")
+    with pytest.raises(FileNotFoundError, match="path: no data set prepared by TFDS"):
+        tfds(tmp_path)
+    assert time.perf_counter() - start < 1
+
+
+def test_several_data_sets_are_a_question(prepared, tmp_path):
+    for name in ("one", "two"):
+        shutil.copytree(prepared, tmp_path / name)
+    with pytest.raises(ValueError, match="path: .* holds several data sets, expected one of"):
+        tfds(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"split": "val"}, "split: got 'val', expected one of t"),
+        ({}, "image_key: got 'image', expected an 8-bit image among .*picture"),
+        ({"image_key": "kind"}, "image_key: got 'kind'"),
+    ],
+)
+def test_unknown_names_are_refused(prepared, options, match):
+    with pytest.raises(ValueError, match=match):
+        tfds(prepared, **options)
+
+
+def cut(folder):
+    content = record_file(folder).read_bytes()
+    record_file(folder).write_bytes(content[: len(content) // 2])
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        cut,
+        lambda folder: record_file(folder).unlink(),
+        lambda folder: record_file(folder).write_bytes(b""),
+        lambda folder: (folder / "dataset_info.json").write_text('{"name": '),
+        lambda folder: (folder / "features.json").unlink(),
+    ],
+)
+def test_a_damaged_data_set_is_found_when_it_is_opened(copy, damage):
+    damage(copy)
+    with pytest.raises(ValueError, match="path: .*cannot be read"):
+        tfds(copy, image_key="picture", label_key="kind")
+
+
+def test_other_file_formats_are_refused(tmp_path, copy):
+    info = copy / "dataset_info.json"
+    info.write_text(info.read_text().replace('"array_record"', '"tfrecord"'))
+    with pytest.raises(ValueError, match="is in tfrecord, expected array_record"):
+        tfds(copy, image_key="picture")
