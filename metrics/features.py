@@ -1,0 +1,107 @@
+"""Images to feature vectors, behind one small interface.
+
+A feature network is a `FeatureExtractor`: a name, a version that changes with its weights, and
+`apply`, which maps uint8 images to features and, for networks that classify, logits. A figure
+computed from features means nothing without the extractor's identity, so the two travel together.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Array, Float, Float32, UInt8
+from tqdm import tqdm
+
+
+class Activations(NamedTuple):
+    """What a feature network says of a batch of images."""
+
+    features: Float[Array | np.ndarray, "b dim"]
+    logits: Float[Array | np.ndarray, "b classes"] | None
+
+
+@dataclass(frozen=True)
+class FeatureExtractor:
+    """A feature network with its weights.
+
+    name: which network ("digits", "efficientnet_lite0", ...).
+    version: hash of its weights; figures of different versions cannot be compared.
+    dim: length of a feature vector.
+    apply: jitted map of uint8 images (b, H, W, C) to `Activations`. It does its own resizing and
+        normalisation, and raises ValueError for a shape that it cannot take.
+    """
+
+    name: str
+    version: str
+    dim: int
+    apply: Callable[[UInt8[np.ndarray, "b h w c"]], Activations]
+
+    @property
+    def identity(self) -> str:
+        """Name and version, as written beside every figure."""
+        return f"{self.name}@{self.version}"
+
+    def __call__(self, images: UInt8[np.ndarray, "b h w c"]) -> Float32[np.ndarray, "b dim"]:
+        """Features of one batch."""
+        return np.asarray(self.apply(images).features, np.float32)
+
+
+def stream(
+    extractor: FeatureExtractor,
+    images: Iterable[UInt8[np.ndarray, "h w c"]],
+    batch_size: int = 64,
+    total: int | None = None,
+    progress: bool = True,
+) -> Iterator[Activations]:
+    """Activations of a whole set, batch after batch in the order given, each image once.
+
+    images: uint8 (H, W, C), all of one shape. The last batch is padded before the network, so
+        that one program serves all, and cut after it.
+    total: number of images, for the progress bar only.
+    """
+    with tqdm(
+        total=total, desc=f"{extractor.name} features", unit="image", disable=not progress
+    ) as bar:
+        for batch in _batches(images, batch_size):
+            count = len(batch)
+            padding = np.zeros((batch_size - count, *batch.shape[1:]), np.uint8)
+            out = jax.device_get(extractor.apply(np.concatenate([batch, padding])))
+            yield Activations(
+                np.asarray(out.features[:count], np.float32),
+                None if out.logits is None else np.asarray(out.logits[:count], np.float32),
+            )
+            bar.update(count)
+
+
+def extract(
+    extractor: FeatureExtractor,
+    images: Iterable[UInt8[np.ndarray, "h w c"]],
+    batch_size: int = 64,
+    total: int | None = None,
+    progress: bool = True,
+) -> Activations:
+    """`stream`, gathered into one array of features (and logits) for the whole set."""
+    parts = list(stream(extractor, images, batch_size, total, progress))
+    if not parts:
+        raise ValueError("images: got an empty set, expected at least one image")
+    features = np.concatenate([part.features for part in parts])
+    logits = [part.logits for part in parts if part.logits is not None]
+    return Activations(features, np.concatenate(logits) if logits else None)
+
+
+def _batches(images: Iterable[np.ndarray], batch_size: int) -> Iterator[np.ndarray]:
+    batch: list[np.ndarray] = []
+    for image in images:
+        if batch and image.shape != batch[0].shape:
+            raise ValueError(
+                f"images: got shapes {batch[0].shape} and {image.shape}, expected one shape; "
+                "resize them to one size first"
+            )
+        batch.append(image)
+        if len(batch) == batch_size:
+            yield np.stack(batch)
+            batch = []
+    if batch:
+        yield np.stack(batch)

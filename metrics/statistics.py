@@ -1,0 +1,63 @@
+"""Feature statistics of a data set, computed once and kept in an npz.
+
+The extractor's identity is stored with them and checked at reading: statistics of another network,
+or of the same one with other weights, give a number that looks like an FID and is none.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Array, Float32
+
+from files import atomic_write
+from metrics.features import FeatureExtractor
+from metrics.fid import Moments
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What FID and KID need to know of a data set.
+
+    extractor: `FeatureExtractor.identity`.
+    data: name of the set, with its split and any resizing.
+    features: kept for KID; an empty (0, dim) array where only the moments are known.
+    """
+
+    extractor: str
+    data: str
+    moments: Moments
+    features: Float32[np.ndarray, "n dim"]
+
+    @staticmethod
+    def of(
+        extractor: FeatureExtractor, data: str, features: Float32[Array | np.ndarray, "n dim"]
+    ) -> "Statistics":
+        """Statistics of features that `extractor` gave."""
+        x = np.asarray(features)
+        return Statistics(extractor.identity, data, Moments.of(x), x)
+
+    def save(self, path: Path) -> None:
+        """Written whole or not at all."""
+        with atomic_write(path) as file:
+            np.savez_compressed(
+                file,
+                allow_pickle=False,
+                extractor=self.extractor,
+                data=self.data,
+                count=self.moments.count,
+                mean=self.moments.mean,
+                covariance=self.moments.covariance,
+                features=self.features,
+            )
+
+    @staticmethod
+    def load(path: Path, extractor: FeatureExtractor) -> "Statistics":
+        """Read, or raise ValueError if another extractor made them."""
+        with np.load(path, allow_pickle=False) as file:
+            if str(file["extractor"]) != extractor.identity:
+                raise ValueError(
+                    f"{path}: got statistics of {file['extractor']}, expected {extractor.identity}"
+                )
+            moments = Moments(int(file["count"]), file["mean"], file["covariance"])
+            return Statistics(extractor.identity, str(file["data"]), moments, file["features"])
