@@ -1,0 +1,5 @@
+"""Networks. A new one is a module of its own and a line in this table."""
+
+from models.ncsnpp import NCSNpp
+
+MODELS = {"ncsnpp": NCSNpp}
