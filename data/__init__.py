@@ -5,16 +5,18 @@ turns them into network input, and a `Loader` serves them in batches; `eval_batc
 example once. Pixel values live in a `Range`.
 """
 
+from collections.abc import Callable
+
 from data.augment import CONDITIONING_DIM, Augment
 from data.digits import digits
 from data.image_folder import ImageFolder, folder
 from data.loader import EvalBatch, Loader, eval_batches
 from data.range import CENTERED, UNIT, Range
-from data.source import ArraySource, Record, Records, Source
+from data.source import ArraySource, Record, Records, Source, Subset
 from data.tfds_source import TfdsSource, tfds
 from data.transforms import Batch, Transform
 
-SOURCES = {"digits": digits, "folder": folder, "tfds": tfds}
+SOURCES: dict[str, Callable[..., Source]] = {"digits": digits, "folder": folder, "tfds": tfds}
 
 __all__ = [
     "CENTERED",
@@ -31,6 +33,7 @@ __all__ = [
     "Record",
     "Records",
     "Source",
+    "Subset",
     "TfdsSource",
     "Transform",
     "digits",

@@ -10,6 +10,7 @@ which example is read and every random choice about it, so a stream continued at
 so that the hosts' batches, put side by side in the order of hosts, are the batch of one host.
 """
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -23,6 +24,7 @@ from data.randomness import permutation
 from data.source import Source
 from data.transforms import Batch, Transform
 
+THREADS = min(8, os.cpu_count() or 1)
 # A stream has no end; grain wants a length.
 ENDLESS = 2**62
 _permutation = lru_cache(maxsize=4)(permutation)
@@ -82,7 +84,7 @@ class Loader:
         shuffle: bool = True,
         host: int = 0,
         num_hosts: int = 1,
-        threads: int = 2,
+        threads: int = THREADS,
         prefetch: int = 8,
     ) -> None:
         if not 0 <= seed < 2**64:
@@ -157,7 +159,7 @@ def eval_batches(
     start: int = 0,
     host: int = 0,
     num_hosts: int = 1,
-    threads: int = 2,
+    threads: int = THREADS,
 ) -> Iterator[EvalBatch]:
     """This host's share of ceil(n / batch_size) global batches that hold each example once.
 
@@ -179,7 +181,7 @@ def eval_batches(
         records = source.take(np.minimum(indices, count - 1))
         return EvalBatch(**transform(records, positions, seed), mask=indices < count)
 
-    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
+    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads)
     return _prefetched(read, steps - start, options)
 
 

@@ -87,3 +87,27 @@ class ArraySource(Source):
     def take(self, indices: Int[np.ndarray, "b"]) -> Records:
         """As `Source.take`, without a loop over the examples."""
         return Records(image=self.images[indices], label=self.labels[indices])
+
+
+class Subset(Source):
+    """Some examples of a source, by their indices."""
+
+    def __init__(self, source: Source, indices: Int[np.ndarray, "n"]) -> None:
+        if len(indices) == 0 or indices.min() < 0 or indices.max() >= len(source):
+            raise ValueError(
+                f"indices: expected at least one, all in [0, {len(source)}) of {source.name}"
+            )
+        self.source = source
+        self.indices = indices
+        self.name = f"{source.name}, {len(indices)} of {len(source)}"
+        self.image_shape = source.image_shape
+        self.class_names = source.class_names
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> Record:
+        return self.source[int(self.indices[index])]
+
+    def take(self, indices: Int[np.ndarray, "b"]) -> Records:
+        return self.source.take(self.indices[indices])

@@ -118,11 +118,12 @@ def resize(
     height, width, _ = image.shape
     if (height, width) == (size, size):
         return image
-    side = min(height, width)
-    top, left = (int(at * (length - side + 1)) for length in (height, width))
-    box = (left, top, left + side, top + side) if square else (0, 0, width, height)
+    if square:
+        side = min(height, width)
+        top, left = (int(at * (length - side + 1)) for length in (height, width))
+        image = image[top : top + side, left : left + side]
     planes = [
-        np.asarray(Image.fromarray(plane).resize((size, size), Image.Resampling.BICUBIC, box))
+        np.asarray(Image.fromarray(plane).resize((size, size), Image.Resampling.BICUBIC))
         for plane in np.ascontiguousarray(np.moveaxis(image, -1, 0))
     ]
     return np.stack(planes, -1)

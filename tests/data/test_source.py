@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from data import ArraySource, Record, Source
+from data import ArraySource, Record, Source, Subset
 
 IMAGES = np.arange(5 * 2 * 3, dtype=np.uint8).reshape(5, 2, 3, 1)
 LABELS = np.array([0, 1, 1, 0, 2])
@@ -42,3 +42,16 @@ def test_labels_and_images_must_agree():
         ArraySource("array", IMAGES, LABELS, ("a", "b"))
     with pytest.raises(ValueError, match=r"labels from 0 to 2, expected \[0, 1\)"):
         ArraySource("array", IMAGES, LABELS)
+
+
+def test_a_subset_is_some_of_the_examples():
+    source = ArraySource("array", IMAGES, LABELS, ("a", "b", "c"))
+    part = Subset(source, np.array([4, 1]))
+    assert (len(part), part.num_classes, part.image_shape) == (2, 3, (2, 3, 1))
+    assert np.array_equal(part[0]["image"], IMAGES[4])
+    records = part.take(np.array([1, 0, 1]))
+    assert np.array_equal(records["image"], IMAGES[[1, 4, 1]])
+    assert records["label"].tolist() == [1, 2, 1]
+    for indices in ([], [5], [-1]):
+        with pytest.raises(ValueError, match=r"indices: expected at least one, all in \[0, 5\)"):
+            Subset(source, np.array(indices, int))

@@ -1,0 +1,187 @@
+"""The largest distance between two images of a data set: what sigma_max should be.
+
+    python -m tools.sigma_max --data digits
+    python -m tools.sigma_max --data folder --path ~/pictures --image_size 256
+
+Song & Ermon 2020 ("Improved Techniques", Technique 1): the noise must be as wide as the data, so
+that a sample can move from any image to any other,
+
+    sigma_max = max_{i, j} |x_i - x_j|_2.                                       (1)
+
+Equation 3.1 of the AFHQ-512 work that this project follows prints a sum over j in place of the
+maximum; the values that it gives (375 for AFHQ-512) are maxima, as its text says.
+
+The result is exact. 8-bit images are integers, z = k - 128 in [-128, 127], and for any block of
+1,024 dimensions the product z_i . z_j and all its partial sums are integers of at most 2^24,
+which float32 holds:
+
+    |x_i - x_j|^2 = (|z_i|^2 + |z_j|^2 - 2 z_i . z_j) (width / 255)^2,  in int64    (2)
+
+With r_i the distance to the mean image, |x_i - x_j| <= r_i + r_j: images are sorted by r, and
+blocks of pairs that cannot beat the largest distance found are passed over.            (3)
+"""
+
+import argparse
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import sqrt
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, UInt8
+from tqdm import tqdm
+
+from data import CENTERED, SOURCES, UNIT, Source, Subset, Transform, eval_batches
+
+CHUNK = 1024  # dimensions of which float32 holds the products exactly: 2^24 = 1024 * 128^2
+BLOCK_BYTES = 2**27  # of pixels on the device, for each of the two blocks of a pair
+MAX_BLOCK = 2048  # images in a block
+BATCH = 128
+
+
+@dataclass(frozen=True)
+class Farthest:
+    """The two images farthest apart, by index, their distance for pixels in [0, 1], and the share
+    of all pairs that was computed."""
+
+    distance: float
+    pair: tuple[int, int]
+    computed: float
+
+
+def farthest_pair(source: Source, transform: Transform | None = None) -> Farthest:
+    """The largest Euclidean distance between two images of `source`, and where it is.
+
+    `transform` says how images are cropped and resized. Memory is bounded: pixels lie in a
+    temporary file, and the device holds two blocks of them. Raises ValueError for one image.
+    """
+    if len(source) < 2:
+        raise ValueError(f"data: {source.name} has {len(source)} image, expected at least 2")
+    with tempfile.TemporaryDirectory() as folder:
+        pixels = _flatten(source, transform or Transform(), Path(folder) / "pixels")
+        return _search(pixels)
+
+
+def _flatten(source: Source, transform: Transform, path: Path) -> UInt8[np.ndarray, "n d"]:
+    """All images as rows of a file, filled up with 128 (z = 0) to a multiple of CHUNK columns."""
+    rows = None
+    batches = eval_batches(source, BATCH, transform)
+    for step, batch in enumerate(tqdm(batches, "Reading images", -(-len(source) // BATCH))):
+        levels = UNIT.to_uint8(batch["image"][batch["mask"]])
+        levels = levels.reshape(len(levels), -1)
+        if rows is None:
+            width = -(-levels.shape[1] // CHUNK) * CHUNK
+            rows = np.memmap(path, np.uint8, "w+", shape=(len(source), width))
+            rows[:, levels.shape[1] :] = 128
+        rows[step * BATCH : step * BATCH + len(levels), : levels.shape[1]] = levels
+    assert rows is not None
+    return rows
+
+
+def _search(pixels: UInt8[np.ndarray, "n d"]) -> Farthest:
+    """Equations (2) and (3) over blocks of rows, those far from the mean first."""
+    count, dimensions = pixels.shape
+    squares, radii = _norms(pixels)
+    order = np.argsort(-radii)
+    size = min(MAX_BLOCK, max(BLOCK_BYTES // dimensions, 1), count)
+    # The last block begins early instead of being shorter: pairs met twice do no harm.
+    starts = [min(start, count - size) for start in range(0, count, size)]
+    members = [order[start : start + size] for start in starts]
+    best, pair, computed = -1, (0, 0), 0
+    total = len(starts) * (len(starts) + 1) // 2
+    with jax.enable_x64(True), tqdm(desc="Pairs of blocks", total=total) as bar:
+        for i, rows in enumerate(members):
+            left = jax.device_put(pixels[rows])
+            for j in range(i, len(members)):
+                columns = members[j]
+                if radii[rows[0]] + radii[columns[0]] <= sqrt(max(best, 0)):
+                    bar.update(len(members) - j)
+                    break
+                largest, at = jax.device_get(
+                    _largest(left, pixels[columns], squares[rows], squares[columns])
+                )
+                if largest > best:
+                    best, pair = int(largest), (int(rows[at // size]), int(columns[at % size]))
+                    bar.set_postfix(distance=f"{sqrt(best) / 255:.3f}")
+                computed += 1
+                bar.update()
+    return Farthest(sqrt(best) / 255, (min(pair), max(pair)), computed / total)
+
+
+@jax.jit
+def _largest(
+    left: UInt8[Array, "a d"],
+    right: UInt8[Array, "b d"],
+    left_squares: Int[Array, "a"],
+    right_squares: Int[Array, "b"],
+) -> tuple[Int[Array, ""], Int[Array, ""]]:
+    """The largest squared distance of a row of `left` to one of `right`, and its flat index."""
+
+    def add_chunk(chunk: Int[Array, ""], products: Int[Array, "a b"]) -> Int[Array, "a b"]:
+        a, b = (
+            jax.lax.dynamic_slice_in_dim(rows, chunk * CHUNK, CHUNK, 1).astype(jnp.float32) - 128
+            for rows in (left, right)
+        )
+        product = jnp.matmul(a, b.T, precision=jax.lax.Precision.HIGHEST)
+        return products + product.astype(jnp.int64)
+
+    zero = jnp.zeros((len(left), len(right)), jnp.int64)
+    products = jax.lax.fori_loop(0, left.shape[1] // CHUNK, add_chunk, zero)
+    squared = left_squares[:, None] + right_squares - 2 * products
+    return squared.max(), squared.argmax()
+
+
+def _norms(
+    pixels: UInt8[np.ndarray, "n d"],
+) -> tuple[Int[np.ndarray, "n"], Float[np.ndarray, "n"]]:
+    """|z_i|^2, exactly, and r_i, rounded up."""
+    mean = np.zeros(pixels.shape[1])
+    for _, z in _blocks(pixels):
+        mean += z.sum(0) / len(pixels)
+    squares, radii = np.empty(len(pixels), np.int64), np.empty(len(pixels))
+    for rows, z in _blocks(pixels):
+        squares[rows] = np.square(z).sum(1)  # below 2^53: exact in float64
+        radii[rows] = np.sqrt(np.square(z - mean).sum(1))
+    return squares, radii * (1 + 1e-9)
+
+
+def _blocks(pixels: UInt8[np.ndarray, "n d"]) -> Iterator[tuple[slice, Float[np.ndarray, "b d"]]]:
+    """Rows as z in float64, a few at a time."""
+    for start in range(0, len(pixels), BATCH):
+        rows = slice(start, start + BATCH)
+        yield rows, pixels[rows].astype(np.float64) - 128
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--data", choices=SOURCES, required=True)
+    parser.add_argument("--path", help="of the folder or the prepared TFDS data set")
+    parser.add_argument("--split", help="of the digits or the TFDS data set (default: train)")
+    parser.add_argument("--image_size", type=int, help="crop and resize to this size")
+    parser.add_argument("--crop", default="center", help="center, or none to squeeze whole images")
+    parser.add_argument("--max_images", type=int, help="take so many, at random")
+    args = parser.parse_args()
+
+    options = {name: getattr(args, name) for name in ("path", "split")}
+    try:
+        source = SOURCES[args.data](**{k: v for k, v in options.items() if v is not None})
+        if args.max_images and args.max_images < len(source):
+            chosen = np.random.default_rng(0).choice(len(source), args.max_images, replace=False)
+            source = Subset(source, np.sort(chosen))
+        found = farthest_pair(source, Transform(image_size=args.image_size, crop=args.crop))
+    except (TypeError, ValueError, FileNotFoundError) as error:
+        parser.error(str(error))
+    print(f"{source.name}: {len(source)} images, {found.computed:.1%} of the pairs computed")
+    print(f"farthest pair: images {found.pair[0]} and {found.pair[1]}")
+    for value_range in (UNIT, CENTERED):
+        sigma_max = found.distance * value_range.width
+        print(
+            f"sigma_max = {sigma_max:.4g} for data in [{value_range.low:g}, {value_range.high:g}]"
+        )
+
+
+if __name__ == "__main__":
+    main()
