@@ -89,7 +89,7 @@ def device_memory(fraction: float = 0.9) -> int:
     An accelerator says so itself; simulated or real CPU devices share the memory that the system,
     or the control group this process runs in, has left.
     """
-    limits = [(d.memory_stats() or {}).get("bytes_limit") for d in jax.local_devices()]
+    limits = [(d.memory_stats() or {}).get("bytes_limit", 0) for d in jax.local_devices()]
     if all(limits):
         return int(fraction * min(limits))
     return int(fraction * _available_ram() / jax.local_device_count())

@@ -17,8 +17,10 @@ so the ways below, any number of devices and any accumulation follow the same tr
                 parameters are gathered for the gradient, (1) is a reduce-scatter
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -27,6 +29,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
+from jax.stages import Lowered
 
 PyTree = Any
 AXIS = "data"
@@ -90,21 +93,21 @@ def device_gradient(gradient: Gradient, state: State, batch: PyTree):
 
 
 class Strategy(Protocol):
-    """A way of mapping the step over the devices of `mesh`."""
-
-    mesh: Mesh
+    """A way of mapping the step over the devices of a mesh."""
 
     def sharding(self, tree: PyTree) -> PyTree:
         """Where each leaf of (a part of) the state lives."""
         ...
 
     def put(self, batches: PyTree) -> PyTree:
-        """Host-local batches, leading axes (steps, batch / processes), handed to the devices."""
+        """Global arrays from host-local batches, leading axes (steps, batch / processes)."""
         ...
 
-    def program(self, gradient: Gradient, update: Update, state: State) -> Any:
-        """Jitted (state, batches) -> (state, summaries); batches have leading axes (steps, batch),
-        summaries (steps,). The state is donated. The argument `state` may be shapes."""
+    def lower(self, gradient: Gradient, update: Update, state: State, batches: PyTree) -> Lowered:
+        """The chunk of steps (state, batches) -> (state, summaries), ready to be compiled.
+
+        `batches` come from `put`; summaries get a leading (steps,). The state is donated.
+        """
         ...
 
 
@@ -125,13 +128,15 @@ class ShardMap:
     def put(self, batches: PyTree) -> PyTree:
         return _put_global(self.mesh, batches)
 
-    def program(self, gradient: Gradient, update: Update, state: State) -> Any:
-        def chunk(state, batches):
-            return jax.lax.scan(lambda s, b: device_step(gradient, update, s, b), state, batches)
-
-        specs = {"in_specs": (P(), P(None, AXIS)), "out_specs": (P(), P())}
-        mapped = jax.shard_map(chunk, mesh=self.mesh, check_vma=False, **specs)
-        return jax.jit(mapped, donate_argnums=0)
+    def lower(self, gradient: Gradient, update: Update, state: State, batches: PyTree) -> Lowered:
+        mapped = jax.shard_map(
+            _chunk(partial(device_step, gradient, update)),
+            mesh=self.mesh,
+            in_specs=(P(), P(None, AXIS)),
+            out_specs=(P(), P()),
+            check_vma=False,
+        )
+        return jax.jit(mapped, donate_argnums=0).lower(state, batches)
 
 
 @dataclass(frozen=True)
@@ -145,15 +150,22 @@ class Pmap:
 
     def put(self, batches: PyTree) -> PyTree:
         n = jax.local_device_count()
-        return jax.tree.map(lambda x: x.reshape(len(x), n, -1, *x.shape[2:]), batches)
+        split = jax.tree.map(lambda x: x.reshape(len(x), n, -1, *x.shape[2:]), batches)
+        return _put_global(self.mesh, split)
 
-    def program(self, gradient: Gradient, update: Update, state: State) -> Any:
-        def chunk(state, batches):
-            return jax.lax.scan(lambda s, b: device_step(gradient, update, s, b), state, batches)
-
-        axes = {"in_axes": (None, 1), "out_axes": (None, None), "axis_name": AXIS}
-        devices = list(self.mesh.devices.flat)
-        return jax.pmap(chunk, donate_argnums=0, devices=devices, **axes)
+    def lower(self, gradient: Gradient, update: Update, state: State, batches: PyTree) -> Lowered:
+        mapped = jax.pmap(
+            _chunk(partial(device_step, gradient, update)),
+            axis_name=AXIS,
+            in_axes=(None, 1),
+            out_axes=(None, None),
+            devices=list(self.mesh.devices.flat),
+            donate_argnums=0,
+        )
+        # It is lowered for this host's devices; once compiled it takes the global arrays.
+        n = jax.local_device_count()
+        local = jax.tree.map(lambda x: np.zeros((len(x), n, *x.shape[2:]), x.dtype), batches)
+        return mapped.lower(state, local)
 
 
 @dataclass(frozen=True)
@@ -172,7 +184,7 @@ class FSDP:
     def put(self, batches: PyTree) -> PyTree:
         return _put_global(self.mesh, batches)
 
-    def program(self, gradient: Gradient, update: Update, state: State) -> Any:
+    def lower(self, gradient: Gradient, update: Update, state: State, batches: PyTree) -> Lowered:
         specs = jax.tree.map(self._spec, state.params)
 
         def sharded_gradient(params, key, step, batch):
@@ -192,11 +204,9 @@ class FSDP:
         def step(state, batch):
             return update(state, *mapped(state.params, state.key, state.step, batch))
 
-        def chunk(state, batches):
-            return jax.lax.scan(step, state, batches)
-
         shardings = (self.sharding(state), NamedSharding(self.mesh, P()))
-        return jax.jit(chunk, donate_argnums=0, out_shardings=shardings)
+        jitted = jax.jit(_chunk(step), donate_argnums=0, out_shardings=shardings)
+        return jitted.lower(state, batches)
 
     def _spec(self, x: Any) -> P:
         """Split the longest dimension that the devices divide; leave a leaf with none whole."""
@@ -213,6 +223,11 @@ STRATEGIES: dict[str, Callable[[Mesh], Strategy]] = {
     "pmap": Pmap,
     "fsdp": FSDP,
 }
+
+
+def _chunk(step: Callable[[State, PyTree], tuple[State, PyTree]]) -> Callable[..., Any]:
+    """Steps one after another, over the leading axis of the batches."""
+    return lambda state, batches: jax.lax.scan(step, state, batches)
 
 
 def _gather(shard: jax.Array, spec: P) -> jax.Array:
@@ -258,3 +273,21 @@ def largest(value: int) -> int:
     if jax.process_count() == 1:
         return value
     return int(np.max(multihost_utils.process_allgather(np.array(value))))
+
+
+def collective_bytes(program: str) -> dict[str, int]:
+    """Bytes that each kind of collective moves into a device, by the text of a compiled program.
+
+    The size of the result of every all-reduce, all-gather, ..., once for each place in the program
+    where it stands: for a chunk of training steps, that of one step.
+    """
+    total: dict[str, int] = {}
+    for shapes, kind in re.findall(rf"= (\(.*?\)|\S+) ({_COLLECTIVES})(?:-start)?\(", program):
+        for dtype, dims in re.findall(r"([a-z]+\d+|pred)\[([\d,]*)\]", shapes):
+            size = max(int(re.sub(r"\D", "", dtype) or 8) // 8, 1)
+            count = int(np.prod([int(d) for d in dims.split(",") if d] or [1]))
+            total[kind] = total.get(kind, 0) + size * count
+    return total
+
+
+_COLLECTIVES = "all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute"

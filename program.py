@@ -71,7 +71,7 @@ class Program:
         def update(state, grads, summaries):
             return apply_gradient(self._optimizer, self._ema, state, grads, summaries)
 
-        return self._strategy.program(gradient, update, state).lower(state, batches).compile()
+        return self._strategy.lower(gradient, update, state, batches).compile()
 
 
 def _steps(batches: PyTree) -> int:

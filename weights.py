@@ -26,7 +26,7 @@ def export_weights(
     frequencies of a Fourier embedding do not survive rounding.
     """
     arrays = flatten(params)
-    stored = {k: v.astype(dtype) if v.ndim > 1 else v for k, v in arrays.items()}
+    stored: dict[str, Any] = {k: v.astype(dtype) if v.ndim > 1 else v for k, v in arrays.items()}
     assert _META not in stored
     stored[_META] = np.array(json.dumps(dict(meta or {})))
     with atomic_write(path) as file:

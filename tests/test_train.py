@@ -264,6 +264,44 @@ def test_sigterm_saves_and_exits_zero(tmp_path):
         assert checkpoint.latest_step(tmp_path / "checkpoints") == int(out["step"]) > 0
 
 
+@pytest.mark.slow
+def test_killed_at_any_instant_a_run_ends_with_the_same_bits(tmp_path):
+    """SIGKILL at 20 random instants, from the start of the program to the middle of a write."""
+    entries = {"steps": 600, "batch_size": 8, "n_jitted_steps": 5, "checkpoint_every": 5}
+    entries |= {"log_every": 5, "sleep": 0.01}
+    assert (
+        start(entries | {"workdir": f"{tmp_path}/whole", "out": f"{tmp_path}/whole.npz"}).wait(300)
+        == 0
+    )
+    rng = np.random.default_rng(0)
+    folder, reached = tmp_path / "killed" / "checkpoints", []
+    for _ in range(20):
+        with start(entries | {"workdir": f"{tmp_path}/killed"}) as process:
+            if rng.random() < 0.8:  # most of them while it trains and saves
+                wait_until_past(reached[-1] if reached else 0, folder, process)
+                time.sleep(rng.uniform(0.0, 0.3))
+            else:
+                time.sleep(rng.uniform(0.0, 4.0))
+            process.kill()
+        reached.append(checkpoint.latest_step(folder) or 0)
+    assert reached == sorted(reached) and 0 < reached[-1] < 600, reached
+    assert (
+        start(entries | {"workdir": f"{tmp_path}/killed", "out": f"{tmp_path}/out.npz"}).wait(300)
+        == 0
+    )
+    with np.load(tmp_path / "whole.npz") as whole, np.load(tmp_path / "out.npz") as killed:
+        assert all(np.array_equal(whole[name], killed[name]) for name in whole.files)
+    losses = [[row["step"], row["loss"]] for row in rows(tmp_path / "killed")]
+    assert losses == [[row["step"], row["loss"]] for row in rows(tmp_path / "whole")]
+
+
+def wait_until_past(step, folder, process):
+    deadline = time.monotonic() + 60
+    while (checkpoint.latest_step(folder) or 0) <= step:
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.002)
+
+
 def start(entries):
     command = [sys.executable, str(TESTS / "run_tiny.py"), json.dumps(entries)]
     path = os.pathsep.join([str(TESTS.parent), str(TESTS)])
