@@ -1,0 +1,313 @@
+"""Evaluation: averaged checkpoints -> loss, bits/dim, FID, KID, legibility, memorisation.
+
+    <workdir>/eval/<step>/report.json        every figure, with what it was computed from
+    <workdir>/eval/<step>/<part>-<hash>/     rows by example; what is cut off goes on from them
+    <workdir>/eval/reference/<part>-<hash>/  features of the data set, shared by checkpoints
+
+Every image of the set counts once. All randomness is keyed by an example's number, so that no
+figure depends on the batch size, and checkpoints are compared under the same noise.
+"""
+
+import dataclasses
+import math
+import warnings
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Int, Key
+from tqdm import tqdm
+
+import checkpoint
+from data import Source, Transform
+from data.randomness import permutation
+from data.transforms import resize
+from generate import Generator, bar_updater
+from likelihood import log_likelihood
+from metrics import extractors
+from metrics.quality import ImageSet, Judge, Labelled
+from metrics.report import Figure, Report
+from metrics.resumable import Resumable, Rows, fill
+from parameterization import Predictor
+from tasks import ImageTask
+
+PyTree = Any
+LIKELIHOOD_SOLVER = "Dormand-Prince 5(4)"
+
+
+@dataclasses.dataclass(frozen=True)
+class EvalOptions:
+    """What is computed, on how many images, and how.
+
+    checkpoints: "latest", "all", or step numbers with commas between them.
+    batch_size: of loss, likelihood and features; no figure depends on it.
+    loss, likelihood, samples: which parts to compute; `samples` are FID, KID and the rest.
+    num_samples: images to draw.
+    max_images, likelihood_images: how many of the held-out images get a loss, and bits/dim; 0 for
+        all. A part of them is drawn at random, by the seed.
+    extractor, weights: feature network, see `metrics.extractors`, and its file if not shipped.
+    memorisation: compare samples with every training image; these are then held in memory.
+    probe, num_probes, rtol, atol: see `likelihood.log_likelihood`.
+    """
+
+    checkpoints: str = "latest"
+    batch_size: int = 128
+    loss: bool = True
+    likelihood: bool = True
+    samples: bool = True
+    num_samples: int = 1000
+    max_images: int = 0
+    likelihood_images: int = 0
+    extractor: str = "digits"
+    weights: str = ""
+    memorisation: bool = True
+    probe: str = "rademacher"
+    num_probes: int = 1
+    rtol: float = 1e-5
+    atol: float = 1e-5
+    seed: int = 0
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Subject:
+    """What is evaluated, and on what: everything but parameters.
+
+    train: what samples are compared with. held_out: what loss and bits/dim are of.
+    transform: as in training; dequantised for bits/dim whatever it says.
+    """
+
+    task: ImageTask
+    generator: Generator
+    train: Source
+    held_out: Source
+    transform: Transform
+
+    def image_set(self, source: Source) -> ImageSet:
+        """The images of a source at the model's size, as uint8."""
+        size, square = self.task.image_shape[0], self.transform.crop != "none"
+
+        def read(indices: Int[np.ndarray, "b"]) -> Labelled:
+            records = source.take(indices)
+            images = [resize(image, size, square) for image in records["image"]]
+            return np.stack(images), records["label"]
+
+        return ImageSet(source.name, len(source), read)
+
+    def without_training_noise(self) -> "Subject":
+        """No dropout, hidden labels, flips or augmentation."""
+        task = dataclasses.replace(self.task, dropout=False, label_dropout=0.0, augment_dim=0)
+        return dataclasses.replace(self, task=task, transform=self.transform.for_evaluation())
+
+
+def run(subject: Subject, options: EvalOptions, workdir: str | Path) -> dict[int, Report]:
+    """Reports of the chosen checkpoints of a run, by step, each written as it is done."""
+    folder = Path(workdir) / "eval"
+    reports = {}
+    for params, step in _chosen(Path(workdir) / "checkpoints", options.checkpoints):
+        reports[step] = evaluate(subject, params, step, options, folder)
+    return reports
+
+
+def _chosen(folder: Path, checkpoints: str) -> Iterator[tuple[PyTree, int]]:
+    """(averaged parameters, step) of the checkpoints that the option names."""
+    if checkpoints == "latest":
+        yield checkpoint.load_ema(folder)
+        return
+    steps = [part.strip() for part in checkpoints.split(",")]
+    if checkpoints != "all" and not all(step.isdecimal() for step in steps):
+        raise ValueError(
+            f'checkpoints: got {checkpoints!r}, expected "latest", "all" or steps as in "1000,2000"'
+        )
+    everything = checkpoint.inspect(folder)["steps"]
+    for step in everything if checkpoints == "all" else map(int, steps):
+        yield checkpoint.load_ema(folder, step)
+
+
+def evaluate(
+    subject: Subject, params: PyTree, step: int, options: EvalOptions, folder: str | Path
+) -> Report:
+    """The report on one set of parameters, written to <folder>/<step>/report.json."""
+    work = _Work(subject.without_training_noise(), params, step, options, Path(folder) / str(step))
+    figures: list[Figure] = []
+    details: dict[str, Any] = {}
+    if options.loss:
+        figures += work.loss()
+    if options.likelihood:
+        figures += work.bits_per_dim()
+    if options.samples:
+        found, details = work.samples()
+        figures += found
+    report = Report(work.about(), figures, details)
+    report.write(work.folder / "report.json")
+    return report
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Work:
+    """One evaluation: each method gives the figures of one part."""
+
+    subject: Subject
+    params: PyTree
+    step: int
+    options: EvalOptions
+    folder: Path
+
+    @property
+    def predict(self) -> Predictor:
+        return self.subject.task.predictor(self.params)
+
+    def about(self) -> dict[str, Any]:
+        """What the report is of."""
+        subject = self.subject
+        return {
+            "checkpoint": self.step,
+            "parameters": fingerprint(self.params),
+            "parameter_count": sum(x.size for x in jax.tree.leaves(self.params)),
+            "averaged": True,
+            "process": repr(subject.task.process),
+            "network": type(subject.task.network).__name__,
+            "conditional_on_class": bool(subject.task.num_classes),
+            "train": f"{subject.train.name} ({len(subject.train)})",
+            "held_out": f"{subject.held_out.name} ({len(subject.held_out)})",
+            "seed": self.options.seed,
+        }
+
+    def loss(self) -> list[Figure]:
+        """The training loss of held-out images, each at one random time."""
+        task = self.subject.task
+
+        @jax.jit
+        def losses(params: PyTree, batch: dict[str, Array], keys: Key[Array, "b"]) -> Array:
+            return task.loss(params, batch, keys)[1]["loss"]
+
+        def compute(numbers: np.ndarray) -> Rows:
+            batch = self._held_out(numbers, self.subject.transform)
+            return {"loss": losses(self.params, batch, self._keys(0, numbers))}
+
+        settings = {"weighting": task.weighting, "reduction": task.reduction}
+        values = self._fill("loss", self.options.max_images, compute, settings)["loss"]
+        return [_mean("loss", values, reference=self.subject.held_out.name)]
+
+    def bits_per_dim(self) -> list[Figure]:
+        """Negative log-likelihood of held-out images, dequantised, in bits per dimension."""
+        subject, options = self.subject, self.options
+        settings = {k: getattr(options, k) for k in ("probe", "num_probes", "rtol", "atol")}
+        transform = dataclasses.replace(subject.transform, dequantize=True)
+
+        def compute(numbers: np.ndarray) -> Rows:
+            batch = self._held_out(numbers, transform)
+            found = log_likelihood(
+                self._keys(1, numbers),
+                subject.task.process,
+                self.predict,
+                batch["image"],
+                cond={"labels": batch["label"]} if subject.task.num_classes else {},
+                **settings,
+            )
+            return {"log_p": found.value, "evaluations": found.evaluations, "ok": found.ok}
+
+        most = options.likelihood_images or options.max_images
+        rows = self._fill("likelihood", most, compute, settings)
+        log_p = rows["log_p"][rows["ok"]].astype(np.float64)
+        dimensions = math.prod(subject.task.image_shape)
+        shared: dict[str, Any] = {
+            "reference": subject.held_out.name,
+            "solver": f"{LIKELIHOOD_SOLVER}, rtol {options.rtol:g}, atol {options.atol:g}",
+            "evaluations": float(rows["evaluations"].mean()),
+        }
+        bits = transform.value_range.bits_per_dim(log_p, dimensions)
+        figures = [_mean("bits_per_dim", bits, **shared)]
+        if failed := int(np.sum(~rows["ok"])):
+            figures.append(Figure("bits_per_dim_failed", failed, len(rows["ok"]), **shared))
+        return figures
+
+    def samples(self) -> tuple[list[Figure], dict[str, Any]]:
+        """What `metrics.quality` says of samples, of the classes in turn."""
+        subject, generator, options = self.subject, self.subject.generator, self.options
+        identity = self._identity() | {
+            "solver": repr(generator.solver),
+            "grid": fingerprint((generator.grid.alpha, generator.grid.sigma)),
+            "denoise": generator.denoise,
+        }
+        labels = generator.labels(options.num_samples)
+        store = Resumable(self.folder, "samples", identity)
+        rows = fill(store, len(labels), generator.batch_size, self._draw, "samples")
+        if not rows["ok"].all():
+            warnings.warn(f"{np.sum(~rows['ok'])} samples are not finite", stacklevel=2)
+        judge = Judge(
+            extractors.load(options.extractor, options.weights),
+            subject.image_set(subject.train),
+            subject.image_set(subject.held_out),
+            self.folder.parent / "reference",
+            options.batch_size,
+            options.memorisation,
+        )
+        samples = ImageSet("samples", len(labels), lambda i: (rows["image"][i], labels[i]))
+        solver = f"{generator.solver!r}, {len(generator.grid.t) - 1} steps"
+        return judge(samples, self.folder, solver, float(rows["nfe"].mean()))
+
+    def _draw(self, numbers: np.ndarray) -> Rows:
+        generator = self.subject.generator
+        with tqdm(desc="sampling", unit="step", leave=False) as bar:
+            found = generator.images(
+                self.predict,
+                jax.random.key(self.options.seed),
+                generator.labels(self.options.num_samples)[numbers],
+                first_index=int(numbers[0]),
+                progress=bar_updater(bar),
+            )
+        return {"image": found.images, "nfe": np.full(len(numbers), found.nfe), "ok": found.ok}
+
+    def _held_out(self, numbers: np.ndarray, transform: Transform) -> dict[str, Array]:
+        """A batch of held-out images, taken in the order of a shuffled set."""
+        source = self.subject.held_out
+        order = permutation(self.options.seed, 0, len(source))
+        positions = range(int(numbers[0]), int(numbers[0]) + len(numbers))
+        batch = transform(source.take(order[numbers]), positions, self.options.seed)
+        return {name: jnp.asarray(value) for name, value in batch.items()}
+
+    def _keys(self, purpose: int, numbers: np.ndarray) -> Key[Array, "b"]:
+        """A key for each example, independent of its batch."""
+        key = jax.random.fold_in(jax.random.key(self.options.seed), purpose)
+        return jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.asarray(numbers))
+
+    def _fill(
+        self, name: str, most: int, compute: Callable[[np.ndarray], Rows], settings: dict[str, Any]
+    ) -> Rows:
+        """Rows of held-out images, all of them or `most`."""
+        images = self.subject.image_set(self.subject.held_out)
+        count = min(most, images.count) if most else images.count
+        identity = self._identity() | images.identity() | settings
+        return fill(
+            Resumable(self.folder, name, identity), count, self.options.batch_size, compute, name
+        )
+
+    def _identity(self) -> dict[str, Any]:
+        """What every row depends on."""
+        task = self.subject.task
+        return {
+            "parameters": fingerprint(self.params),
+            "network": repr(task.network),
+            "process": repr(task.process),
+            "parameterization": repr(task.parameterization),
+            "transform": repr(self.subject.transform),
+            "seed": self.options.seed,
+        }
+
+
+def fingerprint(tree: PyTree) -> str:
+    """A checksum of all arrays, so that rows of another model are never taken for this one's."""
+    crc = 0
+    for leaf in jax.tree.leaves(tree):
+        crc = zlib.crc32(np.ascontiguousarray(leaf).tobytes(), crc)
+    return f"{crc:08x}"
+
+
+def _mean(name: str, values: np.ndarray, **about: Any) -> Figure:
+    """The mean of one value an image, with its standard error."""
+    error = float(np.std(values, ddof=1) / math.sqrt(len(values))) if len(values) > 1 else None
+    return Figure(name, float(np.mean(values)), len(values), error, **about)

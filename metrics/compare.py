@@ -1,0 +1,92 @@
+"""FID and KID between two folders of images.
+
+    python -m metrics.compare DIR_A DIR_B --extractor efficientnet_lite0 --weights lite0.npz
+
+Prints the figures and writes them as JSON, with the extractor and the numbers of images. Images
+that differ in size within or between the folders need --size: they are then cropped to a square
+and resized, with antialiasing.
+"""
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from data import Source, folder
+from data.transforms import resize
+from metrics import extractors
+from metrics.features import FeatureExtractor, extract
+from metrics.report import Report, distances
+from metrics.statistics import Statistics
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("first", type=Path, help="folder of samples")
+    parser.add_argument("second", type=Path, help="folder of reference images")
+    parser.add_argument("--extractor", default="digits", choices=sorted(extractors.EXTRACTORS))
+    parser.add_argument("--weights", type=Path, help="file of the extractor's weights")
+    parser.add_argument("--channels", type=int, help="1 or 3; default 1 for digits, else 3")
+    parser.add_argument("--size", type=int, help="side in pixels to crop and resize to")
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--out", type=Path, default=Path("comparison.json"))
+    arguments = parser.parse_args()
+    try:
+        report = compare(
+            arguments.first,
+            arguments.second,
+            extractors.load(arguments.extractor, arguments.weights),
+            channels=arguments.channels or (1 if arguments.extractor == "digits" else 3),
+            size=arguments.size,
+            batch_size=arguments.batch_size,
+        )
+    except (ValueError, FileNotFoundError) as error:
+        parser.error(str(error))
+    report.write(arguments.out)
+    print(report)
+    print(f"written to {arguments.out}")
+
+
+def compare(
+    first: Path,
+    second: Path,
+    extractor: FeatureExtractor,
+    channels: int = 3,
+    size: int | None = None,
+    batch_size: int = 64,
+) -> Report:
+    """FID and KID of the images in `first` to those in `second`, every readable one counted."""
+    sources = [folder(path, channels=channels) for path in (first, second)]
+    shapes = {source.image_shape for source in sources}
+    if size is None and (len(shapes) > 1 or None in shapes):
+        raise ValueError("size: got none, but images differ in size within or between the folders")
+    a, b = (statistics(source, extractor, size, batch_size) for source in sources)
+    about = {
+        "first": str(first),
+        "second": str(second),
+        "size": size,
+        "left_out": {str(s.report.folder): s.report.left_out for s in sources},
+    }
+    return Report(about, distances(a, b))
+
+
+def statistics(
+    source: Source, extractor: FeatureExtractor, size: int | None, batch_size: int
+) -> Statistics:
+    """Features of all images of a source, read one at a time, and their moments."""
+
+    def images() -> Iterator[np.ndarray]:
+        for i in range(len(source)):
+            image = source[i]["image"]
+            yield image if size is None else resize(image, size)
+
+    features = extract(extractor, images(), batch_size, len(source)).features
+    return Statistics.of(extractor, source.name, features)
+
+
+if __name__ == "__main__":
+    main()

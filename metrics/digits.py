@@ -1,0 +1,90 @@
+"""A small classifier of the ten digits and a reject class, and the features that it learnt.
+
+    image (28, 28) in [0, 1] -> convolutions -> 64 features -> 11 logits
+
+Class 10 is everything that is not a digit (`metrics.rejects`). The weights are float16, shipped
+beside this file, and made by `python -m tools.train_digit_classifier`.
+"""
+
+import functools
+import hashlib
+import io
+from pathlib import Path
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
+from jaxtyping import Array, Float, Float32, UInt8
+
+from metrics.features import Activations, FeatureExtractor
+
+NUM_DIGITS = 10
+REJECT = 10
+WEIGHTS = Path(__file__).with_name("digit_classifier.npz")
+
+
+class DigitClassifier(nn.Module):
+    """Four 3x3 convolutions, two at 14 x 14 and two at 7 x 7; a hidden layer: the features."""
+
+    dim: int = 64
+    dropout: float = 0.2
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b 28 28 1"], train: bool = False) -> Activations:
+        b = len(x)
+        x = x.reshape(b, 14, 2, 14, 2).transpose(0, 1, 3, 2, 4).reshape(b, 14, 14, 4)
+        x = self._convolve(self._convolve(x, 32), 32)
+        x = jnp.max(x.reshape(b, 7, 2, 7, 2, 32), axis=(2, 4))
+        x = self._convolve(self._convolve(x, 40), 40).reshape(b, -1)
+        x = nn.Dropout(self.dropout, deterministic=not train)(x)
+        features = nn.relu(nn.Dense(self.dim)(x))
+        return Activations(features, nn.Dense(NUM_DIGITS + 1)(features))
+
+    def _convolve(self, x: Float[Array, "b h w c"], width: int) -> Float[Array, "b h w d"]:
+        return nn.relu(nn.GroupNorm(num_groups=8)(nn.Conv(width, (3, 3))(x)))
+
+
+def pack(params: dict) -> bytes:
+    """Parameters as a compressed npz of float16 arrays named by their path."""
+    flat = {
+        name: np.asarray(value, np.float16) for name, value in flatten_dict(params, sep="/").items()
+    }
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **flat)
+    return buffer.getvalue()
+
+
+def load(path: Path = WEIGHTS) -> tuple[dict, str]:
+    """Parameters as float32, and their version: the first digits of the file's SHA-256."""
+    content = path.read_bytes()
+    with np.load(io.BytesIO(content), allow_pickle=False) as file:
+        flat = {name: jnp.asarray(file[name], jnp.float32) for name in file.files}
+    return unflatten_dict(flat, sep="/"), hashlib.sha256(content).hexdigest()[:12]
+
+
+@functools.cache
+def extractor(path: Path = WEIGHTS) -> FeatureExtractor:
+    """The shipped network as a feature extractor of 28 x 28 grey images."""
+    params, version = load(path)
+    network = DigitClassifier()
+
+    @jax.jit
+    def forward(images: UInt8[Array, "b 28 28 1"]) -> Activations:
+        x = images.astype(jnp.float32) / 255.0
+        return Activations(*network.apply({"params": params}, x))
+
+    def apply(images: UInt8[np.ndarray, "b h w c"]) -> Activations:
+        if images.shape[1:] != (28, 28, 1):
+            raise ValueError(
+                f"images: got shape {images.shape[1:]}, the digit network takes (28, 28, 1)"
+            )
+        return forward(images)
+
+    return FeatureExtractor("digits", version, network.dim, apply)
+
+
+def probabilities(logits: Float[Array | np.ndarray, "b 11"]) -> Float32[np.ndarray, "b 11"]:
+    """Class probabilities; column 10 is the reject class."""
+    return np.asarray(jax.nn.softmax(jnp.asarray(logits)))

@@ -1,0 +1,86 @@
+"""Can the samples be read: the share put into the class asked for, beside its controls.
+
+    legible = mean over samples of [ p(class asked for | sample) > 0.9 ]
+
+A figure from a judge is worth what the judge is worth, so the same figure is given for held-out
+real digits (the ceiling), for noise, and for chimeras glued from held-out digits (the floor).
+"""
+
+import math
+
+import numpy as np
+from jaxtyping import Int, UInt8
+
+from metrics import digits, rejects
+from metrics.features import FeatureExtractor, extract
+
+THRESHOLD = 0.9
+
+
+def legibility(
+    images: UInt8[np.ndarray, "n 28 28 1"],
+    labels: Int[np.ndarray, "n"],
+    held_out: UInt8[np.ndarray, "m 28 28 1"],
+    held_out_labels: Int[np.ndarray, "m"],
+    extractor: FeatureExtractor | None = None,
+    seed: int = 0,
+) -> dict:
+    """The report on samples and on the controls.
+
+    images, labels: samples and the class that each was asked to be; all -1 if none was asked for,
+        when any digit with more than 0.9 is legible.
+    held_out, held_out_labels: real digits that the judge was not trained on.
+    seed: of the controls.
+
+    Returns a JSON-able dict: `legible` with its standard error and number of samples, share
+    rejected, histogram of the classes found (the last one is reject), accuracy and confusion
+    (rows: asked, columns: found), and the same for each of `controls`.
+    """
+    judge = extractor or digits.extractor()
+    none = np.full(len(held_out), -1)
+    fakes = {
+        name: judged(judge, rejects.control_set(name, held_out, held_out_labels, seed), none)
+        for name in ("uniform", "gaussian", "chimera")
+    }
+    return {
+        "extractor": judge.identity,
+        "threshold": THRESHOLD,
+        **judged(judge, images, labels),
+        "controls": {"held_out": judged(judge, held_out, held_out_labels), **fakes},
+    }
+
+
+def judged(
+    judge: FeatureExtractor, images: UInt8[np.ndarray, "n 28 28 1"], labels: Int[np.ndarray, "n"]
+) -> dict:
+    """The figures of one set of images; labels as in `legibility`."""
+    logits = extract(judge, images, batch_size=256, progress=False).logits
+    if logits is None:
+        raise ValueError(f"extractor: got {judge.name}, expected one that classifies digits")
+    p = digits.probabilities(logits)
+    found = np.argmax(p, axis=1)
+    wanted = np.where(labels < 0, np.argmax(p[:, : digits.NUM_DIGITS], axis=1), labels)
+    legible = p[np.arange(len(p)), wanted] > THRESHOLD
+    report = {
+        "samples": len(p),
+        "legible": float(np.mean(legible)),
+        "legible_standard_error": _binomial_error(legible),
+        "rejected": float(np.mean(found == digits.REJECT)),
+        "histogram": np.bincount(found, minlength=digits.NUM_DIGITS + 1).tolist(),
+    }
+    if np.all(labels >= 0):
+        confusion = np.zeros((digits.NUM_DIGITS, digits.NUM_DIGITS + 1), int)
+        np.add.at(confusion, (labels, found), 1)
+        report["accuracy"] = float(np.mean(found == labels))
+        report["confusion"] = confusion.tolist()
+    return report
+
+
+def _binomial_error(hits: np.ndarray) -> float:
+    """Standard error of a share, which stays above zero at 0 and 1.
+
+    Agresti and Coull 1998: two successes and two failures are added.
+    """
+    n = len(hits) + 4
+    p = (np.sum(hits) + 2) / n
+    return math.sqrt(p * (1 - p) / n)

@@ -1,0 +1,107 @@
+"""All that is said of a set of samples: FID, KID, Inception Score, legibility, memorisation.
+
+Samples are compared with the training set, since that is what they are samples of; held-out images
+are compared with it too, as what a perfect model would reach.
+"""
+
+import dataclasses
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int, UInt8
+
+from metrics.features import FeatureExtractor
+from metrics.inception_score import inception_score
+from metrics.legibility import legibility
+from metrics.nearest import memorisation
+from metrics.report import Figure, distances
+from metrics.resumable import Resumable, Rows, fill
+from metrics.statistics import Statistics
+
+Labelled = tuple[UInt8[np.ndarray, "b h w c"], Int[np.ndarray, "b"]]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ImageSet:
+    """Images that are read as they are needed.
+
+    read: from indices to images, uint8 (b, H, W, C) of one size, and labels, int (b,); -1 where
+        there is no class.
+    """
+
+    name: str
+    count: int
+    read: Callable[[Int[np.ndarray, "b"]], Labelled]
+
+    def everything(self) -> Labelled:
+        """All images at once, with their labels."""
+        return self.read(np.arange(self.count))
+
+    def identity(self) -> dict[str, Any]:
+        """Name, size, and a checksum of 16 images spread over the set."""
+        some, _ = self.read(np.linspace(0, self.count - 1, min(self.count, 16)).astype(np.int64))
+        return {"images": self.name, "count": self.count, "checksum": zlib.crc32(some.tobytes())}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Judge:
+    """Compares samples with a training set and a held-out set.
+
+    folder: where the features of both sets are kept.
+    memorise: look for copies; all training images are then held in memory.
+    """
+
+    extractor: FeatureExtractor
+    train: ImageSet
+    held_out: ImageSet
+    folder: Path
+    batch_size: int = 128
+    memorise: bool = True
+
+    def __call__(
+        self, samples: ImageSet, folder: Path, solver: str, evaluations: float
+    ) -> tuple[list[Figure], dict[str, Any]]:
+        """Figures, and details by their name; features of the samples are kept in `folder`."""
+        spent: dict[str, Any] = {"solver": solver, "evaluations": evaluations}
+        rows = self._activations(samples, folder)
+        of_train, of_held_out = (
+            self._statistics(images, self._activations(images, self.folder))
+            for images in (self.train, self.held_out)
+        )
+        figures = distances(self._statistics(samples, rows), of_train, **spent)
+        for figure in distances(of_held_out, of_train):
+            figures.append(dataclasses.replace(figure, name=f"{figure.name}_of_held_out"))
+        spent |= {"extractor": self.extractor.identity}
+        if "logits" in rows:
+            splits = min(10, samples.count)
+            score, spread = inception_score(rows["logits"], splits)
+            error = spread / splits**0.5
+            figures.append(Figure("inception_score", score, samples.count, error, **spent))
+        details: dict[str, Any] = {}
+        if self.extractor.name == "digits":
+            found = legibility(*samples.everything(), *self.held_out.everything(), self.extractor)
+            details["legibility"] = found
+            error = found["legible_standard_error"]
+            figures.append(Figure("legible", found["legible"], samples.count, error, **spent))
+        if self.memorise:
+            details["memorisation"] = memorisation(
+                samples.everything()[0], self.train.everything()[0], self.held_out.everything()[0]
+            )
+        return figures, details
+
+    def _activations(self, images: ImageSet, folder: Path) -> Rows:
+        """Features, and logits if there are any, of every image."""
+
+        def compute(indices: np.ndarray) -> Rows:
+            found = self.extractor.apply(images.read(indices)[0])._asdict()
+            return {name: value for name, value in found.items() if value is not None}
+
+        identity = images.identity() | {"extractor": self.extractor.identity}
+        store = Resumable(folder, "features", identity)
+        return fill(store, images.count, self.batch_size, compute, f"features of {images.name}")
+
+    def _statistics(self, images: ImageSet, rows: Rows) -> Statistics:
+        return Statistics.of(self.extractor, images.name, rows["features"])

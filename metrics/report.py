@@ -1,0 +1,89 @@
+"""Figures with what they mean beside them, as JSON and as lines to read."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from files import atomic_write
+from metrics.fid import frechet_distance
+from metrics.kid import kid
+from metrics.statistics import Statistics
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One number of a report.
+
+    name: what it is, with its unit if it has one.
+    samples: how many images it is computed from, and `reference` what they are compared with.
+    standard_error: of the value; None where it has none.
+    extractor: identity of the feature network. solver, evaluations: how the samples were drawn or
+        the likelihood integrated, and the mean number of network evaluations of one image.
+    """
+
+    name: str
+    value: float
+    samples: int
+    standard_error: float | None = None
+    extractor: str | None = None
+    reference: str | None = None
+    solver: str | None = None
+    evaluations: float | None = None
+
+    def __str__(self) -> str:
+        error = "" if self.standard_error is None else f" +- {self.standard_error:.2g}"
+        parts = [f"{self.samples} samples"]
+        parts += [] if self.reference is None else [f"against {self.reference}"]
+        parts += [] if self.extractor is None else [self.extractor]
+        parts += [] if self.evaluations is None else [f"{self.evaluations:.0f} evaluations"]
+        return f"{self.name:<24}{self.value:>10.4f}{error:<12} {', '.join(parts)}"
+
+
+@dataclass(frozen=True)
+class Report:
+    """about: what was evaluated. figures: the numbers. details: histograms, quantiles and such."""
+
+    about: Mapping[str, Any]
+    figures: list[Figure]
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Figures without the fields that do not apply to them."""
+        figures = [{k: v for k, v in asdict(f).items() if v is not None} for f in self.figures]
+        return {"about": dict(self.about), "figures": figures, "details": dict(self.details)}
+
+    def write(self, path: str | Path) -> None:
+        """As JSON, whole or not at all."""
+        with atomic_write(path, "w") as file:
+            json.dump(self.to_json(), file, indent=2)
+
+    def __str__(self) -> str:
+        return "\n".join(str(figure) for figure in self.figures)
+
+
+def distances(
+    samples: Statistics,
+    reference: Statistics,
+    solver: str | None = None,
+    evaluations: float | None = None,
+) -> list[Figure]:
+    """FID and KID of samples to a reference set, from features of one extractor."""
+    if samples.extractor != reference.extractor:
+        raise ValueError(
+            f"extractor: got features of {samples.extractor} and {reference.extractor}, "
+            "expected those of one network"
+        )
+    estimate = kid(samples.features, reference.features)
+    shared: dict[str, Any] = {
+        "samples": samples.moments.count,
+        "extractor": samples.extractor,
+        "reference": f"{reference.data} ({reference.moments.count})",
+        "solver": solver,
+        "evaluations": evaluations,
+    }
+    return [
+        Figure("fid", frechet_distance(samples.moments, reference.moments), **shared),
+        Figure("kid", estimate.value, standard_error=estimate.standard_error, **shared),
+    ]

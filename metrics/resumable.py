@@ -1,0 +1,98 @@
+"""Results of a long evaluation, example by example, kept as they come.
+
+    <folder>/identity.json          what the results depend on
+    <folder>/00000128-00000256.npz  arrays of examples 128 to 255, one row an example
+
+An evaluation that is cut off goes on behind the last file, and gives what an uninterrupted one
+gives, since a result may depend on its example's index but not on its batch.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from files import atomic_write
+
+# Arrays with a leading axis over examples.
+Rows = dict[str, Any]
+
+
+class Resumable:
+    """Rows of examples 0, 1, ..., under `parent`, in a folder of their own for each identity.
+
+    identity: JSON-able; everything that the rows depend on. Another identity never sees them.
+    """
+
+    def __init__(self, parent: Path, name: str, identity: Mapping[str, Any]) -> None:
+        text = json.dumps(identity, sort_keys=True, indent=2)
+        self.folder = parent / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if not (self.folder / "identity.json").exists():
+            with atomic_write(self.folder / "identity.json", "w") as file:
+                file.write(text)
+
+    @property
+    def done(self) -> int:
+        """How many examples have rows."""
+        files = self._files()
+        return files[-1][1] if files else 0
+
+    def append(self, rows: Rows) -> None:
+        """Keep the rows of the next examples, written whole or not at all."""
+        start = self.done
+        stop = start + len(next(iter(rows.values())))
+        with atomic_write(self.folder / f"{start:08d}-{stop:08d}.npz") as file:
+            np.savez_compressed(file, allow_pickle=False, **rows)
+
+    def read(self, count: int) -> Rows:
+        """Rows of the first `count` examples."""
+        parts = []
+        for start, _, path in self._files():
+            if start < count:
+                with np.load(path, allow_pickle=False) as file:
+                    parts.append({name: file[name] for name in file.files})
+        return {name: np.concatenate([p[name] for p in parts])[:count] for name in parts[0]}
+
+    def _files(self) -> list[tuple[int, int, Path]]:
+        """Files that continue one another from example 0, as (start, stop, path)."""
+        chain: list[tuple[int, int, Path]] = []
+        for path in sorted(self.folder.glob("[0-9]*-[0-9]*.npz")):
+            start, stop = (int(part) for part in path.stem.split("-"))
+            if start == (chain[-1][1] if chain else 0):
+                chain.append((start, stop, path))
+        return chain
+
+
+def fill(
+    store: Resumable,
+    count: int,
+    batch_size: int,
+    compute: Callable[[np.ndarray], Rows],
+    description: str,
+    progress: bool = True,
+) -> Rows:
+    """Rows of examples 0 .. count - 1, computing those that the store lacks.
+
+    compute: from batch_size consecutive indices to their rows. Beyond the end of the set the last
+        index is repeated, so that one program serves all batches; those rows are dropped.
+    """
+    bar = tqdm(
+        total=count,
+        initial=min(store.done, count),
+        desc=description,
+        unit="image",
+        disable=not progress,
+    )
+    with bar:
+        while store.done < count:
+            first = store.done
+            indices = np.minimum(np.arange(first, first + batch_size), count - 1)
+            wanted = min(batch_size, count - first)
+            store.append({name: np.asarray(row)[:wanted] for name, row in compute(indices).items()})
+            bar.update(wanted)
+    return store.read(count)

@@ -1,0 +1,50 @@
+"""An evaluation that is cut off goes on where it stopped and counts every example once."""
+
+import numpy as np
+import pytest
+
+from metrics.resumable import Resumable, fill
+
+
+def squares(indices):
+    return {"square": indices**2, "image": np.full((len(indices), 2), indices[:, None])}
+
+
+def test_cut_off_and_continued_equals_uninterrupted(tmp_path):
+    seen = []
+
+    def fails_once(indices):
+        if len(seen) == 2:
+            seen.append(None)
+            raise KeyboardInterrupt
+        seen.append(indices)
+        return squares(indices)
+
+    with pytest.raises(KeyboardInterrupt):
+        fill(Resumable(tmp_path, "part", {"step": 1}), 11, 4, fails_once, "cut", progress=False)
+    store = Resumable(tmp_path, "part", {"step": 1})
+    assert store.done == 8
+    rows = fill(store, 11, 4, fails_once, "continued", progress=False)
+    np.testing.assert_array_equal(rows["square"], np.arange(11) ** 2)
+    assert rows["image"].shape == (11, 2) and len(seen) == 4
+
+
+def test_batch_size_may_change_and_more_may_be_asked_for(tmp_path):
+    fill(Resumable(tmp_path, "part", {}), 7, 3, squares, "first", progress=False)
+    rows = fill(Resumable(tmp_path, "part", {}), 12, 5, squares, "more", progress=False)
+    np.testing.assert_array_equal(rows["square"], np.arange(12) ** 2)
+    assert len(Resumable(tmp_path, "part", {}).read(4)["square"]) == 4
+
+
+def test_another_identity_sees_none_of_it(tmp_path):
+    fill(Resumable(tmp_path, "part", {"step": 1}), 4, 4, squares, "one", progress=False)
+    assert Resumable(tmp_path, "part", {"step": 2}).done == 0
+
+
+def test_a_file_that_does_not_continue_the_chain_is_not_counted(tmp_path):
+    store = Resumable(tmp_path, "part", {})
+    fill(store, 9, 3, squares, "all", progress=False)
+    (store.folder / "00000003-00000006.npz").unlink()
+    assert store.done == 3
+    rows = fill(store, 9, 3, squares, "again", progress=False)
+    np.testing.assert_array_equal(rows["square"], np.arange(9) ** 2)

@@ -1,0 +1,171 @@
+"""Evaluation of a model whose density is known: right numbers, each image once, no matter how cut."""
+
+import dataclasses
+import json
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import evaluate
+import sampling
+from checkpoint import Checkpoints
+from data import UNIT, ArraySource, Transform, digits
+from evaluate import EvalOptions, Subject
+from generate import Generator
+from metrics.resumable import Resumable
+from parameterization import Parameterization
+from sde_lib import VESDE, expand_right
+from solvers.predictor_corrector import CORRECTORS, PREDICTORS, PredictorCorrector
+from tasks import ImageTask
+
+MEAN, STD = 0.13, 0.31
+OPTIONS = EvalOptions(batch_size=8, num_samples=20, likelihood_images=10, rtol=1e-4, atol=1e-4)
+
+
+class GaussianNetwork(nn.Module):
+    """The exact scaled score of data N(mean, std^2)."""
+
+    @nn.compact
+    def __call__(self, x, c_noise, labels=None):
+        mean = self.param("mean", nn.initializers.constant(MEAN), ())
+        std = self.param("std", nn.initializers.constant(STD), ())
+        sigma = expand_right(jnp.exp(c_noise), x)
+        return -sigma * (x - mean) / (std**2 + sigma**2)
+
+
+def first(source: ArraySource, count: int) -> ArraySource:
+    order = np.random.default_rng(0).permutation(len(source))[:count]
+    return ArraySource(source.name, source.images[order], source.labels[order], source.class_names)
+
+
+@pytest.fixture(scope="module")
+def subject() -> Subject:
+    process = VESDE(0.01, 20.0)
+    solver = PredictorCorrector(PREDICTORS["reverse_diffusion"](), CORRECTORS["none"]())
+    task = ImageTask(
+        process,
+        Parameterization(output="scaled_score", c_noise="log_sigma"),
+        GaussianNetwork(),
+        (28, 28, 1),
+        num_classes=10,
+        label_dropout=0.5,
+    )
+    return Subject(
+        task,
+        Generator(
+            process,
+            solver,
+            sampling.uniform_grid(process, 3),
+            (28, 28, 1),
+            UNIT,
+            num_classes=10,
+            batch_size=6,
+        ),
+        first(digits("train"), 40),
+        first(digits("test"), 19),
+        Transform(value_range=UNIT, flip=True),
+    )
+
+
+@pytest.fixture(scope="module")
+def params(subject):
+    return subject.task.init(jax.random.key(0))
+
+
+@pytest.fixture(scope="module")
+def report(subject, params, tmp_path_factory):
+    return evaluate.evaluate(subject, params, 7, OPTIONS, tmp_path_factory.mktemp("eval"))
+
+
+def figures(report) -> dict:
+    return {figure.name: figure for figure in report.figures}
+
+
+def test_bits_per_dim_is_that_of_the_density(report, subject):
+    bits = figures(report)["bits_per_dim"]
+    # The same images and dequantisation noise, under N(mean, std^2 + sigma_min^2).
+    order = np.random.default_rng([0, 0]).permutation(19)[:10]
+    transform = dataclasses.replace(subject.transform.for_evaluation(), dequantize=True)
+    x = transform(subject.held_out.take(order), range(10), 0)["image"].astype(np.float64)
+    variance = STD**2 + 0.01**2
+    log_p = -0.5 * ((x - MEAN) ** 2 / variance + np.log(2 * np.pi * variance))
+    expected = -log_p.reshape(10, -1).mean(1) / np.log(2) + 8
+    assert abs(bits.value - expected.mean()) < 2e-3
+    assert abs(bits.standard_error - expected.std(ddof=1) / np.sqrt(10)) < 1e-3
+    assert bits.samples == 10 and bits.evaluations > 20 and "Dormand" in bits.solver
+
+
+def test_every_figure_says_what_it_is_of(report):
+    found = figures(report)
+    assert found["loss"].samples == 19 and found["loss"].standard_error > 0
+    for name in ("fid", "kid"):
+        assert found[name].extractor.startswith("digits@")
+        assert (found[name].samples, found[name].evaluations) == (20, 4)
+        assert found[name].reference == "digits/train (40)"
+        assert "ReverseDiffusion" in found[name].solver and "3 steps" in found[name].solver
+        assert found[f"{name}_of_held_out"].samples == 19
+    assert found["fid_of_held_out"].value < found["fid"].value
+    assert report.details["legibility"]["controls"]["held_out"]["samples"] == 19
+    assert report.details["memorisation"]["train_images"] == 40
+    assert report.about["checkpoint"] == 7
+
+
+def test_the_batch_size_changes_nothing(report, subject, params, tmp_path):
+    generator = dataclasses.replace(subject.generator, batch_size=11)
+    options = dataclasses.replace(OPTIONS, batch_size=5)
+    other = evaluate.evaluate(
+        dataclasses.replace(subject, generator=generator), params, 7, options, tmp_path
+    )
+    for name, figure in figures(report).items():
+        assert abs(figure.value - figures(other)[name].value) <= 1e-4 * abs(figure.value), name
+
+
+def test_cut_off_anywhere_it_goes_on_to_the_same_report(
+    report, subject, params, tmp_path, monkeypatch
+):
+    append, calls = Resumable.append, []
+
+    def dies_every_third_time(store, rows):
+        calls.append(store.folder)
+        if len(calls) % 3 == 0:
+            raise KeyboardInterrupt
+        append(store, rows)
+
+    monkeypatch.setattr(Resumable, "append", dies_every_third_time)
+    for _ in range(40):
+        try:
+            again = evaluate.evaluate(subject, params, 7, OPTIONS, tmp_path)
+            break
+        except KeyboardInterrupt:
+            assert not (tmp_path / "7" / "report.json").exists()
+    assert len(calls) > 10
+    assert again.to_json() == report.to_json()
+    assert json.loads((tmp_path / "7" / "report.json").read_text()) == report.to_json()
+
+
+def test_rows_of_other_parameters_are_not_taken_for_these(report, subject, params, tmp_path):
+    options = dataclasses.replace(OPTIONS, likelihood=False, samples=False)
+    one = evaluate.evaluate(subject, params, 7, options, tmp_path)
+    shifted = jax.tree.map(lambda x: x + 0.1, params)
+    two = evaluate.evaluate(subject, shifted, 7, options, tmp_path)
+    assert one.figures[0].value == figures(report)["loss"].value != two.figures[0].value
+
+
+def test_checkpoints_are_chosen_by_name(subject, params, tmp_path):
+    with Checkpoints(tmp_path / "checkpoints", keep=3) as checkpoints:
+        for step in (10, 20):
+            checkpoints.save(step, {"step": jnp.int32(step)}, params, {})
+    base = dataclasses.replace(OPTIONS, likelihood=False, samples=False)
+
+    def steps(choice: str) -> list[int]:
+        options = dataclasses.replace(base, checkpoints=choice)
+        return list(evaluate.run(subject, options, tmp_path))
+
+    assert (steps("latest"), steps("all"), steps("10")) == ([20], [10, 20], [10])
+    with pytest.raises(ValueError, match="checkpoints: got 'newest'"):
+        steps("newest")
+    with pytest.raises(FileNotFoundError, match="no checkpoint of step 30"):
+        steps("10, 30")
