@@ -7,18 +7,15 @@ beside this file, and made by `python -m tools.train_digit_classifier`.
 """
 
 import functools
-import hashlib
-import io
 from pathlib import Path
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxtyping import Array, Float, Float32, UInt8
 
-from metrics.features import Activations, FeatureExtractor
+from metrics.features import Activations, FeatureExtractor, read_weights
 
 NUM_DIGITS = 10
 REJECT = 10
@@ -46,28 +43,10 @@ class DigitClassifier(nn.Module):
         return nn.relu(nn.GroupNorm(num_groups=8)(nn.Conv(width, (3, 3))(x)))
 
 
-def pack(params: dict) -> bytes:
-    """Parameters as a compressed npz of float16 arrays named by their path."""
-    flat = {
-        name: np.asarray(value, np.float16) for name, value in flatten_dict(params, sep="/").items()
-    }
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, **flat)
-    return buffer.getvalue()
-
-
-def load(path: Path = WEIGHTS) -> tuple[dict, str]:
-    """Parameters as float32, and their version: the first digits of the file's SHA-256."""
-    content = path.read_bytes()
-    with np.load(io.BytesIO(content), allow_pickle=False) as file:
-        flat = {name: jnp.asarray(file[name], jnp.float32) for name in file.files}
-    return unflatten_dict(flat, sep="/"), hashlib.sha256(content).hexdigest()[:12]
-
-
 @functools.cache
 def extractor(path: Path = WEIGHTS) -> FeatureExtractor:
     """The shipped network as a feature extractor of 28 x 28 grey images."""
-    params, version = load(path)
+    params, version = read_weights(path)
     network = DigitClassifier()
 
     @jax.jit

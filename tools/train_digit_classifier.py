@@ -21,7 +21,7 @@ from tqdm import trange
 
 import data
 from metrics import digits, legibility, rejects
-from metrics.features import Activations
+from metrics.features import Activations, write_weights
 
 # In every batch. More rejects make a stricter judge, which refuses more real digits too.
 DIGITS, FAKES = 128, 48
@@ -112,7 +112,7 @@ def main() -> None:
     source = data.digits("train")
     images = jnp.asarray(source.images[..., 0], jnp.float32) / 255.0
     params = train(images, jnp.asarray(source.labels, jnp.int32), arguments.steps)
-    arguments.out.write_bytes(digits.pack(params))
+    write_weights(arguments.out, params)
     print(f"{arguments.out}: {arguments.out.stat().st_size / 1000:.0f} kB")
     test = data.digits("test")
     held_out = test.images, test.labels.astype(np.int64)

