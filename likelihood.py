@@ -19,7 +19,6 @@ from typing import Any, NamedTuple
 import diffrax
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int, Key
 
 from parameterization import NO_COND, Cond, Predictor
@@ -45,15 +44,6 @@ class LogLikelihood(NamedTuple):
     evaluations: Int[Array, " b"]
     ok: Array
     latent: Float[Array, "b *shape"]
-
-
-def bits_per_dim(log_prob: ArrayLike, dim: int, range_width: float) -> Array:
-    """-log2 p(x) / dim for 8-bit data dequantised over a range of the given width.
-
-    `log_prob` is in nats of the density in the model's range: width 1 for [0, 1], which adds 8 bits,
-    2 for [-1, 1], which adds 7 (Theis et al. 2016).
-    """
-    return -jnp.asarray(log_prob) / (dim * math.log(2)) + 8 - math.log2(range_width)
 
 
 def log_likelihood(

@@ -6,7 +6,9 @@ With x_t = alpha x_0 + sigma eps, the score of p(x_t | x_0) is -eps / sigma, and
     loss(x_0, t, eps) = weight(t) |eps_hat(x_t, t) - eps|^2                             (1)
 
 The published weight lambda(t) = sigma^2 gives weight 1; likelihood weighting lambda(t) = g^2 (Song
-et al. 2021b, "Maximum Likelihood Training", eq. 7) gives g^2 / sigma^2. The discrete objectives of
+et al. 2021b, "Maximum Likelihood Training", eq. 7) gives g^2 / sigma^2. A network that predicts
+v = alpha eps - sigma x_0 errs by eps_hat - eps = alpha (v_hat - v) where alpha^2 + sigma^2 = 1, so
+weight 1 / alpha^2 is its plain regression on v (Salimans & Ho 2022, section 4). The discrete objectives of
 SMLD (Song & Ermon 2019, eq. 5) and DDPM (Ho et al. 2020, eq. 14) are (1) at the levels of
 `sde_lib.SMLDSchedule` and `sde_lib.DDPMSchedule`, whose training times are their levels.
 """
@@ -23,6 +25,7 @@ from sde_lib import Process, expand_right
 WEIGHTINGS: dict[str, Callable[[Process, Array], Array]] = {
     "noise": lambda process, t: jnp.ones_like(t),
     "likelihood": lambda process, t: process.diffusion_squared(t) / process.sigma(t) ** 2,
+    "v": lambda process, t: 1 / process.alpha(t) ** 2,
 }
 
 REDUCTIONS: dict[str, Callable[[Array], Array]] = {
@@ -45,7 +48,7 @@ def loss_at(
     """Loss (1) of each example at given times and noise, shape (batch,).
 
     Args:
-      weighting: "noise" (weight 1) or "likelihood" (g^2 / sigma^2).
+      weighting: "noise" (weight 1), "likelihood" (g^2 / sigma^2) or "v" (1 / alpha^2).
       reduction: over the dimensions of an example: "mean", or "half_sum" (published VE models).
     """
     node = process.node(t)

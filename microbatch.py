@@ -12,6 +12,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+import loops
+
 PyTree = Any
 
 
@@ -30,7 +32,7 @@ def mean_over_microbatches(
     parts = jax.tree.map(lambda x: x.reshape(count, microbatch, *x.shape[1:]), examples)
     mean = jax.eval_shape(f, jax.tree.map(lambda x: x[0], parts))
     zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), mean)
-    total, _ = jax.lax.scan(
+    total, _ = loops.scan(
         lambda total, part: (jax.tree.map(jnp.add, total, f(part)), None), zeros, parts
     )
     return jax.tree.map(lambda x: x / count, total)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from oracles import Gaussian, Mixture
 
-from likelihood import bits_per_dim, log_likelihood
+from likelihood import log_likelihood
 from sde_lib import SubVPSDE, VESDE, VPSDE
 
 PROCESSES = [VESDE(0.01, 50.0), VPSDE(), SubVPSDE()]
@@ -53,12 +53,6 @@ def test_a_sample_does_not_depend_on_its_neighbours():
     alone = log_likelihood(keys[3:4], VPSDE(), MIXTURE, x[3:4])
     np.testing.assert_allclose(together.value[3:4], alone.value, rtol=1e-5)
     assert together.evaluations[3] == alone.evaluations[0]
-
-
-def test_bits_per_dim_of_uniform_bytes_is_eight():
-    for width in (1.0, 2.0):
-        log_density = -10 * np.log(width)
-        assert bits_per_dim(log_density, 10, width) == pytest.approx(8.0)
 
 
 @pytest.mark.parametrize(

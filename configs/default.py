@@ -1,0 +1,135 @@
+"""The fields that every configuration has, and what they mean.
+
+A configuration file calls `get_default_config()` and changes what differs. The command line changes
+any field of it: `--config.training.batch_size=64`. A field that does not exist is an error that
+names the nearest one. `builders.py` turns a configuration into objects; nothing else reads one.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_default_config() -> ConfigDict:
+    config = ConfigDict()
+    config.seed = 42
+
+    # The noising process, sde_lib.PROCESSES. A process takes the fields it has and leaves the rest.
+    config.process = ConfigDict(
+        {
+            "name": "ve",
+            "sigma_min": 0.01,
+            "sigma_max": 50.0,
+            "beta_min": 0.1,
+            "beta_max": 20.0,
+            "num_steps": 1000,  # levels of the discrete schedules
+            "t_min": 1e-5,  # earliest time of training and likelihood
+        }
+    )
+
+    # What the network predicts and is told: parameterization.Parameterization.
+    config.parameterization = ConfigDict(
+        {
+            "output": "scaled_score",
+            "c_noise": "log_sigma",
+            "time_scale": 999.0,
+            "centre_input": False,
+            "sigma_data": 0.5,
+        }
+    )
+
+    # The network: `name` of models.MODELS, the rest are that module's own fields.
+    config.model = ConfigDict({"name": "ncsnpp"})
+
+    config.loss = ConfigDict(
+        {
+            "weighting": "noise",  # losses.WEIGHTINGS
+            "reduction": "half_sum",  # losses.REDUCTIONS
+            "label_dropout": 0.0,  # rate at which a class label is hidden
+        }
+    )
+
+    config.data = ConfigDict(
+        {
+            "name": "digits",  # data.SOURCES
+            "path": "",  # of a folder of images or a prepared TFDS data set
+            "train_split": "train",
+            "eval_split": "test",
+            "image_size": 28,
+            "num_channels": 1,
+            "centered": False,  # data in [-1, 1] instead of [0, 1]
+            "crop": "center",
+            "random_flip": False,
+            "dequantize": False,
+            "augment": 0.0,  # probability of EDM's non-leaking augmentation
+            "num_classes": 0,  # classes that the model is told; 0: unconditional
+        }
+    )
+
+    config.optim = ConfigDict(
+        {
+            "lr": 2e-4,
+            "b1": 0.9,
+            "b2": 0.999,
+            "eps": 1e-8,
+            "warmup": 5000,
+            "grad_clip": 1.0,
+            "weight_decay": 0.0,
+            "decay": "none",
+        }
+    )
+    config.ema = ConfigDict({"decay": 0.999, "warmup": False})
+
+    config.training = ConfigDict(
+        {
+            "steps": 1_300_001,
+            "batch_size": 128,  # over all devices of all hosts
+            "microbatch": "auto",  # examples a device differentiates at once, or a number as text
+            "device_memory": 0,  # bytes that "auto" may use; 0 asks the device
+            "strategy": "shard_map",  # or "pmap", "fsdp"
+            "n_jitted_steps": 1,
+            "log_every": 50,
+            "checkpoint_every": 10_000,
+            "draw_every": 10_000,
+            "keep": 2,
+            "keep_every": 50_000,
+            "max_seconds": 0.0,
+            "init_from": "",
+        }
+    )
+
+    config.sampling = ConfigDict(
+        {
+            "predictor": "reverse_diffusion",
+            "corrector": "langevin",
+            "corrector_steps": 1,
+            "snr": 0.16,
+            "num_steps": 1000,
+            "grid": "uniform",  # or "published", for the faithful choices
+            "t_end": 1e-5,
+            "denoise": "tweedie",  # or "mean", "none"
+            "faithful": False,  # the published discretisation and batch-mean norms
+            "probability_flow": False,
+            "variance": "small",  # of the ancestral predictor
+            "num_samples": 64,
+            "batch_size": 64,
+            "seed": 0,
+        }
+    )
+
+    config.eval = ConfigDict(
+        {
+            "checkpoints": "latest",  # "latest", "all" or step numbers: "1000,2000"
+            "batch_size": 128,
+            "loss": True,
+            "likelihood": True,
+            "samples": True,  # FID, KID and, for digits, legibility
+            "num_samples": 1000,
+            "max_images": 0,  # of the evaluation split; 0 for all
+            "likelihood_images": 0,  # how many of them get bits/dim; 0 for all
+            "extractor": "digits",  # metrics.EXTRACTORS
+            "probe": "rademacher",
+            "num_probes": 1,
+            "rtol": 1e-5,
+            "atol": 1e-5,
+        }
+    )
+    return config
