@@ -1,10 +1,11 @@
-"""FID and KID between two folders of images.
+"""FID and KID between two sets of images.
 
     python -m metrics.compare DIR_A DIR_B --extractor efficientnet_lite0 --weights lite0.npz
 
 Prints the figures and writes them as JSON, with the extractor and the numbers of images. Images
 that differ in size within or between the folders need --size: they are then cropped to a square
-and resized, with antialiasing.
+and resized, with antialiasing. --save keeps the statistics of DIR_B in a file, which can stand in
+its place from then on.
 """
 
 import argparse
@@ -27,16 +28,17 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("first", type=Path, help="folder of samples")
-    parser.add_argument("second", type=Path, help="folder of reference images")
+    parser.add_argument("second", type=Path, help="folder of reference images, or statistics .npz")
     parser.add_argument("--extractor", default="digits", choices=sorted(extractors.EXTRACTORS))
     parser.add_argument("--weights", type=Path, help="file of the extractor's weights")
     parser.add_argument("--channels", type=int, help="1 or 3; default 1 for digits, else 3")
     parser.add_argument("--size", type=int, help="side in pixels to crop and resize to")
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--out", type=Path, default=Path("comparison.json"))
+    parser.add_argument("--save", type=Path, help="where to keep the second's statistics")
     arguments = parser.parse_args()
     try:
-        report = compare(
+        report, reference = compare(
             arguments.first,
             arguments.second,
             extractors.load(arguments.extractor, arguments.weights),
@@ -49,6 +51,8 @@ def main() -> None:
     report.write(arguments.out)
     print(report)
     print(f"written to {arguments.out}")
+    if arguments.save:
+        reference.save(arguments.save)
 
 
 def compare(
@@ -58,20 +62,25 @@ def compare(
     channels: int = 3,
     size: int | None = None,
     batch_size: int = 64,
-) -> Report:
-    """FID and KID of the images in `first` to those in `second`, every readable one counted."""
-    sources = [folder(path, channels=channels) for path in (first, second)]
+) -> tuple[Report, Statistics]:
+    """FID and KID of the images in `first` to those in `second`, every readable one counted.
+
+    second: a folder, or a file of statistics of the same extractor. Also returns its statistics.
+    """
+    folders = [first] if second.is_file() else [first, second]
+    sources = [folder(path, channels=channels) for path in folders]
     shapes = {source.image_shape for source in sources}
     if size is None and (len(shapes) > 1 or None in shapes):
         raise ValueError("size: got none, but images differ in size within or between the folders")
-    a, b = (statistics(source, extractor, size, batch_size) for source in sources)
+    found = [statistics(source, extractor, size, batch_size) for source in sources]
+    reference = found[1] if len(found) == 2 else Statistics.load(second, extractor)
     about = {
         "first": str(first),
         "second": str(second),
         "size": size,
-        "left_out": {str(s.report.folder): s.report.left_out for s in sources},
+        "left_out": {source.report.folder: source.report.left_out for source in sources},
     }
-    return Report(about, distances(a, b))
+    return Report(about, distances(found[0], reference)), reference
 
 
 def statistics(
@@ -85,7 +94,8 @@ def statistics(
             yield image if size is None else resize(image, size)
 
     features = extract(extractor, images(), batch_size, len(source)).features
-    return Statistics.of(extractor, source.name, features)
+    name = source.name if size is None else f"{source.name} at {size}"
+    return Statistics.of(extractor, name, features)
 
 
 if __name__ == "__main__":

@@ -39,14 +39,24 @@ def test_the_command_compares_every_readable_image(tmp_path, monkeypatch, capsys
     assert "fid" in capsys.readouterr().out
 
 
+def test_kept_statistics_stand_in_for_the_folder(tmp_path):
+    real = digits("test").images
+    a, b = write_folder(tmp_path / "a", real[:20]), write_folder(tmp_path / "b", real[20:50])
+    report, statistics = compare.compare(a, b, load("digits"), channels=1)
+    statistics.save(tmp_path / "b.npz")
+    again, _ = compare.compare(a, tmp_path / "b.npz", load("digits"), channels=1)
+    assert again.figures == report.figures
+
+
 def test_sizes_that_differ_are_an_error_until_a_size_is_given(tmp_path):
     random = np.random.default_rng(0)
     a = write_folder(tmp_path / "a", random.integers(0, 256, (6, 28, 28, 1), np.uint8))
     b = write_folder(tmp_path / "b", random.integers(0, 256, (6, 40, 30, 1), np.uint8))
     with pytest.raises(ValueError, match="size: got none"):
         compare.compare(a, b, load("digits"), channels=1)
-    report = compare.compare(a, b, load("digits"), channels=1, size=28)
+    report, _ = compare.compare(a, b, load("digits"), channels=1, size=28)
     assert [figure.name for figure in report.figures] == ["fid", "kid"]
+    assert report.figures[0].reference == "b at 28 (6)"
 
 
 def test_names_the_wrong_extractor_and_missing_weights():
