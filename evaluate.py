@@ -1,6 +1,7 @@
 """Evaluation: averaged checkpoints -> loss, bits/dim, FID, KID, legibility, memorisation.
 
     <workdir>/eval/<step>/report.json        every figure, with what it was computed from
+    <workdir>/eval/<step>/samples.png        the first hundred samples
     <workdir>/eval/<step>/<part>-<hash>/     rows by example; what is cut off goes on from them
     <workdir>/eval/reference/<part>-<hash>/  features of the data set, shared by checkpoints
 
@@ -11,7 +12,6 @@ figure depends on the batch size, and checkpoints are compared under the same no
 import dataclasses
 import math
 import warnings
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -29,13 +29,16 @@ from data.transforms import resize
 from generate import Generator, bar_updater
 from likelihood import log_likelihood
 from metrics import extractors
+from metrics.features import FeatureExtractor
 from metrics.quality import ImageSet, Judge, Labelled
 from metrics.report import Figure, Report
-from metrics.resumable import Resumable, Rows, fill
+from metrics.resumable import Resumable, Rows, fill, fingerprint
 from parameterization import Predictor
+from pictures import grid, write_png
 from tasks import ImageTask
 
 PyTree = Any
+DIGITS = tuple("0123456789")
 LIKELIHOOD_SOLVER = "Dormand-Prince 5(4)"
 
 
@@ -131,7 +134,11 @@ def evaluate(
     subject: Subject, params: PyTree, step: int, options: EvalOptions, folder: str | Path
 ) -> Report:
     """The report on one set of parameters, written to <folder>/<step>/report.json."""
-    work = _Work(subject.without_training_noise(), params, step, options, Path(folder) / str(step))
+    extractor = extractors.load(options.extractor, options.weights)
+    if options.samples:
+        extractor.check(subject.task.image_shape)
+    subject = subject.without_training_noise()
+    work = _Work(subject, params, step, options, extractor, Path(folder) / str(step))
     figures: list[Figure] = []
     details: dict[str, Any] = {}
     if options.loss:
@@ -154,6 +161,7 @@ class _Work:
     params: PyTree
     step: int
     options: EvalOptions
+    extractor: FeatureExtractor
     folder: Path
 
     @property
@@ -165,7 +173,7 @@ class _Work:
         subject = self.subject
         return {
             "checkpoint": self.step,
-            "parameters": fingerprint(self.params),
+            "parameters": fingerprint(jax.tree.leaves(self.params)),
             "parameter_count": sum(x.size for x in jax.tree.leaves(self.params)),
             "averaged": True,
             "process": repr(subject.task.process),
@@ -190,7 +198,7 @@ class _Work:
 
         settings = {"weighting": task.weighting, "reduction": task.reduction}
         values = self._fill("loss", self.options.max_images, compute, settings)["loss"]
-        return [_mean("loss", values, reference=self.subject.held_out.name)]
+        return [Figure.mean("loss", values, reference=self.subject.held_out.name)]
 
     def bits_per_dim(self) -> list[Figure]:
         """Negative log-likelihood of held-out images, dequantised, in bits per dimension."""
@@ -220,7 +228,7 @@ class _Work:
             "evaluations": float(rows["evaluations"].mean()),
         }
         bits = transform.value_range.bits_per_dim(log_p, dimensions)
-        figures = [_mean("bits_per_dim", bits, **shared)]
+        figures = [Figure.mean("bits_per_dim", bits, **shared)]
         if failed := int(np.sum(~rows["ok"])):
             figures.append(Figure("bits_per_dim_failed", failed, len(rows["ok"]), **shared))
         return figures
@@ -232,17 +240,23 @@ class _Work:
             "solver": repr(generator.solver),
             "grid": fingerprint((generator.grid.alpha, generator.grid.sigma)),
             "denoise": generator.denoise,
+            # A batch-mean corrector couples the samples of a batch.
+            "batch_size": generator.batch_size,
         }
         labels = generator.labels(options.num_samples)
         store = Resumable(self.folder, "samples", identity)
         rows = fill(store, len(labels), generator.batch_size, self._draw, "samples")
         if not rows["ok"].all():
             warnings.warn(f"{np.sum(~rows['ok'])} samples are not finite", stacklevel=2)
+        write_png(
+            self.folder / "samples.png", grid(rows["image"][:100], subject.task.num_classes or None)
+        )
         judge = Judge(
-            extractors.load(options.extractor, options.weights),
+            self.extractor,
             subject.image_set(subject.train),
             subject.image_set(subject.held_out),
             self.folder.parent / "reference",
+            subject.held_out.class_names == DIGITS and subject.task.image_shape == (28, 28, 1),
             options.batch_size,
             options.memorisation,
         )
@@ -290,24 +304,10 @@ class _Work:
         """What every row depends on."""
         task = self.subject.task
         return {
-            "parameters": fingerprint(self.params),
+            "parameters": fingerprint(jax.tree.leaves(self.params)),
             "network": repr(task.network),
             "process": repr(task.process),
             "parameterization": repr(task.parameterization),
             "transform": repr(self.subject.transform),
             "seed": self.options.seed,
         }
-
-
-def fingerprint(tree: PyTree) -> str:
-    """A checksum of all arrays, so that rows of another model are never taken for this one's."""
-    crc = 0
-    for leaf in jax.tree.leaves(tree):
-        crc = zlib.crc32(np.ascontiguousarray(leaf).tobytes(), crc)
-    return f"{crc:08x}"
-
-
-def _mean(name: str, values: np.ndarray, **about: Any) -> Figure:
-    """The mean of one value an image, with its standard error."""
-    error = float(np.std(values, ddof=1) / math.sqrt(len(values))) if len(values) > 1 else None
-    return Figure(name, float(np.mean(values)), len(values), error, **about)

@@ -49,6 +49,10 @@ class FeatureExtractor:
         """Name and version, as written beside every figure."""
         return f"{self.name}@{self.version}"
 
+    def check(self, image_shape: tuple[int, int, int]) -> None:
+        """Raise ValueError if it cannot take images of this shape; nothing is compiled."""
+        jax.eval_shape(self.apply, jax.ShapeDtypeStruct((1, *image_shape), np.uint8))
+
     def __call__(self, images: UInt8[np.ndarray, "b h w c"]) -> Float32[np.ndarray, "b dim"]:
         """Features of one batch."""
         return np.asarray(self.apply(images).features, np.float32)

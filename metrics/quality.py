@@ -5,7 +5,6 @@ are compared with it too, as what a perfect model would reach.
 """
 
 import dataclasses
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from metrics.inception_score import inception_score
 from metrics.legibility import legibility
 from metrics.nearest import memorisation
 from metrics.report import Figure, distances
-from metrics.resumable import Resumable, Rows, fill
+from metrics.resumable import Resumable, Rows, fill, fingerprint
 from metrics.statistics import Statistics
 
 Labelled = tuple[UInt8[np.ndarray, "b h w c"], Int[np.ndarray, "b"]]
@@ -43,7 +42,7 @@ class ImageSet:
     def identity(self) -> dict[str, Any]:
         """Name, size, and a checksum of 16 images spread over the set."""
         some, _ = self.read(np.linspace(0, self.count - 1, min(self.count, 16)).astype(np.int64))
-        return {"images": self.name, "count": self.count, "checksum": zlib.crc32(some.tobytes())}
+        return {"images": self.name, "count": self.count, "checksum": fingerprint([some])}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -51,6 +50,7 @@ class Judge:
     """Compares samples with a training set and a held-out set.
 
     folder: where the features of both sets are kept.
+    digits: the images are digits, 28 x 28, with their labels; report legibility.
     memorise: look for copies; all training images are then held in memory.
     """
 
@@ -58,6 +58,7 @@ class Judge:
     train: ImageSet
     held_out: ImageSet
     folder: Path
+    digits: bool = False
     batch_size: int = 128
     memorise: bool = True
 
@@ -81,10 +82,10 @@ class Judge:
             error = spread / splits**0.5
             figures.append(Figure("inception_score", score, samples.count, error, **spent))
         details: dict[str, Any] = {}
-        if self.extractor.name == "digits":
-            found = legibility(*samples.everything(), *self.held_out.everything(), self.extractor)
+        if self.digits:
+            found = legibility(*samples.everything(), *self.held_out.everything())
             details["legibility"] = found
-            error = found["legible_standard_error"]
+            error, spent["extractor"] = found["legible_standard_error"], found["extractor"]
             figures.append(Figure("legible", found["legible"], samples.count, error, **spent))
         if self.memorise:
             details["memorisation"] = memorisation(

@@ -1,10 +1,14 @@
 """Figures with what they mean beside them, as JSON and as lines to read."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from jaxtyping import Float
 
 from files import atomic_write
 from metrics.fid import frechet_distance
@@ -31,6 +35,13 @@ class Figure:
     reference: str | None = None
     solver: str | None = None
     evaluations: float | None = None
+
+    @staticmethod
+    def mean(name: str, values: Float[np.ndarray, "n"], **about: Any) -> "Figure":
+        """The mean of one value an image, with its standard error."""
+        n = len(values)
+        error = float(np.std(values, ddof=1) / math.sqrt(n)) if n > 1 else None
+        return Figure(name, float(np.mean(values)), n, error, **about)
 
     def __str__(self) -> str:
         error = "" if self.standard_error is None else f" +- {self.standard_error:.2g}"

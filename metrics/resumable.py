@@ -9,7 +9,8 @@ gives, since a result may depend on its example's index but not on its batch.
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+import zlib
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,14 @@ from files import atomic_write
 
 # Arrays with a leading axis over examples.
 Rows = dict[str, Any]
+
+
+def fingerprint(arrays: Iterable[Any]) -> str:
+    """A checksum of arrays, for an identity."""
+    crc = 0
+    for array in arrays:
+        crc = zlib.crc32(np.ascontiguousarray(array).tobytes(), crc)
+    return f"{crc:08x}"
 
 
 class Resumable:

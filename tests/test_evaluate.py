@@ -1,4 +1,4 @@
-"""Evaluation of a model whose density is known: right numbers, each image once, no matter how cut."""
+"""Evaluation of a model of known density: right numbers, each image once, however it is cut."""
 
 import dataclasses
 import json
@@ -169,3 +169,10 @@ def test_checkpoints_are_chosen_by_name(subject, params, tmp_path):
         steps("newest")
     with pytest.raises(FileNotFoundError, match="no checkpoint of step 30"):
         steps("10, 30")
+
+
+def test_an_extractor_that_cannot_take_the_images_is_refused_at_once(subject, params, tmp_path):
+    task = dataclasses.replace(subject.task, image_shape=(32, 32, 3))
+    with pytest.raises(ValueError, match="images: got shape"):
+        evaluate.evaluate(dataclasses.replace(subject, task=task), params, 7, OPTIONS, tmp_path)
+    assert not list(tmp_path.iterdir())
