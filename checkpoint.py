@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
 
 PyTree = Any
 ITEMS = ("state", "ema", "meta")
@@ -191,22 +191,32 @@ def load_ema(
 def seal(state: PyTree, ema: PyTree, meta: Mapping[str, Any]) -> dict[str, int]:
     """Numbers that any flipped bit changes, the same on any number of devices."""
     return {
-        "state": int(_fingerprint(state)),
-        "ema": int(_fingerprint(ema)),
+        "state": _fingerprint(state),
+        "ema": _fingerprint(ema),
         "meta": zlib.crc32(json.dumps(meta, sort_keys=True).encode()),
     }
 
 
-@jax.jit
-def _fingerprint(tree: PyTree) -> jax.Array:
+def _fingerprint(tree: PyTree) -> int:
     """Sum of (2 i + 1) word_i mod 2^32 over each leaf, leaves combined in order."""
-    total = jnp.uint32(0)
-    for x in jax.tree.leaves(tree):
-        x = jnp.asarray(x)
-        words = jax.lax.bitcast_convert_type(x, jnp.dtype(f"uint{8 * min(x.dtype.itemsize, 4)}"))
-        index = jnp.arange(words.size, dtype=jnp.uint32).reshape(words.shape)
-        total = 31 * total + jnp.sum((2 * index + 1) * words.astype(jnp.uint32), dtype=jnp.uint32)
+    total = 0
+    for leaf in jax.tree.leaves(tree):
+        x = np.ascontiguousarray(_to_host(leaf)).reshape(-1)
+        words = x.view(f"uint{8 * min(x.dtype.itemsize, 4)}")
+        sums = 0
+        for start in range(0, words.size, 2**18):  # a block that stays in the cache
+            block = words[start : start + 2**18].astype(np.uint32)
+            index = np.arange(start, start + block.size, dtype=np.uint32)
+            sums += int(np.sum((2 * index + 1) * block, dtype=np.uint32))
+        total = (31 * total + sums) % 2**32
     return total
+
+
+def _to_host(x: Any) -> np.ndarray:
+    """The whole array; collective when some of its shards are another process's."""
+    if isinstance(x, jax.Array) and not (x.is_fully_addressable or x.is_fully_replicated):
+        return multihost_utils.process_allgather(x, tiled=True)
+    return np.asarray(x)
 
 
 def _read_ema(path: Path, template: PyTree) -> PyTree:
@@ -214,7 +224,7 @@ def _read_ema(path: Path, template: PyTree) -> PyTree:
     host = jax.tree.map(lambda x: np.empty(x.shape, x.dtype), shapes)
     args = ocp.args.StandardRestore(host)
     ema = ocp.StandardCheckpointHandler().restore(path / "ema", args=args)
-    if int(_fingerprint(ema)) != _read_meta(path)["seal"]["ema"]:
+    if _fingerprint(ema) != _read_meta(path)["seal"]["ema"]:
         raise ValueError("its contents are not those that were saved")
     return ema
 
