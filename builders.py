@@ -1,8 +1,7 @@
 """From a configuration to objects: the only reader of configs.
 
-Every builder takes the whole configuration and raises ValueError with the name of the field that is
-at fault. `check` goes through all of them and through what must hold between fields, before anything
-is compiled or read.
+Every builder takes the whole configuration and raises ValueError with the name of the field that
+is at fault. `checks.py` goes through all of them before anything is compiled or read.
 """
 
 import contextlib
@@ -13,13 +12,25 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from ml_collections import ConfigDict
 
 import losses
 import models
 import sampling
-from data import CENTERED, CONDITIONING_DIM, SOURCES, UNIT, Augment, Loader, Range, Source, Transform
+from data import (
+    CENTERED,
+    CONDITIONING_DIM,
+    SOURCES,
+    UNIT,
+    Augment,
+    Loader,
+    Range,
+    Source,
+    Transform,
+)
 from ema import EMA
+from evaluate import EvalOptions, Subject
 from generate import DrawSamples, Generator
 from optim import Optimizer
 from parameterization import Parameterization
@@ -220,3 +231,39 @@ def train_options(config: ConfigDict) -> TrainOptions:
     with _section("ema"):
         ema = EMA(**config.ema)
     return TrainOptions(**options, seed=config.seed, optimizer=optimizer(config), ema=ema)
+
+
+def eval_options(config: ConfigDict) -> EvalOptions:
+    """What an evaluation computes."""
+    return EvalOptions(**config.eval, seed=config.seed)
+
+
+def subject(config: ConfigDict) -> Subject:
+    """What an evaluation is of, and the images it is made on. Reads the disk."""
+    return Subject(
+        task=task(config),
+        generator=generator(config),
+        train=source(config, config.data.train_split),
+        held_out=source(config, config.data.eval_split),
+        transform=transform(config),
+    )
+
+
+def sample_labels(config: ConfigDict) -> np.ndarray:
+    """The class of each sample: those asked for, over and over, or all in turn; int32 (n,)."""
+    count, classes = config.sampling.num_samples, config.data.num_classes
+    if not config.sampling.labels:
+        return generator(config).labels(count)
+    try:
+        asked = [int(label) for label in config.sampling.labels.split(",")]
+    except ValueError:
+        raise ValueError(
+            f"sampling.labels: got {config.sampling.labels!r}, expected numbers as in '3,3,7'"
+        ) from None
+    if not all(0 <= label < classes for label in asked):
+        raise ValueError(
+            f"sampling.labels: got {asked}, expected classes of the model, 0 to {classes - 1}"
+            if classes
+            else f"sampling.labels: got {asked}, but the model has no classes"
+        )
+    return np.resize(np.array(asked, np.int32), count)

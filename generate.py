@@ -99,7 +99,8 @@ class Generator:
         batches = math.ceil(count / size)
         found: list[tuple[np.ndarray, ...]] = []
         for number in range(batches):
-            # The last batch is filled up with samples that are then dropped: one program serves all.
+            # The last batch is filled up with samples that are then dropped: one program serves
+            # all.
             chosen = np.resize(labels[number * size :], size)
             report = _offset(progress, number, batches) if progress else None
             start = first_index + number * size
@@ -112,7 +113,7 @@ class Generator:
     def path(
         self, predict: Predictor, key: Key[Array, ""], labels: np.ndarray, frames: int = 10
     ) -> np.ndarray:
-        """The way from noise to samples: one row a label, uint8 (n, frames, height, width, channels).
+        """The way from noise to samples, uint8 (n, frames, height, width, channels).
 
         Each frame is scaled by its own noise level, alpha^2 + sigma^2, so that it can be seen.
         """
@@ -161,4 +162,3 @@ def bar_updater(bar: tqdm) -> Callable[[int, int], None]:
         bar.update(done - bar.n)
 
     return update
-

@@ -145,7 +145,8 @@ def _solve(
         )
         assert solution.ys is not None
         latent, integral = jax.tree.map(lambda leaf: leaf[-1], solution.ys)
-        # Dormand-Prince is first-same-as-last: six new evaluations an attempt, two before the first.
+        # Dormand-Prince is first-same-as-last: six new evaluations an attempt, two before the
+        # first.
         evaluations = 2 + 6 * solution.stats["num_steps"]
         return latent, integral, evaluations, solution.result == diffrax.RESULTS.successful
 

@@ -8,9 +8,9 @@ With x_t = alpha x_0 + sigma eps, the score of p(x_t | x_0) is -eps / sigma, and
 The published weight lambda(t) = sigma^2 gives weight 1; likelihood weighting lambda(t) = g^2 (Song
 et al. 2021b, "Maximum Likelihood Training", eq. 7) gives g^2 / sigma^2. A network that predicts
 v = alpha eps - sigma x_0 errs by eps_hat - eps = alpha (v_hat - v) where alpha^2 + sigma^2 = 1, so
-weight 1 / alpha^2 is its plain regression on v (Salimans & Ho 2022, section 4). The discrete objectives of
-SMLD (Song & Ermon 2019, eq. 5) and DDPM (Ho et al. 2020, eq. 14) are (1) at the levels of
-`sde_lib.SMLDSchedule` and `sde_lib.DDPMSchedule`, whose training times are their levels.
+weight 1 / alpha^2 is its plain regression on v (Salimans & Ho 2022, section 4). The discrete
+objectives of SMLD (Song & Ermon 2019, eq. 5) and DDPM (Ho et al. 2020, eq. 14) are (1) at the
+levels of `sde_lib.SMLDSchedule` and `sde_lib.DDPMSchedule`, whose training times are their levels.
 """
 
 from collections.abc import Callable
@@ -74,9 +74,7 @@ def draw_times_and_noise(
     return process.training_time(u), eps
 
 
-def drop_labels(
-    keys: Key[Array, " b"], labels: Array, null_label: int, rate: float
-) -> Array:
+def drop_labels(keys: Key[Array, " b"], labels: Array, null_label: int, rate: float) -> Array:
     """`labels` with each replaced by `null_label` with probability `rate` (Ho & Salimans 2022)."""
     dropped = jax.vmap(lambda key: jax.random.bernoulli(key, rate))(keys)
     return jnp.where(dropped, null_label, labels)

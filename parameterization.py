@@ -60,8 +60,8 @@ class Prediction(NamedTuple):
 class Predictor(Protocol):
     """A pytree callable: parameters are its leaves, so it can be an argument of a jitted function.
 
-    `node` has fields of shape (batch,); `cond` is a dict of arrays with a leading batch axis, handed
-    to the network as keyword arguments.
+    `node` has fields of shape (batch,); `cond` is a dict of arrays with a leading batch axis,
+    handed to the network as keyword arguments.
     """
 
     def __call__(
@@ -101,7 +101,9 @@ def _read_v(output: Array, x: Array, node: Node) -> Prediction:
     # (1) and F = alpha eps - sigma x_0 are two linear equations; their determinant is norm.
     alpha, sigma = expand_right(node.alpha, x), expand_right(node.sigma, x)
     norm = alpha**2 + sigma**2
-    return Prediction((alpha * x - sigma * output) / norm, (sigma * x + alpha * output) / norm, node)
+    return Prediction(
+        (alpha * x - sigma * output) / norm, (sigma * x + alpha * output) / norm, node
+    )
 
 
 READERS: dict[str, Callable[[Array, Array, Node], Prediction]] = {

@@ -1,7 +1,7 @@
 """Sampling: grids of nodes, sources of noise, and the one loop that every solver runs in.
 
-A grid is a `Node` whose fields have shape (steps + 1,): the noise levels that a run visits, from the
-prior down. A solver moves x from one node to the next; `sample()` runs it over the grid as one
+A grid is a `Node` whose fields have shape (steps + 1,): the noise levels that a run visits, from
+the prior down. A solver moves x from one node to the next; `sample()` runs it over the grid as one
 compiled program, dispatched in chunks of steps so that progress shows between them.
 """
 
@@ -93,7 +93,7 @@ class KeyedNoise:
 @functools.partial(jax.tree_util.register_dataclass, data_fields=["start", "draws"], meta_fields=[])
 @dataclasses.dataclass(frozen=True)
 class ReplayedNoise:
-    """Recorded noise: `start` (batch, *shape) and `draws` (steps, draws per step, batch, *shape)."""
+    """Recorded noise: `start` (batch, *shape), `draws` (steps, draws a step, batch, *shape)."""
 
     start: Array
     draws: Array
@@ -219,6 +219,12 @@ def _check_grid(grid: Node) -> int:
     return t.size - 1
 
 
+def _as_pytree(function: Any) -> Any:
+    """A plain function as a pytree without leaves; pytrees and None as they are."""
+    is_leaf = function is not None and jax.tree_util.all_leaves([function])
+    return jax.tree_util.Partial(function) if is_leaf else function
+
+
 def keys_for(key: Key[Array, ""], batch: int, first_index: int = 0) -> Key[Array, " b"]:
     """The key of each sample, by its index in the whole run."""
     return jax.vmap(jax.random.fold_in, (None, 0))(key, first_index + jnp.arange(batch))
@@ -272,6 +278,7 @@ def sample(
     solver.validate(process)
     if guidance is not None:
         predict = guidance(predict)
+    predict, constraint = _as_pytree(predict), _as_pytree(constraint)
     if noise is None:
         keys = keys_for(key, shape[0], first_index)
         noise = KeyedNoise(keys if sharding is None else jax.device_put(keys, sharding))

@@ -1,7 +1,7 @@
 """What a training run trains: the loss of a batch and the pictures to draw (design: concept 5).
 
-The training loop knows a task by three methods: `init(key) -> params`, `loss(params, batch, keys) ->
-(loss, metrics)` with one key per example, and `draw(params, key) -> {name: uint8 picture}`.
+The training loop knows a task by three methods: `init(key) -> params`, `loss(params, batch, keys)
+-> (loss, metrics)` with one key per example, and `draw(params, key) -> {name: uint8 picture}`.
 """
 
 import dataclasses
@@ -68,7 +68,7 @@ class ImageTask:
     def loss(
         self, params: Any, batch: Batch, keys: Key[Array, " b"]
     ) -> tuple[Float[Array, ""], dict[str, Array]]:
-        """Mean loss of the batch, and each example's loss and noise level (t / t_max, in [0, 1])."""
+        """Mean loss of the batch; each example's loss and noise level, t / t_max in [0, 1]."""
         noise_keys, label_keys, dropout_keys = jax.vmap(lambda k: jax.random.split(k, 3))(keys).T
         x_0 = batch["image"]
         t, eps = losses.draw_times_and_noise(self.process, noise_keys, x_0.shape[1:])

@@ -110,6 +110,7 @@ def get_default_config() -> ConfigDict:
             "probability_flow": False,
             "variance": "small",  # of the ancestral predictor
             "num_samples": 64,
+            "labels": "",  # classes to sample, as in "3,3,7"; empty: all in turn
             "batch_size": 64,
             "seed": 0,
         }
@@ -125,7 +126,9 @@ def get_default_config() -> ConfigDict:
             "num_samples": 1000,
             "max_images": 0,  # of the evaluation split; 0 for all
             "likelihood_images": 0,  # how many of them get bits/dim; 0 for all
-            "extractor": "digits",  # metrics.EXTRACTORS
+            "extractor": "digits",  # metrics/extractors.py
+            "weights": "",  # of the extractor, if they do not come with the project
+            "memorisation": True,  # compare the samples with every training image
             "probe": "rademacher",
             "num_probes": 1,
             "rtol": 1e-5,

@@ -1,13 +1,13 @@
 """Predictor-corrector sampling (Song et al. 2021, section 4.2, algorithms 1, 4 and 5).
 
 A predictor moves x from a node to the next one; a corrector moves it at a node, by Langevin
-dynamics, towards that node's marginal. Any predictor goes with any corrector on any process. For two
-neighbouring nodes, t noisier than s, a Gaussian process gives (Kingma et al. 2021, app. A)
+dynamics, towards that node's marginal. Any predictor goes with any corrector on any process. For
+two neighbouring nodes, t noisier than s, a Gaussian process gives (Kingma et al. 2021, app. A)
 
     x_t | x_s ~ N(r x_s, b I),   r = alpha_t / alpha_s,   b = sigma_t^2 - r^2 sigma_s^2    (1)
 
-The published samplers differ from these definitions in ways that parity needs; `faithful` turns them
-on: the number N of the published discretisation, 0 for none.
+The published samplers differ from these definitions in ways that parity needs; `faithful` turns
+them on: the number N of the published discretisation, 0 for none.
 """
 
 import dataclasses
@@ -26,8 +26,8 @@ Predict = Callable[[Array, Node], Any]
 def transition(node: Node, node_next: Node) -> tuple[Array, Array]:
     """(r, b) of (1) from `node_next` (cleaner) to `node`, each (batch,).
 
-    b = sigma_t^2 (1 - q)(1 + q) with q = r sigma_s / sigma_t, which keeps float32's digits where the
-    two nodes are close.
+    b = sigma_t^2 (1 - q)(1 + q) with q = r sigma_s / sigma_t, which keeps float32's digits where
+    the two nodes are close.
     """
     r = node.alpha / node_next.alpha
     q = r * node_next.sigma / node.sigma
@@ -62,8 +62,8 @@ class Predictor(Protocol):
 class EulerMaruyama:
     """x + [f x - g^2 score] dt + g sqrt(|dt|) z (Song et al. 2021, app. E). One stage.
 
-    Weak order 1, strong order 1 (the noise is additive). `probability_flow` takes half the score and
-    no noise: Euler's method for Song et al.'s eq. 13. `faithful`: dt = -1 / N whatever the gap.
+    Weak order 1, strong order 1 (the noise is additive). `probability_flow` takes half the score
+    and no noise: Euler's method for Song et al.'s eq. 13. `faithful`: dt = -1 / N whatever the gap.
     """
 
     probability_flow: bool = False
@@ -114,9 +114,9 @@ class Ancestral:
     """Ancestral sampling (Ho et al. 2020, alg. 2; Song et al. 2021, eq. 4 and 47). One stage.
 
     The mean of p(x_s | x_t, x_0) at the predicted x_0 is (x + b score) / r. `variance` is "small",
-    that posterior's own b sigma_s^2 / sigma_t^2, or "large", b. Exact for one-point data; weak order
-    1. `faithful`: nodes of the published chain, with the published variance, large where alpha
-    changes and small where it does not.
+    that posterior's own b sigma_s^2 / sigma_t^2, or "large", b. Exact for one-point data; weak
+    order 1. `faithful`: nodes of the published chain, with the published variance, large where
+    alpha changes and small where it does not.
     """
 
     variance: str = "small"
@@ -196,8 +196,9 @@ class Langevin:
 
         step = 2 a (snr |z| / |score|)^2,    a = (alpha_t / alpha_s)^2
 
-    so that the step's signal-to-noise ratio is `snr` for each sample by itself. `faithful` averages
-    the two norms over the batch and takes a from the published chain of N levels.
+    so that the step's signal-to-noise ratio is `snr` for each sample by itself. That needs many
+    dimensions: in two, a score near zero makes a huge step, and AnnealedLangevin serves better.
+    `faithful` averages the norms over the batch and takes a from the published chain of N levels.
     """
 
     snr: float = 0.16

@@ -1,4 +1,4 @@
-"""Likelihood against closed forms: Gaussians and mixtures have exact densities under every process."""
+"""Likelihood against closed forms: Gaussians and mixtures, exact under every process."""
 
 import jax
 import jax.numpy as jnp
@@ -7,11 +7,13 @@ import pytest
 from oracles import Gaussian, Mixture
 
 from likelihood import log_likelihood
-from sde_lib import SubVPSDE, VESDE, VPSDE
+from sde_lib import VESDE, VPSDE, SubVPSDE
 
 PROCESSES = [VESDE(0.01, 50.0), VPSDE(), SubVPSDE()]
 GAUSSIAN = Gaussian(jnp.array([1.0, -2.0, 0.5]), jnp.array([0.5, 1.5, 1.0]))
-MIXTURE = Mixture(jnp.array([[2.0, 0.0], [-2.0, 1.0], [0.0, -2.0]]), 0.5, jnp.array([0.5, 0.3, 0.2]))
+MIXTURE = Mixture(
+    jnp.array([[2.0, 0.0], [-2.0, 1.0], [0.0, -2.0]]), 0.5, jnp.array([0.5, 0.3, 0.2])
+)
 
 
 def node_at(process, t, x):

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sde_lib import PROCESSES, DDPMSchedule, Process, SubVPSDE, VESDE, VPSDE, expand_right
+from sde_lib import PROCESSES, VESDE, VPSDE, DDPMSchedule, Process, SubVPSDE, expand_right
 
 CONTINUOUS = [VESDE(0.01, 50.0), VPSDE(), SubVPSDE()]
 ids = lambda process: type(process).__name__  # noqa: E731
@@ -101,7 +101,9 @@ def test_golden_coefficients(golden, name):
     close(reverse_drift, "rev_sde/drift")
     close(reverse_diffusion, "rev_sde/diffusion")
     close(process.probability_flow(score_fn)(x, t), "rev_ode/drift")
-    np.testing.assert_allclose(process.prior_logp(jnp.asarray(want["logp_z"])), want["prior_logp"], rtol=1e-5)
+    np.testing.assert_allclose(
+        process.prior_logp(jnp.asarray(want["logp_z"])), want["prior_logp"], rtol=1e-5
+    )
 
 
 @pytest.mark.parametrize("name", ["ve50", "ve378", "vp"])

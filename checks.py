@@ -1,0 +1,165 @@
+"""What must hold of a configuration before anything is compiled or read.
+
+`check` raises one ValueError that names the field, what was got and what was expected. A rule of
+one object lives with that object (a process checks its own sigma_min); here are plain ranges and
+what must hold between objects.
+"""
+
+from ml_collections import ConfigDict
+
+import builders
+from metrics.extractors import EXTRACTORS
+
+AT_LEAST_ONE = (
+    "data.image_size",
+    "data.num_channels",
+    "training.steps",
+    "training.batch_size",
+    "training.n_jitted_steps",
+    "sampling.num_steps",
+    "sampling.num_samples",
+    "sampling.batch_size",
+    "eval.batch_size",
+    "eval.num_samples",
+    "eval.num_probes",
+)
+NOT_NEGATIVE = (
+    "data.num_classes",
+    "training.max_seconds",
+    "training.device_memory",
+    "training.keep_every",
+    "sampling.corrector_steps",
+    "eval.max_images",
+    "eval.likelihood_images",
+)
+POSITIVE = ("sampling.snr", "eval.rtol", "eval.atol")
+SHARES = ("loss.label_dropout", "data.augment", "model.dropout")
+CHOICES = {
+    "sampling.denoise": ("tweedie", "mean", "none"),
+    "sampling.variance": ("small", "large"),
+    "eval.probe": ("rademacher", "gaussian", "exact"),
+    "data.crop": ("center", "random", "none"),
+}
+
+
+def check(config: ConfigDict, num_devices: int) -> None:
+    """Raises ValueError for a configuration that cannot work on this many devices in all."""
+    _ranges(config)
+    _data(config)
+    process = builders.process(config)
+    builders.parameterization(config)
+    network = builders.network(config)
+    builders.transform(config)
+    builders.train_options(config)
+    _network(config, network)
+    _training(config, num_devices)
+    _sampling(config, process)
+    builders.task(config)
+    builders.eval_options(config)
+    builders.sample_labels(config)
+    if config.eval.extractor not in EXTRACTORS:
+        raise ValueError(
+            f"eval.extractor: got {config.eval.extractor!r}, expected one of {sorted(EXTRACTORS)}"
+        )
+
+
+def _get(config: ConfigDict, field: str):
+    section, name = field.split(".")
+    return config[section].get(name, None)
+
+
+def _ranges(config: ConfigDict) -> None:
+    rules = (
+        (AT_LEAST_ONE, lambda v: v >= 1, "at least 1"),
+        (NOT_NEGATIVE, lambda v: v >= 0, "0 or more"),
+        (POSITIVE, lambda v: v > 0, "a positive number"),
+        (SHARES, lambda v: 0 <= v < 1, "a number in [0, 1)"),
+    )
+    for fields, holds, expected in rules:
+        for field in fields:
+            value = _get(config, field)
+            if value is not None and not holds(value):
+                raise ValueError(f"{field}: got {value}, expected {expected}")
+    for field, choices in CHOICES.items():
+        if (value := _get(config, field)) not in choices:
+            raise ValueError(f"{field}: got {value!r}, expected one of {list(choices)}")
+
+
+def _data(config: ConfigDict) -> None:
+    options = config.data
+    if options.name == "digits" and (options.num_channels, options.num_classes) not in (
+        (1, 0),
+        (1, 10),
+    ):
+        raise ValueError(
+            f"data.num_channels, data.num_classes: got {options.num_channels} and "
+            f"{options.num_classes}, but the digits have 1 channel and 10 classes (or 0 to ignore)"
+        )
+    if options.name in ("folder", "tfds") and not options.path:
+        raise ValueError(f"data.path: got nothing, but data.name = {options.name!r} needs a folder")
+    if options.num_channels not in (1, 3):
+        raise ValueError(f"data.num_channels: got {options.num_channels}, expected 1 or 3")
+    if config.loss.label_dropout and not options.num_classes:
+        raise ValueError(
+            f"loss.label_dropout: got {config.loss.label_dropout}, but data.num_classes is 0"
+        )
+
+
+def _network(config: ConfigDict, network) -> None:
+    try:
+        network.check(config.data.image_size, config.data.image_size)
+    except ValueError as error:
+        raise ValueError(f"model.{error}") from None
+    embedding = config.model.get("embedding_type", "fourier")
+    if embedding == "positional" and config.parameterization.c_noise in ("log_sigma", "edm"):
+        raise ValueError(
+            f"parameterization.c_noise: got {config.parameterization.c_noise!r}, but "
+            "model.embedding_type = 'positional' expects 'time' or 'reversed_time'"
+        )
+
+
+def _training(config: ConfigDict, num_devices: int) -> None:
+    options = config.training
+    if options.batch_size % num_devices:
+        raise ValueError(
+            f"training.batch_size: got {options.batch_size}, expected a multiple of the "
+            f"{num_devices} devices"
+        )
+    if options.microbatch != "auto":
+        if not options.microbatch.isdecimal() or int(options.microbatch) < 1:
+            raise ValueError(
+                f"training.microbatch: got {options.microbatch!r}, expected 'auto' or a number"
+            )
+        per_device = options.batch_size // num_devices
+        if per_device % int(options.microbatch):
+            raise ValueError(
+                f"training.microbatch: got {options.microbatch}, expected a divisor of the "
+                f"{per_device} examples per device"
+            )
+
+
+def _sampling(config: ConfigDict, process) -> None:
+    options = config.sampling
+    if not 0 <= options.t_end < process.t_max:
+        raise ValueError(
+            f"sampling.t_end: got {options.t_end}, expected 0 <= t_end < t_max = {process.t_max}"
+        )
+    if options.t_end < process.t_min:
+        raise ValueError(
+            f"sampling.t_end: got {options.t_end}, below process.t_min = {process.t_min}, where "
+            "the network is not trained"
+        )
+    if options.faithful != (options.grid == "published"):
+        raise ValueError(
+            f"sampling.faithful: got {options.faithful} with sampling.grid = {options.grid!r}; the "
+            "faithful choices go with the grid 'published', and it with them"
+        )
+    solver = builders.solver(config)
+    try:
+        solver.validate(process)
+    except ValueError as error:
+        message = str(error)
+        raise ValueError(
+            message if message.startswith("sampling") else f"sampling.{message}"
+        ) from None
+    builders.grid(config)

@@ -1,0 +1,45 @@
+"""Class-conditional NCSN++ on the embedded digits, VP: the model that the repository ships.
+
+Command: python main.py --config configs/digits/vp.py --workdir runs/digits --mode train
+Result: not yet run.
+"""
+
+from ml_collections import ConfigDict
+
+from configs.default import get_default_config
+
+
+def get_config() -> ConfigDict:
+    config = get_default_config()
+    config.process.update({"name": "vp", "t_min": 1e-5})
+    config.parameterization.update({"output": "v", "c_noise": "time"})
+    config.model = ConfigDict(
+        {
+            "name": "ncsnpp",
+            "nf": 48,
+            "ch_mult": (1, 2),
+            "num_res_blocks": 1,
+            "attn_resolutions": (7,),
+            "dropout": 0.0,
+            "fir": False,
+            "progressive_input": "none",
+            "embedding_type": "positional",
+            "patch_size": 2,
+        }
+    )
+    config.loss.update({"weighting": "v", "reduction": "mean", "label_dropout": 0.1})
+    config.data.update({"centered": True, "dequantize": True, "num_classes": 10})
+    config.optim.update({"lr": 1e-3, "warmup": 500})
+    config.ema.update({"decay": 0.9995, "warmup": True})
+    config.training.update(
+        {
+            "steps": 40_000,
+            "batch_size": 64,
+            "microbatch": "64",
+            "log_every": 50,
+            "checkpoint_every": 500,
+            "draw_every": 1000,
+        }
+    )
+    config.sampling.update({"num_steps": 100, "t_end": 1e-3, "num_samples": 100, "batch_size": 100})
+    return config

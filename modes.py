@@ -1,0 +1,107 @@
+"""What main.py can do: train, evaluate, sample."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+from tqdm import tqdm
+
+import builders
+import checkpoint
+import checks
+import evaluate
+import parallel
+import pictures
+import train
+import weights
+from generate import bar_updater
+from parameterization import NetworkPredictor
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Run:
+    """A command line.
+
+    Attributes:
+      weights: exported parameters to use in place of the workdir's checkpoints, or None.
+      cluster: (coordinator, number of processes, number of this process); ("", 0, 0) on one host.
+    """
+
+    config: ConfigDict
+    workdir: Path
+    weights: Path | None = None
+    force: bool = False
+    cluster: tuple[str, int, int] = ("", 0, 0)
+
+
+def run_train(run: Run) -> int:
+    """Trains, or goes on training, in the workdir."""
+    if run.cluster[0]:
+        parallel.initialize(*run.cluster)
+    checks.check(run.config, jax.device_count())
+    result = train.fit(
+        builders.task(run.config),
+        builders.loader(run.config),
+        builders.train_options(run.config),
+        run.workdir,
+        config_json=run.config.to_json(),
+        force=run.force,
+    )
+    print(f"{result.stopped} at step {result.steps} after {result.seconds:.0f} s: {run.workdir}")
+    return 0
+
+
+def run_eval(run: Run) -> int:
+    """Evaluates the chosen checkpoints; the reports are in workdir/eval."""
+    checks.check(run.config, jax.device_count())
+    subject, options = builders.subject(run.config), builders.eval_options(run.config)
+    if run.weights:
+        params = weights.load_weights(run.weights)
+        step = weights.read_meta(run.weights).get("step", 0)
+        evaluate.evaluate(subject, params, step, options, run.workdir / "eval")
+    else:
+        evaluate.run(subject, options, run.workdir)
+    return 0
+
+
+def run_sample(run: Run) -> int:
+    """Draws pictures into workdir/samples: a grid, the path from noise, and the arrays."""
+    checks.check(run.config, jax.device_count())
+    predict, generator = predictor(run), builders.generator(run.config)
+    options = run.config.sampling
+    key = jax.random.key(options.seed)
+    labels = builders.sample_labels(run.config)
+    with tqdm(desc="sample", unit="step") as bar:
+        made = generator.images(predict, key, labels, progress=bar_updater(bar))
+    folder = run.workdir / "samples"
+    shown = pictures.grid(made.images, run.config.data.num_classes or None)
+    path = generator.path(predict, key, labels[:10])
+    pictures.write_png(folder / "samples.png", pictures.enlarge(shown, 2))
+    flat = path.reshape(-1, *path.shape[2:])
+    pictures.write_png(folder / "path.png", pictures.enlarge(pictures.grid(flat, path.shape[1]), 2))
+    pictures.write_npz(
+        folder / "samples.npz", images=made.images, labels=made.labels, nfe=np.float32(made.nfe)
+    )
+    print(f"{len(labels)} samples, {made.nfe:.0f} evaluations each: {folder}")
+    return 0
+
+
+def predictor(run: Run) -> NetworkPredictor:
+    """The run's network with its averaged parameters."""
+    task = builders.task(run.config)
+    template = jax.eval_shape(task.init, jax.random.key(0))
+    if run.weights:
+        return task.predictor(weights.load_weights(run.weights, template))
+    params: Any = checkpoint.load_ema(run.workdir / "checkpoints", template=template)[0]
+    return task.predictor(params)
+
+
+MODES: dict[str, Callable[[Run], int]] = {
+    "train": run_train,
+    "eval": run_eval,
+    "sample": run_sample,
+}

@@ -1,0 +1,244 @@
+"""The sampling loop and predictor-corrector: exact oracles, orders, contracts."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from oracles import Gaussian, Mixture
+
+import sampling
+from parameterization import from_score
+from sampling import sample, uniform_grid
+from sde_lib import VESDE, VPSDE, SubVPSDE
+from solvers.predictor_corrector import (
+    CORRECTORS,
+    PREDICTORS,
+    Ancestral,
+    AnnealedLangevin,
+    EulerMaruyama,
+    Langevin,
+    NoCorrector,
+    NoPredictor,
+    PredictorCorrector,
+    ReverseDiffusion,
+)
+
+PROCESSES = [VESDE(0.01, 10.0), VPSDE(), SubVPSDE()]
+ids = lambda process: type(process).__name__  # noqa: E731
+GAUSSIAN = Gaussian(jnp.array([1.0, -0.5]), jnp.array([0.5, 1.0]))
+# Langevin's step is set by norms, which settle in many dimensions.
+WIDE = Gaussian(jnp.tile(GAUSSIAN.mean, 32), jnp.tile(GAUSSIAN.std, 32))
+
+
+@pytest.mark.parametrize("process", PROCESSES, ids=ids)
+@pytest.mark.parametrize("names", itertools.product(PREDICTORS, CORRECTORS), ids="+".join)
+def test_every_pair_samples_a_gaussian_on_every_process(process, names):
+    """Mean and standard deviation within the discretisation error of 100 steps."""
+    if names in (("none", "none"), ("none", "annealed_langevin")):
+        pytest.skip("no sampler, and one too slow to converge in 100 steps")
+    predictor, corrector = PREDICTORS[names[0]](), CORRECTORS[names[1]]()
+    steps = 1000 if names[0] == "none" else 100
+    result = sample(
+        jax.random.key(0),
+        process,
+        WIDE,
+        PredictorCorrector(predictor, corrector),
+        uniform_grid(process, steps, t_end=1e-3),
+        (256, 64),
+    )
+    x = np.asarray(result.x).reshape(-1, 2)
+    np.testing.assert_allclose(x.mean(0), GAUSSIAN.mean, atol=0.1)
+    np.testing.assert_allclose(x.std(0), GAUSSIAN.std, rtol=0.1)
+    assert int(result.nfe[0]) == steps * (predictor.stages + corrector.num_steps) + 1
+
+
+@pytest.mark.parametrize(
+    "predictor", [EulerMaruyama(), ReverseDiffusion(), Ancestral(), Ancestral("large")], ids=repr
+)
+@pytest.mark.parametrize("process", PROCESSES, ids=ids)
+def test_weak_order_one(process, predictor):
+    """Every step is linear for Gaussian data, so the variance after a run is known exactly.
+
+    x' = a x + b + c z; a, b and c are read off the step itself, and the error of the final
+    variance falls with the first power of the step.
+    """
+    data = Gaussian(jnp.zeros(1), jnp.full(1, 0.5))
+    t_end = 0.3
+
+    def final_variance(steps):
+        grid = uniform_grid(process, steps, t_end=t_end)
+        start = process.node(jnp.float32(1.0))
+        variance = float(data.marginal(start, jnp.zeros((1, 1)))[1][0])
+        move = jax.jit(
+            lambda node, after, x, z: predictor.move(process, data, x, node, after, z)[0]
+        )
+        for i in range(steps):
+            node, after = sampling._at(grid, i, 1), sampling._at(grid, i + 1, 1)
+            one, zero = jnp.ones((1, 1)), jnp.zeros((1, 1))
+            a = float(move(node, after, one, zero)[0, 0])
+            c = float(move(node, after, zero, one)[0, 0])
+            variance = a**2 * variance + c**2
+        return variance
+
+    end = process.node(jnp.float32(t_end))
+    exact = float(data.marginal(end, jnp.zeros((1, 1)))[1][0])
+    steps = np.array([50, 100, 200, 400])
+    errors = np.array([abs(final_variance(int(n)) - exact) for n in steps])
+    slope = -np.polyfit(np.log(steps), np.log(errors), 1)[0]
+    assert abs(slope - 1) < 0.4, errors
+
+
+def test_ancestral_sampling_is_exact_for_a_point():
+    point = Gaussian(jnp.array([0.3, -0.7]), jnp.zeros(2))
+    process = VPSDE()
+    grid = uniform_grid(process, 10, t_end=1e-3)
+    result = sample(
+        jax.random.key(0),
+        process,
+        point,
+        PredictorCorrector(Ancestral(), NoCorrector()),
+        grid,
+        (64, 2),
+    )
+    np.testing.assert_allclose(result.x, jnp.broadcast_to(point.mean, (64, 2)), atol=1e-4)
+
+
+def test_langevin_keeps_the_marginal():
+    """At a fixed level many small Langevin steps sample N(alpha m, alpha^2 s^2 + sigma^2)."""
+    process, n = VPSDE(), 4000
+    node = process.node(jnp.full(n, 0.3))
+    mean, variance = GAUSSIAN.marginal(node, jnp.zeros((n, 2)))
+    x = jax.random.normal(jax.random.key(0), (n, 2)) * jnp.sqrt(variance) + mean
+    keys = jax.random.split(jax.random.key(1), 50)
+    corrector = AnnealedLangevin(snr=0.1, num_steps=50)
+    z = jax.vmap(lambda key: jax.random.normal(key, (n, 2)))(keys)
+    x, _ = corrector.move(process, GAUSSIAN, x, node, node, lambda k: z[k])
+    np.testing.assert_allclose(x.mean(0), mean[0], atol=0.05)
+    np.testing.assert_allclose(x.var(0), variance[0], rtol=0.1)
+
+
+# The contracts of sample().
+
+SOLVER = PredictorCorrector(ReverseDiffusion(), Langevin())
+GRID = uniform_grid(VPSDE(), 12, t_end=1e-3)
+
+
+def draw(n=6, **options):
+    return sample(jax.random.key(3), VPSDE(), GAUSSIAN, SOLVER, GRID, (n, 2), **options)
+
+
+def test_a_sample_depends_on_its_index_alone():
+    whole = draw(6)
+    np.testing.assert_allclose(draw(2).x, whole.x[:2], rtol=1e-5)
+    np.testing.assert_allclose(draw(2, first_index=4).x, whole.x[4:], rtol=1e-5)
+
+
+def test_chunks_and_frames_do_not_change_the_result():
+    calls = []
+    chunked = draw(chunk=5, frames=4, progress=lambda done, steps: calls.append((done, steps)))
+    np.testing.assert_array_equal(chunked.x, draw().x)
+    assert calls[-1] == (12, 12) and len(calls) > 2
+    assert chunked.path.shape == (4, 6, 2)
+    np.testing.assert_array_equal(chunked.path[-1], chunked.x)
+
+
+def test_one_program_serves_every_chunk():
+    before = sampling._run_chunk._cache_size()
+    draw(5, chunk=1)
+    assert sampling._run_chunk._cache_size() == before + 1
+
+
+def test_evaluations_are_counted_as_they_happen():
+    calls = []
+
+    def score_fn(x, t):
+        jax.debug.callback(lambda: calls.append(1))
+        return -x
+
+    result = sample(jax.random.key(0), VPSDE(), from_score(score_fn), SOLVER, GRID, (1, 2))
+    jax.effects_barrier()
+    assert len(calls) == int(result.nfe[0]) == 12 * 2 + 1
+
+
+def test_constraint_acts_after_every_step_and_after_denoising():
+    levels = []
+
+    def constraint(x, node, noise):
+        jax.debug.callback(lambda sigma: levels.append(float(sigma)), node.sigma[0], ordered=True)
+        return x.at[:, 0].set(7.0)
+
+    result = draw(constraint=constraint)
+    jax.effects_barrier()
+    np.testing.assert_allclose(levels[:-1], GRID.sigma[1:], rtol=1e-5)
+    assert levels[-1] == 0.0
+    np.testing.assert_array_equal(result.x[:, 0], 7.0)
+
+
+def test_guidance_is_a_function_of_predictors():
+    target = jnp.array([4.0, 4.0])
+
+    def towards_target(predict):
+        return Gaussian(target, jnp.full(2, 0.1))
+
+    assert float(jnp.abs(draw(guidance=towards_target).x - target).max()) < 1.5
+
+
+def test_start_from_a_given_state():
+    start = VPSDE().node(jnp.float32(0.2))
+    grid = uniform_grid(VPSDE(), 5, t_start=0.2, t_end=1e-3)
+    x = jnp.ones((3, 2))
+    result = sample(jax.random.key(0), VPSDE(), GAUSSIAN, SOLVER, grid, (3, 2), start=(x, start))
+    assert result.ok.all() and not np.allclose(result.x, x)
+
+
+def test_tweedie_is_the_posterior_mean():
+    mixture = Mixture(jnp.array([[-1.0], [1.0]]), 0.1, jnp.array([0.5, 0.5]))
+    node = VPSDE().node(jnp.full(1, 0.3))
+    x = jnp.array([[0.4]])
+    grid = np.linspace(-2, 2, 20001)
+    prior = sum(np.exp(-0.5 * ((grid - m) / 0.1) ** 2) for m in (-1.0, 1.0))
+    likelihood = np.exp(-0.5 * ((0.4 - float(node.alpha[0]) * grid) / float(node.sigma[0])) ** 2)
+    want = np.sum(grid * prior * likelihood) / np.sum(prior * likelihood)
+    assert float(mixture(x, node).x_0[0, 0]) == pytest.approx(want, abs=1e-4)
+
+
+def test_samples_that_are_not_finite_are_flagged():
+    broken = from_score(lambda x, t: jnp.where(x[:, :1] > 0, jnp.nan, -x))
+    with pytest.warns(UserWarning, match="not finite"):
+        result = sample(jax.random.key(0), VPSDE(), broken, SOLVER, GRID, (8, 2))
+    assert not result.ok.all()
+
+
+@pytest.mark.parametrize(
+    "options, match",
+    [
+        ({"denoise": "yes"}, "denoise"),
+        ({"grid": jax.tree.map(lambda f: f[::-1], GRID)}, "fall"),
+        ({"grid": jax.tree.map(lambda f: f[:1], GRID)}, "grid"),
+        ({"solver": PredictorCorrector(NoPredictor(), NoCorrector())}, "neither"),
+        ({"solver": PredictorCorrector(ReverseDiffusion(faithful=6))}, "faithful|beta_max"),
+        ({"start": (jnp.zeros((1, 2)), VPSDE().node(jnp.float32(1.0)))}, "shape"),
+        ({"start": (jnp.zeros((6, 2)), VPSDE().node(jnp.float32(0.5)))}, "begins"),
+    ],
+)
+def test_bad_runs_are_refused(options, match):
+    call = {"solver": SOLVER, "grid": GRID} | options
+    with pytest.raises(ValueError, match=match):
+        sample(jax.random.key(0), VPSDE(), GAUSSIAN, shape=(6, 2), **call)
+
+
+@pytest.mark.parametrize("corrector", [Langevin(faithful=10), AnnealedLangevin(faithful=10)])
+def test_faithful_choices_refuse_a_process_without_a_chain(corrector):
+    solver = PredictorCorrector(EulerMaruyama(), corrector)
+    with pytest.raises(ValueError, match="faithful: SubVPSDE"):
+        sample(jax.random.key(0), SubVPSDE(), GAUSSIAN, solver, GRID, (2, 2))
+
+
+@pytest.mark.parametrize("steps", [0, -3])
+def test_an_empty_grid_is_refused(steps):
+    with pytest.raises(ValueError, match="num_steps"):
+        uniform_grid(VPSDE(), steps)
+    with pytest.raises(ValueError, match="t_end"):
+        uniform_grid(VPSDE(), 10, t_end=2.0)
