@@ -37,7 +37,7 @@ def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
     options = flags.FLAGS
-    _use_compilation_cache()
+    prepare_jax()
     # Imported here: --help need not wait for JAX.
     import modes
 
@@ -59,7 +59,7 @@ def main(argv: list[str]) -> None:
     sys.exit(status)
 
 
-def _use_compilation_cache() -> None:
+def prepare_jax() -> None:
     """A program that was compiled once is read from disk afterwards, by whatever run."""
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "score-sde-jax"
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
