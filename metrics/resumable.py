@@ -9,6 +9,7 @@ gives, since a result may depend on its example's index but not on its batch.
 
 import hashlib
 import json
+import time
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -21,6 +22,8 @@ from files import atomic_write
 
 # Arrays with a leading axis over examples.
 Rows = dict[str, Any]
+# What at most is lost when a process is killed; what is interrupted loses nothing.
+WRITE_SECONDS = 5.0
 
 
 def fingerprint(arrays: Iterable[Any]) -> str:
@@ -51,9 +54,8 @@ class Resumable:
         files = self._files()
         return files[-1][1] if files else 0
 
-    def append(self, rows: Rows) -> None:
-        """Keep the rows of the next examples, written whole or not at all."""
-        start = self.done
+    def keep(self, start: int, rows: Rows) -> None:
+        """Keep the rows of examples from `start` on, written whole or not at all."""
         stop = start + len(next(iter(rows.values())))
         with atomic_write(self.folder / f"{start:08d}-{stop:08d}.npz") as file:
             np.savez_compressed(file, allow_pickle=False, **rows)
@@ -65,7 +67,7 @@ class Resumable:
             if start < count:
                 with np.load(path, allow_pickle=False) as file:
                     parts.append({name: file[name] for name in file.files})
-        return {name: np.concatenate([p[name] for p in parts])[:count] for name in parts[0]}
+        return {name: rows[:count] for name, rows in _joined(parts).items()}
 
     def _files(self) -> list[tuple[int, int, Path]]:
         """Files that continue one another from example 0, as (start, stop, path)."""
@@ -90,18 +92,26 @@ def fill(
     compute: from batch_size consecutive indices to their rows. Beyond the end of the set the last
         index is repeated, so that one program serves all batches; those rows are dropped.
     """
-    bar = tqdm(
-        total=count,
-        initial=min(store.done, count),
-        desc=description,
-        unit="image",
-        disable=not progress,
-    )
-    with bar:
-        while store.done < count:
-            first = store.done
-            indices = np.minimum(np.arange(first, first + batch_size), count - 1)
-            wanted = min(batch_size, count - first)
-            store.append({name: np.asarray(row)[:wanted] for name, row in compute(indices).items()})
+    pending: list[Rows] = []
+    written = time.monotonic()
+    start = done = min(store.done, count)
+    bar = tqdm(None, description, count, initial=done, unit="image", disable=not progress)
+    try:
+        while done < count:
+            wanted = min(batch_size, count - done)
+            rows = compute(np.minimum(np.arange(done, done + batch_size), count - 1))
+            pending.append({name: np.asarray(row)[:wanted] for name, row in rows.items()})
+            done += wanted
             bar.update(wanted)
+            if time.monotonic() > written + WRITE_SECONDS:
+                store.keep(start, _joined(pending))
+                pending, start, written = [], done, time.monotonic()
+    finally:
+        bar.close()
+        if pending:
+            store.keep(start, _joined(pending))
     return store.read(count)
+
+
+def _joined(parts: list[Rows]) -> Rows:
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

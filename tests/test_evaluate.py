@@ -15,6 +15,7 @@ from checkpoint import Checkpoints
 from data import UNIT, ArraySource, Transform, digits
 from evaluate import EvalOptions, Subject
 from generate import Generator
+from metrics import resumable
 from metrics.resumable import Resumable
 from parameterization import Parameterization
 from sde_lib import VESDE, expand_right
@@ -126,15 +127,16 @@ def test_the_batch_size_changes_nothing(report, subject, params, tmp_path):
 def test_cut_off_anywhere_it_goes_on_to_the_same_report(
     report, subject, params, tmp_path, monkeypatch
 ):
-    append, calls = Resumable.append, []
+    monkeypatch.setattr(resumable, "WRITE_SECONDS", 0.0)
+    keep, calls = Resumable.keep, []
 
-    def dies_every_third_time(store, rows):
+    def dies_every_third_time(store, start, rows):
         calls.append(store.folder)
         if len(calls) % 3 == 0:
             raise KeyboardInterrupt
-        append(store, rows)
+        keep(store, start, rows)
 
-    monkeypatch.setattr(Resumable, "append", dies_every_third_time)
+    monkeypatch.setattr(Resumable, "keep", dies_every_third_time)
     for _ in range(40):
         try:
             again = evaluate.evaluate(subject, params, 7, OPTIONS, tmp_path)
