@@ -1,0 +1,71 @@
+"""What all published CIFAR-10 configurations share (Song et al. 2021, appendices F to H).
+
+Prepare the data once: python -m tools.prepare_cifar10 cifar-10-python.tar.gz ~/tensorflow_datasets
+"""
+
+from ml_collections import ConfigDict
+
+from configs.default import get_default_config
+
+
+def get_cifar10_config() -> ConfigDict:
+    config = get_default_config()
+    config.data.update(
+        {
+            "name": "tfds",
+            "path": "~/tensorflow_datasets/cifar10",
+            "image_size": 32,
+            "num_channels": 3,
+            "random_flip": True,
+        }
+    )
+    config.model = ConfigDict(
+        {
+            "name": "ncsnpp",
+            "nf": 128,
+            "ch_mult": (1, 2, 2, 2),
+            "num_res_blocks": 4,
+            "attn_resolutions": (16,),
+            "dropout": 0.1,
+        }
+    )
+    config.eval.extractor = "efficientnet_lite0"
+    return config
+
+
+def use_ve(config: ConfigDict) -> None:
+    """NCSN++ for the variance exploding process: FIR, residual input pyramid, Fourier features."""
+    config.process.update({"name": "ve", "sigma_min": 0.01, "sigma_max": 50.0})
+    config.parameterization.update(
+        {"output": "scaled_score", "c_noise": "log_sigma", "centre_input": True}
+    )
+    config.model.update(
+        {
+            "fir": True,
+            "progressive_input": "residual",
+            "embedding_type": "fourier",
+            "fourier_scale": 16.0,
+        }
+    )
+    config.loss.reduction = "half_sum"
+    config.ema.decay = 0.999
+    config.sampling.update(
+        {"predictor": "reverse_diffusion", "corrector": "langevin", "snr": 0.16, "t_end": 1e-5}
+    )
+
+
+def use_vp(config: ConfigDict, name: str = "vp") -> None:
+    """DDPM++ for VP or sub-VP: no FIR, no pyramid, positional embedding of 999 t."""
+    config.process.update({"name": name, "beta_min": 0.1, "beta_max": 20.0})
+    config.parameterization.update({"output": "noise", "c_noise": "time", "time_scale": 999.0})
+    config.data.centered = True
+    config.model.update({"fir": False, "progressive_input": "none", "embedding_type": "positional"})
+    config.loss.reduction = "mean"
+    config.ema.decay = 0.9999
+    config.sampling.update({"predictor": "euler_maruyama", "corrector": "none", "t_end": 1e-3})
+
+
+def go_deep(config: ConfigDict) -> None:
+    """Eight residual blocks a level, 950,001 iterations."""
+    config.model.num_res_blocks = 8
+    config.training.steps = 950_001
