@@ -1,0 +1,62 @@
+# Everything is installed into .venv; nothing is needed but Python 3.11 or newer, pip and make.
+# Another interpreter: make test PYTHON=/path/to/python3.12
+
+PYTHON ?= python3
+BIN := .venv/bin
+RUN := .venv/.run
+DEV := .venv/.dev
+MODULES := $(patsubst %.py,%,$(wildcard *.py)) data metrics models solvers tools
+
+# Programs compiled by one test run are read from here by the next.
+export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.venv/jax_cache
+
+.PHONY: help demo test slow coverage lint format types docs
+
+help:
+	@echo "make demo      train, sample and evaluate on handwritten digits"
+	@echo "make test      all tests but the slow ones"
+	@echo "make slow      the slow ones"
+	@echo "make coverage  make test, with the lines that no test reaches"
+	@echo "make lint      ruff, check only      make format  ruff, in place"
+	@echo "make types     mypy                  make docs    API reference into docs/api"
+
+demo: $(RUN)
+	env -u JAX_COMPILATION_CACHE_DIR $(BIN)/python -m tools.demo
+
+test: $(DEV)
+	$(BIN)/pytest -m "not slow" $(PYTEST)
+
+slow: $(DEV)
+	$(BIN)/pytest -m slow $(PYTEST)
+
+coverage: $(DEV)
+	$(BIN)/pytest -m "not slow" --cov --cov-report=term-missing:skip-covered $(PYTEST)
+
+lint: $(DEV)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(DEV)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(DEV)
+	$(BIN)/mypy .
+
+docs: $(DEV)
+	$(BIN)/pdoc --math -o docs/api $(MODULES)
+
+$(BIN)/python:
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || \
+	  { echo "error: Python 3.11 or newer is needed, $(PYTHON) is $$($(PYTHON) --version 2>&1)"; \
+	    echo "       make ... PYTHON=/path/to/python3.12 names another"; exit 1; }
+	$(PYTHON) -m venv .venv
+
+$(RUN): requirements.txt pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --disable-pip-version-check -r requirements.txt
+	$(BIN)/python -m pip install --disable-pip-version-check --no-deps -e .
+	touch $(RUN)
+
+$(DEV): requirements-dev.txt $(RUN)
+	$(BIN)/python -m pip install --disable-pip-version-check -r requirements-dev.txt
+	touch $(DEV)

@@ -1,0 +1,189 @@
+"""What may import what (docs/architecture.md), and whether the lists of packages are true."""
+
+import ast
+import functools
+import pathlib
+import re
+import subprocess
+import sys
+import tomllib
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+# Each module or package, and all that it may import of the project: only what stands above it.
+MAY_IMPORT = {
+    # Mathematics: no images, no files, no configs.
+    "sde_lib": "",
+    "parameterization": "sde_lib",
+    "losses": "sde_lib parameterization",
+    "sampling": "sde_lib parameterization",
+    "solvers": "sde_lib parameterization sampling",
+    "likelihood": "sde_lib parameterization",
+    "controllable": "sde_lib parameterization sampling",
+    "models": "sde_lib parameterization",
+    # Images in, batches and figures out.
+    "files": "",
+    "pictures": "files",
+    "data": "files",
+    "metrics": "files data",
+    # Training, of whatever task.
+    "ema": "",
+    "loops": "",
+    "optim": "",
+    "interrupts": "",
+    "checkpoint": "files",
+    "microbatch": "loops",
+    "parallel": "loops",
+    "telemetry": "files",
+    "workdir": "files",
+    "weights": "files checkpoint",
+    "program": "ema microbatch optim parallel telemetry",
+    "train": "ema checkpoint interrupts microbatch optim parallel program telemetry weights"
+    " workdir",
+    # Image models.
+    "tasks": "sde_lib parameterization losses",
+    "generate": "sde_lib parameterization sampling pictures data",
+    "evaluate": "parameterization likelihood checkpoint data metrics pictures tasks generate",
+    # Configs.
+    "configs": "weights workdir",
+    "builders": "sde_lib parameterization losses sampling solvers models data ema optim train tasks"
+    " generate evaluate",
+    "checks": "metrics builders",
+    "modes": "parameterization checkpoint parallel pictures weights train generate evaluate"
+    " builders checks",
+    "main": "modes",
+}
+READ_CONFIGS = {"main", "modes", "builders", "checks", "configs", "tools"}
+# Needed by a requirement that does not say so.
+UNDECLARED = {"array_record", "importlib_resources"}
+# Distributions whose modules have another name.
+MODULE_OF = {
+    "absl-py": "absl",
+    "orbax-checkpoint": "orbax",
+    "Pillow": "PIL",
+    "pytest-cov": "pytest_cov",
+    "pytest-xdist": "xdist",
+    "tensorflow-datasets": "tensorflow_datasets",
+}
+
+
+def files() -> dict[pathlib.Path, str]:
+    """Every module of the project, with the module or package of the root that it belongs to."""
+    folders = {name.partition(".")[0] for name in packages()}
+    found = {path: path.stem for path in ROOT.glob("*.py")}
+    return found | {path: name for name in sorted(folders) for path in (ROOT / name).rglob("*.py")}
+
+
+def packages() -> set[str]:
+    """Dotted names of the folders with modules, tests and such left out."""
+    apart = {"tests", "docs", "notebooks", "benchmarks", "build"}
+    places = {path.parent.relative_to(ROOT).parts for path in ROOT.glob("[!.]*/**/*.py")}
+    return {".".join(parts) for parts in places if parts[0] not in apart}
+
+
+@functools.cache
+def tree(path: pathlib.Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+def imports(path: pathlib.Path) -> set[str]:
+    """Modules of the root, the standard library or other packages that a file imports."""
+    names: set[str] = set()
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0 and node.module, f"{path}: relative import"
+            names.add(node.module.partition(".")[0])
+    return names
+
+
+def third_party(paths) -> set[str]:
+    own = set(MAY_IMPORT) | {"tools"} | {path.stem for path in (ROOT / "tests").rglob("*.py")}
+    return {name for path in paths for name in imports(path)} - own - set(sys.stdlib_module_names)
+
+
+def requirements(name: str) -> set[str]:
+    """Module names of the distributions pinned in a requirements file."""
+    lines = (ROOT / name).read_text().splitlines()
+    pins = [line.split("#")[0].split(";")[0].strip() for line in lines]
+    pins = [pin for pin in pins if pin and not pin.startswith("-r")]
+    assert all(re.fullmatch(r"[\w.-]+==[\w.]+", pin) for pin in pins), pins
+    names = {pin.partition("==")[0] for pin in pins}
+    return {MODULE_OF.get(name, name.replace("-", "_")) for name in names}
+
+
+def test_the_table_has_no_cycle():
+    above: set[str] = set()
+    for name, allowed in MAY_IMPORT.items():
+        assert set(allowed.split()) <= above, name
+        above.add(name)
+
+
+@pytest.mark.parametrize("path", files(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_go_one_way(path):
+    name = files()[path]
+    own = imports(path) & (set(MAY_IMPORT) | {"tools"}) - {name}
+    if name == "tools":  # programs, which nothing imports
+        return
+    assert name in MAY_IMPORT, f"{name}: say in MAY_IMPORT what it may import"
+    assert own <= set(MAY_IMPORT[name].split())
+
+
+def test_configs_stop_at_the_builders():
+    readers = {name for path, name in files().items() if "ml_collections" in imports(path)}
+    assert readers <= READ_CONFIGS
+
+
+def test_no_module_asks_for_the_type_of_a_process():
+    """Nothing but a table of names distinguishes one process from another."""
+    bases = {"Process"}
+    classes = [node for node in tree(ROOT / "sde_lib.py").body if isinstance(node, ast.ClassDef)]
+    for node in classes:  # in the order of definition, so that one pass closes it
+        if {base.id for base in node.bases if isinstance(base, ast.Name)} & bases:
+            bases.add(node.name)
+    assert {"VESDE", "VPSDE", "SubVPSDE"} <= bases
+    for path in files():
+        for node in ast.walk(tree(path)):
+            asked: list[ast.AST] = []
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in (
+                "isinstance",
+                "issubclass",
+            ):
+                asked = list(ast.walk(node.args[1]))
+            elif isinstance(node, ast.MatchClass):
+                asked = list(ast.walk(node.cls))
+            elif isinstance(node, ast.Compare):
+                asked = list(ast.walk(node))
+            names = {getattr(part, "id", getattr(part, "attr", "")) for part in asked}
+            assert not names & bases, f"{path.name}:{node.lineno} asks for {names & bases}"
+
+
+def test_every_import_is_required_and_every_requirement_imported():
+    assert third_party(files()) == requirements("requirements.txt") - UNDECLARED
+
+
+def test_the_tests_import_what_is_required():
+    wanted = third_party((ROOT / "tests").rglob("*.py"))
+    assert wanted <= requirements("requirements.txt") | requirements("requirements-dev.txt")
+
+
+def test_the_package_lists_are_complete():
+    listed = PYPROJECT["tool"]["setuptools"]
+    assert set(listed["py-modules"]) == {path.stem for path in ROOT.glob("*.py")}
+    found = listed["packages"]["find"]["include"]
+    assert {f"{name.partition('.')[0]}*" for name in packages()} == set(found)
+
+
+def test_tensorflow_is_never_imported():
+    modules = [path.stem for path in ROOT.glob("*.py")]
+    program = f"import sys, {', '.join(modules)}, tensorflow_datasets\nprint(sorted(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    loaded = ast.literal_eval(done.stdout)
+    assert "tensorflow_datasets" in loaded and "tensorflow" not in loaded
