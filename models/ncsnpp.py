@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from models.layers.attention import AttentionBlock
-from models.layers.convolution import conv, dense
+from models.layers.convolution import Conv, dense
 from models.layers.dropout import fold_keys
 from models.layers.embedding import FourierFeatures, positional_embedding
 from models.layers.normalization import GroupNorm
@@ -95,7 +95,7 @@ class NCSNpp(nn.Module):
         channels = x.shape[-1]
 
         # Down
-        h = conv(self.nf, self.conv_size, dtype=self.dtype, name="conv_in")(x)
+        h = Conv(self.nf, self.conv_size, dtype=self.dtype, name="conv_in")(x)
         skips = [h]
         pyramid = x
         for level in levels:
@@ -111,7 +111,7 @@ class NCSNpp(nn.Module):
                 h = Downsample(width, name=f"shrink_{level}", **resampler)(h)
             if self.progressive_input == "input_skip":
                 pyramid = down(pyramid)
-                mixed = conv(width, 1, dtype=self.dtype, name=f"pyramid_{level}")(pyramid)
+                mixed = Conv(width, 1, dtype=self.dtype, name=f"pyramid_{level}")(pyramid)
                 h = (
                     jnp.concatenate([mixed, h], -1)
                     if self.progressive_combine == "cat"
@@ -144,7 +144,7 @@ class NCSNpp(nn.Module):
                 else:
                     h = Upsample(width, name=f"grow_{level}", **resampler)(h)
         h = act(norm(name="norm_out")(h))
-        h = conv(channels, init_scale=self.init_scale, dtype=self.dtype, name="conv_out")(h)
+        h = Conv(channels, init_scale=self.init_scale, dtype=self.dtype, name="conv_out")(h)
         return from_patches(h, self.patch_size).astype(jnp.float32)
 
     def embed(self, act, c_noise, labels, augment) -> Any:

@@ -17,7 +17,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, DTypeLike, Float
 
-from models.layers.convolution import conv
+from models.layers.convolution import Conv
 
 Picture = Float[Array, "b h w c"]
 Resample = Callable[[Array], Array]
@@ -108,7 +108,7 @@ class Downsample(nn.Module):
         else:
             p = len(kernel)
             x = fir_filter(x, kernel, ((p + 1) // 2, p // 2))
-        return conv(self.width, stride=2, padding="VALID", dtype=self.dtype, name="conv")(x)
+        return Conv(self.width, stride=2, padding=((0, 0), (0, 0)), dtype=self.dtype, name="conv")(x)
 
 
 class Upsample(nn.Module):
@@ -125,7 +125,7 @@ class Upsample(nn.Module):
         if not self.with_conv:
             return nearest_up(x) if kernel is None else fir_up(x, kernel)
         if kernel is None:
-            return conv(self.width, dtype=self.dtype, name="conv")(nearest_up(x))
+            return Conv(self.width, dtype=self.dtype, name="conv")(nearest_up(x))
         # One pixel more on each side, so that the convolution sees filtered values, not zeros.
         x = fir_up(x, kernel, margin=1)
-        return conv(self.width, padding="VALID", dtype=self.dtype, name="conv")(x)
+        return Conv(self.width, padding=((0, 0), (0, 0)), dtype=self.dtype, name="conv")(x)

@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float, Key
 
-from models.layers.convolution import conv, dense
+from models.layers.convolution import Conv, dense
 from models.layers.dropout import dropout
 from models.layers.normalization import GroupNorm
 
@@ -43,17 +43,17 @@ class ResidualBlock(nn.Module):
         h = self.act(norm("norm_0")(x))
         if self.resample is not None:
             h, x = self.resample(h), self.resample(x)
-        h = conv(self.width, dtype=self.dtype, name="conv_0")(h)
+        h = Conv(self.width, dtype=self.dtype, name="conv_0")(h)
         if embedding is not None:
             project = dense(self.width, dtype=self.dtype, name="embedding")
             h += project(self.act(embedding))[:, None, None]
         h = self.act(norm("norm_1")(h))
         h = dropout(h, self.dropout, dropout_keys)
-        h = conv(self.width, init_scale=self.init_scale, dtype=self.dtype, name="conv_1")(h)
+        h = Conv(self.width, init_scale=self.init_scale, dtype=self.dtype, name="conv_1")(h)
 
         if x.shape[-1] != self.width or self.resample is not None:
             if self.shortcut == "conv":
-                x = conv(self.width, 1, dtype=self.dtype, name="shortcut")(x)
+                x = Conv(self.width, 1, dtype=self.dtype, name="shortcut")(x)
             else:
                 x = dense(self.width, init_scale=0.1, dtype=self.dtype, name="shortcut")(x)
         y = x + h
