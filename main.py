@@ -9,14 +9,18 @@ Any field of a config: --config.training.batch_size=64. Several hosts: the same 
 with --coordinator HOST:PORT --num_processes N --process_id 0 ... N-1 (none of them on a TPU pod).
 """
 
+import difflib
 import os
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any, NoReturn
 
-from absl import app, flags
+from absl import app, flags, logging
 from ml_collections import config_flags
 
 MODES = ("train", "eval", "sample")
+HELP = {"help", "helpshort", "h", "?"}
 PRETRAINED = Path(__file__).parent / "pretrained" / "digits.npz"
 CPU_FLAGS = "--xla_cpu_experimental_ynn_fusion_type=-individual_convolution"
 
@@ -34,15 +38,16 @@ flags.DEFINE_integer("process_id", 0, "Number of this process.")
 
 def main(argv: list[str]) -> None:
     """Dispatches to the mode; an error that a user can mend is one line and exit status 2."""
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
     options = flags.FLAGS
-    prepare_jax()
+    if len(argv) > 1:
+        fail(f"got {argv[1]!r}, expected flags, as in --mode sample")
+    if not options.workdir and options.mode == "train":
+        fail("--workdir: a run needs a folder")
+    if options["verbosity"].using_default_value:
+        logging.set_verbosity(logging.WARNING)
     # Imported here: --help need not wait for JAX.
     import modes
 
-    if not options.workdir and options.mode == "train":
-        raise app.UsageError("--workdir: a run needs a folder")
     weights = options.weights or ("" if options.workdir else PRETRAINED)
     run = modes.Run(
         config=options.config,
@@ -52,11 +57,15 @@ def main(argv: list[str]) -> None:
         cluster=(options.coordinator, options.num_processes, options.process_id),
     )
     try:
-        status = modes.MODES[options.mode](run)
+        sys.exit(modes.MODES[options.mode](run))
     except (ValueError, OSError, FloatingPointError, MemoryError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        status = 2
-    sys.exit(status)
+        fail(str(error))
+
+
+def fail(message: str) -> NoReturn:
+    """Ends with one line for a user and exit status 2."""
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(2)
 
 
 def prepare_jax() -> None:
@@ -68,26 +77,70 @@ def prepare_jax() -> None:
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {CPU_FLAGS}".strip()
 
 
-def _with_config(argv: list[str]) -> list[str]:
-    """The command line with the remembered config in the place of an absent --config."""
-    named = [arg.split("=")[0].lstrip("-") for arg in argv if arg.startswith("-")]
-    if "config" in named or {"help", "helpfull", "helpshort", "h", "?"} & set(named):
-        return argv
-    value = dict(zip(argv, argv[1:] + [""], strict=True))
-    value |= dict(arg.split("=", 1) for arg in argv if "=" in arg)
-    where = value.get("--weights") or value.get("--workdir") or PRETRAINED
-    return [argv[0], f"--config={Path(__file__).parent / 'configs/saved.py'}:{where}", *argv[1:]]
-
-
-def _parse(argv: list[str]) -> list[str]:
-    """Parses the flags; a slip in a config field is one line and exit status 2, as any other."""
+def parse(argv: list[str]) -> list[str]:
+    """Parses the flags and loads the config; returns what is left over of the command line."""
+    prepare_jax()
+    given = _given(argv)
+    if HELP & set(given):
+        app.usage(shorthelp=True, writeto_stdout=True, exitcode=0)
+    path = given.get("config") or _remembered(given)
+    if "config" not in given:
+        argv = [argv[0], f"--config={path}", *argv[1:]]
+    if not Path(path.split(":")[0]).is_file():
+        files = map(str, Path().glob("configs/**/*.py"))
+        fail(f"--config: there is no file {path}{_nearest(path, files)}")
     try:
-        return app.parse_flags_with_usage(_with_config(argv))
-    except (AttributeError, KeyError, TypeError, ValueError, OSError) as error:
-        told = " ".join(str(error).replace("\\n", " ").replace("'", "").split())
-        print(f"error: --config: no field {told}", file=sys.stderr)
-        sys.exit(2)
+        rest = flags.FLAGS(argv)
+        flags.FLAGS.config.items()  # what could not be read is an error only once it is used
+    except flags.Error as error:
+        fail(" ".join(str(error).removeprefix("flag ").split()))
+    except OSError as error:
+        fail(str(error.__cause__ or error))
+    except (AttributeError, KeyError):
+        _require_fields(given, flags.FLAGS["config"].parser.parse(path).to_dict())
+        raise
+    return rest
+
+
+def _given(argv: list[str]) -> dict[str, str]:
+    """The flags of a command line, unparsed; "" for one without a value."""
+    found: dict[str, str] = {}
+    for arg, after in zip(argv[1:], [*argv[2:], ""], strict=True):
+        if arg.startswith("-"):
+            name, equals, value = arg.lstrip("-").partition("=")
+            found[name] = value if equals else "" if after.startswith("-") else after
+    return found
+
+
+def _remembered(given: dict[str, str]) -> str:
+    """The config that the weights or the workdir remember."""
+    where = given.get("weights") or given.get("workdir") or PRETRAINED
+    return f"{Path(__file__).parent / 'configs' / 'saved.py'}:{where}"
+
+
+def _require_fields(given: dict[str, str], config: dict[str, Any]) -> None:
+    """Fails with the first overridden field that the config lacks."""
+    fields = list(_fields(config))
+    for name in given:
+        flag, _, field = name.partition(".")
+        if flag in ("config", "noconfig") and field and field not in fields:
+            fail(f"--{name}: the config has no such field{_nearest(field, fields)}")
+
+
+def _nearest(name: str, names: Iterable[str]) -> str:
+    names = list(names)
+    near = [known for known in names if known.endswith(f".{name}")]
+    near = near or difflib.get_close_matches(name, names, n=1)
+    return f"; did you mean {' or '.join(near)}?" if near else ""
+
+
+def _fields(tree: dict[str, Any]) -> Iterator[str]:
+    """Dotted names of all fields and sections."""
+    for name, value in tree.items():
+        yield name
+        if isinstance(value, dict):
+            yield from (f"{name}.{field}" for field in _fields(value))
 
 
 if __name__ == "__main__":
-    app.run(main, flags_parser=_parse)
+    app.run(main, flags_parser=parse)
