@@ -145,9 +145,8 @@ def _solve(
         )
         assert solution.ys is not None
         latent, integral = jax.tree.map(lambda leaf: leaf[-1], solution.ys)
-        # Dormand-Prince is first-same-as-last: six new evaluations an attempt, two before the
-        # first.
-        evaluations = 2 + 6 * solution.stats["num_steps"]
+        # Dormand-Prince is first-same-as-last: one evaluation, then six for each attempted step.
+        evaluations = 1 + 6 * solution.stats["num_steps"]
         return latent, integral, evaluations, solution.result == diffrax.RESULTS.successful
 
     latent, integral, evaluations, ok = jax.vmap(solve_one)(x, probes, cond)

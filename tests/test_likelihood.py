@@ -7,6 +7,7 @@ import pytest
 from oracles import Gaussian, Mixture
 
 from likelihood import log_likelihood
+from parameterization import from_score
 from sde_lib import VESDE, VPSDE, SubVPSDE
 
 PROCESSES = [VESDE(0.01, 50.0), VPSDE(), SubVPSDE()]
@@ -55,6 +56,20 @@ def test_a_sample_does_not_depend_on_its_neighbours():
     alone = log_likelihood(keys[3:4], VPSDE(), MIXTURE, x[3:4])
     np.testing.assert_allclose(together.value[3:4], alone.value, rtol=1e-5)
     assert together.evaluations[3] == alone.evaluations[0]
+
+
+@pytest.mark.parametrize("tolerance", [1e-2, 1e-4])
+def test_evaluations_are_counted_as_they_happen(tolerance):
+    calls = []
+
+    def score_fn(x, t):
+        jax.debug.callback(lambda: calls.append(1))
+        return jnp.where(t[:, None] < 0.3, -5.0, -1.0) * x
+
+    x, predict = jnp.ones((1, 2)), from_score(score_fn)
+    result = log_likelihood(jax.random.key(0), VPSDE(), predict, x, rtol=tolerance, atol=tolerance)
+    jax.effects_barrier()
+    assert len(calls) == int(result.evaluations[0])
 
 
 @pytest.mark.parametrize(
