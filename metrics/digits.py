@@ -54,7 +54,7 @@ def extractor(path: Path = WEIGHTS) -> FeatureExtractor:
         x = images.astype(jnp.float32) / 255.0
         return Activations(*network.apply({"params": params}, x))
 
-    def apply(images: UInt8[np.ndarray, "b h w c"]) -> Activations:
+    def apply(images: UInt8[Array | np.ndarray, "b h w c"]) -> Activations:
         if images.shape[1:] != (28, 28, 1):
             raise ValueError(
                 f"images: got shape {images.shape[1:]}, the digit network takes (28, 28, 1)"

@@ -134,7 +134,7 @@ def extractor(path: Path, size: int = SIZE) -> FeatureExtractor:
     def forward(params: dict, images: UInt8[Array, "b h w c"]) -> Activations:
         return Activations(*EfficientNetLite0().apply({"params": params}, preprocess(images, size)))
 
-    def apply(images: UInt8[np.ndarray, "b h w c"]) -> Activations:
+    def apply(images: UInt8[Array | np.ndarray, "b h w c"]) -> Activations:
         return forward(params, jnp.asarray(images))
 
     return FeatureExtractor("efficientnet_lite0", version, 1280, apply)

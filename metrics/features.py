@@ -42,7 +42,7 @@ class FeatureExtractor:
     name: str
     version: str
     dim: int
-    apply: Callable[[UInt8[np.ndarray, "b h w c"]], Activations]
+    apply: Callable[[UInt8[Array | np.ndarray, "b h w c"]], Activations]
 
     @property
     def identity(self) -> str:
@@ -82,7 +82,7 @@ def read_weights(path: Path) -> tuple[dict, str]:
 
 def stream(
     extractor: FeatureExtractor,
-    images: Iterable[UInt8[np.ndarray, "h w c"]],
+    images: Iterable[UInt8[np.ndarray, "_ _ _"]],
     batch_size: int = 64,
     total: int | None = None,
     progress: bool = True,
@@ -109,7 +109,7 @@ def stream(
 
 def extract(
     extractor: FeatureExtractor,
-    images: Iterable[UInt8[np.ndarray, "h w c"]],
+    images: Iterable[UInt8[np.ndarray, "_ _ _"]],
     batch_size: int = 64,
     total: int | None = None,
     progress: bool = True,

@@ -60,7 +60,7 @@ def draw_subsets(
 
 def kid(
     x: Float[np.ndarray, "n dim"],
-    y: Float[np.ndarray, "k dim"],
+    y: Float[np.ndarray, "k dim_y"],
     subsets: int = 100,
     subset_size: int = 1000,
     seed: int = 2020,

@@ -14,7 +14,7 @@ import io
 import pickle
 import zipfile
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
@@ -28,7 +28,7 @@ STORAGES = {"FloatStorage": np.float32, "LongStorage": np.int64}
 class _Tensors(pickle.Unpickler):
     """Unpickles a state dict; tensors are left as (storage key, offset, shape, strides)."""
 
-    def __init__(self, file: IO[bytes]) -> None:
+    def __init__(self, file: io.BytesIO) -> None:
         super().__init__(file)
         self.types: dict[str, type] = {}
 

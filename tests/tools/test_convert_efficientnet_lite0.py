@@ -98,8 +98,8 @@ def reference(tensors: dict[str, np.ndarray], x: np.ndarray) -> tuple[np.ndarray
 def test_the_folded_network_is_the_original(tensors):
     folded = unflatten_dict(tool.convert(tensors), sep="/")
     x = np.random.default_rng(0).normal(size=(2, 66, 49, 3)).astype(np.float32)
-    features, logits = reference(tensors, x)
-    found = EfficientNetLite0().apply({"params": folded}, x)
+    features, logits = jax.jit(reference)(tensors, x)
+    found = jax.jit(EfficientNetLite0().apply)({"params": folded}, jnp.asarray(x))
     assert np.max(np.abs(found.features - features)) < 1e-5 * np.max(np.abs(features))
     assert np.max(np.abs(found.logits - logits)) < 1e-5 * np.max(np.abs(logits))
 
