@@ -12,8 +12,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-import loops
-
 PyTree = Any
 
 
@@ -32,7 +30,7 @@ def mean_over_microbatches(
     parts = jax.tree.map(lambda x: x.reshape(count, microbatch, *x.shape[1:]), examples)
     mean = jax.eval_shape(f, jax.tree.map(lambda x: x[0], parts))
     zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), mean)
-    total, _ = loops.scan(
+    total, _ = jax.lax.scan(
         lambda total, part: (jax.tree.map(jnp.add, total, f(part)), None), zeros, parts
     )
     return jax.tree.map(lambda x: x / count, total)
@@ -67,13 +65,13 @@ def choose(per_device: int, compile_for: Callable[[int], Any], budget: int) -> C
         else:
             high = middle - 1
         middle = (low + high) // 2
-    needs = ", ".join(f"{m} needs {_gib(tried[m])}" for m in sorted(tried, reverse=True))
+    needs = ", ".join(f"{m} needs {_size(tried[m])}" for m in sorted(tried, reverse=True))
     if best is None:
-        raise MemoryError(f"no microbatch fits in the {_gib(budget)} of a device: {needs}")
+        raise MemoryError(f"no microbatch fits in the {_size(budget)} of a device: {needs}")
     size, program = best
     reason = (
         f"microbatch {size} of {per_device} examples per device, the largest divisor that fits in "
-        f"{_gib(budget)} by XLA's memory analysis ({needs})"
+        f"{_size(budget)} by XLA's memory analysis ({needs})"
     )
     return Choice(size, program, reason)
 
@@ -109,5 +107,5 @@ def _available_ram() -> int:
     return min(available, limit - used)
 
 
-def _gib(n: int) -> str:
-    return f"{n / 2**30:.2f} GiB"
+def _size(n: int) -> str:
+    return f"{n / 2**30:.2f} GiB" if n >= 2**30 else f"{n / 2**20:.2f} MiB"

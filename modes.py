@@ -62,9 +62,11 @@ def run_eval(run: Run) -> int:
     if run.weights:
         params = weights.load_weights(run.weights)
         step = weights.read_meta(run.weights).get("step", 0)
-        evaluate.evaluate(subject, params, step, options, run.workdir / "eval")
+        reports = {step: evaluate.evaluate(subject, params, step, options, run.workdir / "eval")}
     else:
-        evaluate.run(subject, options, run.workdir)
+        reports = evaluate.run(subject, options, run.workdir)
+    for step, report in reports.items():
+        print(f"\nstep {step}: {run.workdir / 'eval' / str(step) / 'report.json'}\n{report}")
     return 0
 
 

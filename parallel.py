@@ -31,8 +31,6 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from jax.stages import Lowered
 
-import loops
-
 PyTree = Any
 AXIS = "data"
 
@@ -229,7 +227,7 @@ STRATEGIES: dict[str, Callable[[Mesh], Strategy]] = {
 
 def _chunk(step: Callable[[State, PyTree], tuple[State, PyTree]]) -> Callable[..., Any]:
     """Steps one after another, over the leading axis of the batches."""
-    return lambda state, batches: loops.scan(step, state, batches)
+    return lambda state, batches: jax.lax.scan(step, state, batches)
 
 
 def _gather(shard: jax.Array, spec: P) -> jax.Array:

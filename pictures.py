@@ -50,4 +50,4 @@ def write_png(path: str | Path, picture: UInt8[np.ndarray, "h w c"]) -> None:
 def write_npz(path: str | Path, **arrays: np.ndarray) -> None:
     """Writes arrays as a compressed npz, whole or not at all."""
     with atomic_write(path) as file:
-        np.savez_compressed(file, **arrays)
+        np.savez_compressed(file, allow_pickle=False, **arrays)

@@ -6,7 +6,10 @@ import pathlib
 from jaxtyping import install_import_hook
 
 # Every jaxtyping annotation of these modules is checked at run time.
-CHECKED = ["sde_lib", "parameterization", "losses", "sampling", "solvers", "likelihood", "models"]
+CHECKED = [
+    "data", "evaluate", "generate", "likelihood", "losses", "metrics", "models", "parameterization",
+    "pictures", "sampling", "sde_lib", "solvers", "tasks", "tools",
+]  # fmt: skip
 install_import_hook(CHECKED, "beartype.beartype")
 
 import jax  # noqa: E402
