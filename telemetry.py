@@ -1,6 +1,7 @@
 """Watching a run: a progress bar, a line in the terminal, metrics.jsonl, TensorBoard, pictures."""
 
 import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,9 @@ from typing import Any
 import jax
 import numpy as np
 from PIL import Image
-from tensorboardX import SummaryWriter
+from tensorboardX import summary
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto import event_pb2
 from tqdm import tqdm
 
 from files import atomic_write
@@ -33,7 +36,7 @@ class Telemetry:
         if active:
             self._path = workdir / "metrics.jsonl"
             _truncate(self._path, step)
-            self._board = SummaryWriter(str(workdir / "tensorboard"), purge_step=step + 1)
+            self._board = Board(workdir / "tensorboard", step)
 
     def __enter__(self) -> "Telemetry":
         return self
@@ -75,8 +78,8 @@ class Telemetry:
             path = self.workdir / "pictures" / f"{name}-{step:08d}.png"
             with atomic_write(path) as file:
                 Image.fromarray(picture).save(file, format="PNG")
-            formats = "HW" if picture.ndim == 2 else "HWC"
-            self._board.add_image(name, picture, step, dataformats=formats)
+            self._board.picture(name, picture, step)
+        self._board.flush()
 
     def say(self, line: str) -> None:
         """Print a line above the progress bar."""
@@ -84,21 +87,55 @@ class Telemetry:
             tqdm.write(line)
 
     def _write(self, row: dict[str, Any]) -> None:
-        with open(self._path, "a") as file:
-            file.write(json.dumps(row) + "\n")
+        try:
+            with open(self._path, "a") as file:
+                file.write(json.dumps(row) + "\n")
+        except OSError as error:
+            raise OSError(error.errno, f"{self._path} cannot be written: {error}") from error
         step = row["step"]
         for name, value in row.items():
             if isinstance(value, float):
-                self._board.add_scalar(f"train/{name}", value, step)
+                self._board.scalar(f"train/{name}", value, step)
         for i, value in enumerate(row.get("loss_by_level", [])):
             if value is not None:
                 tag = f"loss_by_level/{i / LEVELS:.1f}-{(i + 1) / LEVELS:.1f}"
-                self._board.add_scalar(tag, value, step)
+                self._board.scalar(tag, value, step)
+        self._board.flush()
         self.say(
             f"step {step}: loss {row['loss']:.4g}, gradient norm {row['gradient_norm']:.3g}, "
             f"learning rate {row['learning_rate']:.3g}, {row['steps_per_second']:.2f} steps/s, "
             f"{row[f'{self.unit}_per_second']:.0f} {self.unit}/s"
         )
+
+
+class Board:
+    """TensorBoard events in `folder`; what an earlier run wrote after `step` is hidden.
+
+    They are written at once. tensorboardX's own writer queues them for a thread, and once a full
+    disk has ended that thread, the next event waits for ever.
+    """
+
+    def __init__(self, folder: Path, step: int):
+        folder.mkdir(exist_ok=True)
+        self._events = EventsWriter(str(folder / "events"))
+        restart = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+        self._write(step + 1, session_log=restart)
+
+    def scalar(self, tag: str, value: float, step: int) -> None:
+        self._write(step, summary=summary.scalar(tag, value))
+
+    def picture(self, tag: str, picture: np.ndarray, step: int) -> None:
+        formats = "HW" if picture.ndim == 2 else "HWC"
+        self._write(step, summary=summary.image(tag, picture, dataformats=formats))
+
+    def flush(self) -> None:
+        self._events.flush()
+
+    def close(self) -> None:
+        self._events.close()
+
+    def _write(self, step: int, **content: Any) -> None:
+        self._events.write_event(event_pb2.Event(wall_time=time.time(), step=step, **content))
 
 
 def _ratio(losses: np.ndarray, shares: np.ndarray) -> list[float | None]:

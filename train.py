@@ -26,7 +26,7 @@ from optim import Optimizer
 from parallel import State, Strategy
 from program import Program
 from telemetry import Telemetry
-from workdir import claim_workdir, require_space
+from workdir import claim_workdir, require_space, sole_writer
 
 PyTree = Any
 STOPS = ("finished", "time", "interrupted")
@@ -163,8 +163,11 @@ def fit(
     workdir = claim_workdir(workdir, config_json, force)
     strategy = parallel.STRATEGIES[options.strategy](parallel.make_mesh())
     per_device = examples_per_device(options)
-    checkpoints = Checkpoints(workdir / "checkpoints", options.keep, options.keep_every)
-    with Interrupts() as interrupts, checkpoints:
+    with (
+        sole_writer(workdir),
+        Interrupts() as interrupts,
+        Checkpoints(workdir / "checkpoints", options.keep, options.keep_every) as checkpoints,
+    ):
         state, record = first_state(task, loader, options, strategy, checkpoints)
         require_space(workdir, 2 * sum(x.nbytes for x in jax.tree.leaves(state)))
         program = make_program(task, options, strategy, per_device, record)

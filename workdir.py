@@ -1,10 +1,12 @@
 """The folder of a run: whose it is, and whether it can be written."""
 
+import fcntl
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +47,20 @@ def claim_workdir(
         with atomic_write(path, "w") as file:
             json.dump(json.loads(config_json), file, indent=2, sort_keys=True)
     return workdir
+
+
+@contextmanager
+def sole_writer(workdir: str | Path) -> Iterator[None]:
+    """Inside, no other run may write to `workdir`: OSError if one does. A kill ends the claim."""
+    if jax.process_index() != 0:
+        yield
+        return
+    with open(Path(workdir) / ".lock", "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise OSError(f"workdir: another run is training in {workdir}") from error
+        yield
 
 
 def read_config(workdir: str | Path) -> dict[str, Any]:

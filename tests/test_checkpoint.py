@@ -1,16 +1,15 @@
 """Checkpoints: what is read back is what was saved, whatever happens to the disk."""
 
 import json
-import os
 import pathlib
 import random
 import shutil
-import subprocess
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from small_disk import small_disk  # noqa: F401
 
 import checkpoint
 from checkpoint import Checkpoints, load_ema
@@ -161,19 +160,7 @@ def test_metadata_survives_json(tmp_path):
     assert restore(tmp_path).meta == json.loads(json.dumps(meta))
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 2 MiB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
-    if os.geteuid() or subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("mounting a small file system takes root")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
-
-
-def test_a_full_disk_is_a_clear_stop_and_the_last_good_checkpoint_stays(small_disk):
+def test_a_full_disk_is_a_clear_stop_and_the_last_good_checkpoint_stays(small_disk):  # noqa: F811
     save(small_disk / "run", [1], keep=1)
     free = shutil.disk_usage(small_disk).free
     (small_disk / "filler").write_bytes(b"x" * (free - 8192))

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import jax
 import numpy as np
 import pytest
 from PIL import Image
+from small_disk import small_disk  # noqa: F401
 from tiny_task import TinyLoader, TinyTask
 
 import checkpoint
@@ -217,16 +219,37 @@ def test_the_microbatch_is_kept_in_the_checkpoint(tmp_path):
 
 
 def test_auto_accumulates_when_memory_is_short(tmp_path, capsys):
-    whole = run(tmp_path / "whole", batch_size=16, steps=10)
-    result = run(tmp_path / "short", batch_size=16, steps=10, device_memory=100_000)
+    whole = run(tmp_path / "whole", batch_size=256, steps=10)
+    result = run(tmp_path / "short", batch_size=256, steps=10, device_memory=450_000)
     record = checkpoint.inspect(tmp_path / "short" / "checkpoints")["meta"]
-    assert 1 <= record["microbatch"] < 16
+    assert 1 < record["microbatch"] < 256
     assert "needs" in capsys.readouterr().out
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5),
         whole.state.params,
         result.state.params,
     )
+
+
+def test_a_full_disk_stops_the_run_and_leaves_the_last_good_checkpoint(small_disk, tmp_path):  # noqa: F811
+    """The disk fills up while the run goes on; with room again, it ends as if nothing had been."""
+
+    folder = small_disk / "run" / "checkpoints"
+
+    class Filling(TinyLoader):
+        def __next__(self):
+            if self.position == 22:
+                wait_until(lambda: checkpoint.latest_step(folder) == 20)
+                free = shutil.disk_usage(small_disk).free
+                (small_disk / "filler").write_bytes(b"x" * (free - 20_000))
+            return super().__next__()
+
+    with pytest.raises(OSError, match="written"):
+        run(small_disk / "run", Filling(8), n_jitted_steps=1)
+    assert checkpoint.latest_step(folder) == 20
+    (small_disk / "filler").unlink()
+    whole = run(tmp_path / "whole", n_jitted_steps=1)
+    assert equal(whole.state, jax.device_get(run(small_disk / "run", n_jitted_steps=1).state))
 
 
 @pytest.mark.parametrize(
@@ -255,7 +278,7 @@ def test_sigterm_saves_and_exits_zero(tmp_path):
     """A run in its own process, told to stop in the middle."""
     entries = {"workdir": str(tmp_path), "steps": 10**6, "batch_size": 8, "sleep": 0.02}
     with start(entries | {"out": str(tmp_path / "out.npz")}) as process:
-        wait_for(tmp_path / "tensorboard", process)
+        wait_until((tmp_path / "tensorboard").exists, process)
         time.sleep(1.0)
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
@@ -278,7 +301,8 @@ def test_killed_at_any_instant_a_run_ends_with_the_same_bits(tmp_path):
     for _ in range(20):
         with start(entries | {"workdir": f"{tmp_path}/killed"}) as process:
             if rng.random() < 0.8:  # most of them while it trains and saves
-                wait_until_past(reached[-1] if reached else 0, folder, process)
+                before = max(reached, default=0)
+                wait_until(lambda: (checkpoint.latest_step(folder) or 0) > before, process)  # noqa: B023
                 time.sleep(rng.uniform(0.0, 0.3))
             else:
                 time.sleep(rng.uniform(0.0, 4.0))
@@ -295,13 +319,6 @@ def test_killed_at_any_instant_a_run_ends_with_the_same_bits(tmp_path):
     assert losses == [[row["step"], row["loss"]] for row in rows(tmp_path / "whole")]
 
 
-def wait_until_past(step, folder, process):
-    deadline = time.monotonic() + 60
-    while (checkpoint.latest_step(folder) or 0) <= step:
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.002)
-
-
 def start(entries):
     command = [sys.executable, str(TESTS / "run_tiny.py"), json.dumps(entries)]
     path = os.pathsep.join([str(TESTS.parent), str(TESTS)])
@@ -309,8 +326,9 @@ def start(entries):
     return subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
 
 
-def wait_for(path, process, seconds=60):
+def wait_until(condition, process=None, seconds=60):
     deadline = time.monotonic() + seconds
-    while not path.exists():
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.02)
+    while not condition():
+        assert process is None or process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.002)

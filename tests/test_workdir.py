@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from workdir import claim_workdir, read_config, require_space, require_writable
+from workdir import claim_workdir, read_config, require_space, require_writable, sole_writer
 
 CONFIG = {"data": {"name": "digits", "size": 28}, "training": {"steps": 10, "lr": 1e-3}, "seed": 0}
 
@@ -60,3 +60,11 @@ def test_too_little_space_is_an_error_with_the_figures(tmp_path, monkeypatch):
     require_space(tmp_path, 4 * 2**20)
     with pytest.raises(OSError, match="has 5 MiB free, the checkpoints of this run need 6 MiB"):
         require_space(tmp_path, 6 * 2**20)
+
+
+def test_a_folder_has_one_writer(tmp_path):
+    with sole_writer(tmp_path):
+        with pytest.raises(OSError, match="another run is training in"), sole_writer(tmp_path):
+            pass
+    with sole_writer(tmp_path):
+        pass
