@@ -1,5 +1,6 @@
 """Networks. A new one is a module of its own and a line in this table."""
 
+from models.ddpm import DDPM
 from models.ncsnpp import NCSNpp
 
-MODELS = {"ncsnpp": NCSNpp}
+MODELS = {"ncsnpp": NCSNpp, "ddpm": DDPM}

@@ -1,32 +1,71 @@
-"""NCSN++ and DDPM++, the U-Nets of Song et al. 2021 (appendix H)."""
+"""NCSN++ and DDPM++, the U-Nets of Song et al. 2021 (appendix H).
 
+      x -> conv_in -> [down_0] -> shrink_0 -> [down_1] -> ... -> [down_L]
+                         |  skips                |                  |
+                         v                       v                middle
+    out <- conv_out <- [up_0]  <- grow_1   <- [up_1]  <- ... <- [up_L]
+
+`down_l` is `num_res_blocks` residual blocks at level l, nf * ch_mult[l] channels wide; `up_l` is
+one more, each of which takes an activation of the way down in. Attention stands where the grid is
+one of `attn_resolutions`. Beside this path a pyramid of the input may come in (`progressive_input`)
+and a pyramid of the output may be built (`progressive`).
+"""
+
+from collections.abc import Callable
 from functools import partial
-from typing import Any
+from itertools import count
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
+from models.checks import check_choice, check_grid, check_positive
+from models.layers.activation import ACTIVATIONS
 from models.layers.attention import AttentionBlock
 from models.layers.convolution import Conv, dense
 from models.layers.dropout import fold_keys
-from models.layers.embedding import FourierFeatures, positional_embedding
+from models.layers.embedding import Embedding, FourierFeatures, positional_features
 from models.layers.normalization import GroupNorm
 from models.layers.patches import from_patches, to_patches
-from models.layers.resampling import Downsample, Upsample, average_down, fir_down, fir_up, nearest_up
-from models.layers.residual import ResidualBlock
+from models.layers.resampling import Downsample, Upsample, resize_down, resize_up
+from models.layers.residual import ResidualBlock, add_residual
 from models.layers.stage import Stage
-
-ACTIVATIONS = {
-    "swish": nn.swish,
-    "elu": nn.elu,
-    "relu": nn.relu,
-    "lrelu": partial(nn.leaky_relu, negative_slope=0.2),
-}
 
 
 class NCSNpp(nn.Module):
+    """x: (b, h, w, c), centred and scaled by the caller -> (b, h, w, c), float32.
+
+    NCSN++ is the default; DDPM++ has fir=False, progressive_input="none" and
+    embedding_type="positional".
+
+    Attributes:
+      nf: channels at level 0, before `ch_mult`.
+      ch_mult: width of each level, from fine to coarse, in units of nf.
+      num_res_blocks: residual blocks of a level on the way down.
+      attn_resolutions: heights of the grid at which there is attention.
+      dropout: rate, in every residual block.
+      resamp_with_conv: of "ddpm" blocks: change resolution by a convolution, or without weights.
+      conditional: whether the network is told the noise level.
+      fir, fir_kernel: resample through a FIR filter, or by plain averages and repetitions.
+      skip_rescale: divide every sum of two branches by sqrt(2).
+      resblock_type: "biggan": residual blocks change the resolution; "ddpm": layers between them.
+      progressive: pyramid of the output: "none"; "output_skip", where every level adds a picture;
+        "residual", where it adds features.
+      progressive_input: pyramid of the input: "none", "input_skip", "residual", alike.
+      progressive_combine: "input_skip" is joined by "sum" or "cat".
+      embedding_type: of c_noise, "fourier" (log sigma) or "positional" (999 t).
+      fourier_scale: standard deviation of the Fourier frequencies.
+      init_scale: initial scale of the last layer of every branch and of the network; 0 is 1e-10.
+      nonlinearity: a key of ACTIVATIONS.
+      conv_size: size of the first convolution.
+      num_classes, augment_dim: see `Embedding`; 0 for none.
+      patch_size: p, above 1, works on squares of p x p pixels as channels; resolutions then count
+        squares.
+      dtype: "float32" or "bfloat16", of the computation; parameters and output are float32.
+      remat: keep less for the backward pass and compute it again.
+      scan_blocks: compile runs of equal blocks as loops. Parameters are alike with and without.
+    """
+
     nf: int = 128
     ch_mult: tuple[int, ...] = (1, 2, 2, 2)
     num_res_blocks: int = 4
@@ -35,7 +74,7 @@ class NCSNpp(nn.Module):
     resamp_with_conv: bool = True
     conditional: bool = True
     fir: bool = True
-    fir_kernel: tuple[float, ...] = (1, 3, 3, 1)
+    fir_kernel: tuple[float, ...] = (1.0, 3.0, 3.0, 1.0)
     skip_rescale: bool = True
     resblock_type: str = "biggan"
     progressive: str = "none"
@@ -53,6 +92,18 @@ class NCSNpp(nn.Module):
     remat: bool = False
     scan_blocks: bool = False
 
+    def check(self, height: int, width: int) -> None:
+        """Raises ValueError, with the name of a field first, if pictures of this size cannot do."""
+        check_choice(self, "resblock_type", ("biggan", "ddpm"))
+        check_choice(self, "progressive", ("none", "output_skip", "residual"))
+        check_choice(self, "progressive_input", ("none", "input_skip", "residual"))
+        check_choice(self, "progressive_combine", ("sum", "cat"))
+        check_choice(self, "embedding_type", ("fourier", "positional"))
+        check_choice(self, "nonlinearity", tuple(ACTIVATIONS))
+        check_choice(self, "dtype", ("float32", "bfloat16"))
+        check_positive(self, "nf", "num_res_blocks", "conv_size", "patch_size")
+        check_grid(self, height, width, self.patch_size)
+
     @nn.compact
     def __call__(
         self,
@@ -63,104 +114,153 @@ class NCSNpp(nn.Module):
         augment: Float[Array, "b a"] | None = None,
         dropout_keys: Key[Array, "b"] | None = None,
     ) -> Float[Array, "b h w c"]:
+        """c_noise: what tells the noise level; labels in [0, num_classes]; keys switch dropout on.
+
+        Every dropout layer folds a number of its own into each example's key.
+        """
         act = ACTIVATIONS[self.nonlinearity]
-        levels = range(len(self.ch_mult))
-        kernel = self.fir_kernel if self.fir else None
-        down = partial(fir_down, kernel=kernel) if self.fir else average_down
-        up = partial(fir_up, kernel=kernel) if self.fir else nearest_up
         norm = partial(GroupNorm, dtype=self.dtype)
-        common = dict(skip_rescale=self.skip_rescale, init_scale=self.init_scale, dtype=self.dtype)
-        attention = partial(AttentionBlock, **common)
-        shortcut = "conv" if self.resblock_type == "biggan" else "dense"
-        block = partial(ResidualBlock, act=act, dropout=self.dropout, shortcut=shortcut, **common)
-        resampler = dict(with_conv=self.resamp_with_conv, fir_kernel=kernel, dtype=self.dtype)
+        conv = partial(Conv, dtype=self.dtype)
+        attention, block, stage = self._layers(act)
+        layer_number = count()
 
-        def stage(name, width, num_units, h, skips, attend_each):
-            attend = attention if attend_each and h.shape[1] in self.attn_resolutions else None
-            layer = Stage(
-                partial(block, width=width), attend, num_units, self.remat, self.scan_blocks, name=name
-            )
-            return layer(h, skips, embedding, keys())
+        def keys() -> Key[Array, "b"] | None:
+            return fold_keys(dropout_keys, next(layer_number))
 
-        count = iter(range(10_000))
+        def attends(h: Array) -> bool:
+            return h.shape[1] in self.attn_resolutions
 
-        def keys():
-            return fold_keys(dropout_keys, next(count))
-
-        def plus(a, b):
-            return (a + b) / jnp.sqrt(2.0).astype(b.dtype) if self.skip_rescale else a + b
-
-        embedding = self.embed(act, c_noise, labels, augment)
+        embedding = self._embed(act, c_noise, labels, augment)
         x = to_patches(x, self.patch_size).astype(self.dtype)
-        channels = x.shape[-1]
+        last = len(self.ch_mult) - 1
+        widths = [self.nf * multiple for multiple in self.ch_mult]
 
         # Down
-        h = Conv(self.nf, self.conv_size, dtype=self.dtype, name="conv_in")(x)
+        h = conv(self.nf, self.conv_size, name="conv_in")(x)
         skips = [h]
-        pyramid = x
-        for level in levels:
-            width = self.nf * self.ch_mult[level]
-            outputs = stage(f"down_{level}", width, self.num_res_blocks, h, None, True)
-            skips += outputs
-            h = outputs[-1]
-            if level == levels[-1]:
-                break
-            if self.resblock_type == "biggan":
-                h = block(width, resample=down, name=f"shrink_{level}")(h, embedding, keys())
-            else:
-                h = Downsample(width, name=f"shrink_{level}", **resampler)(h)
-            if self.progressive_input == "input_skip":
-                pyramid = down(pyramid)
-                mixed = Conv(width, 1, dtype=self.dtype, name=f"pyramid_{level}")(pyramid)
-                h = (
-                    jnp.concatenate([mixed, h], -1)
-                    if self.progressive_combine == "cat"
-                    else mixed + h
-                )
-            elif self.progressive_input == "residual":
-                pyramid = Downsample(
-                    width, True, kernel, self.dtype, name=f"pyramid_{level}"
-                )(pyramid)
-                h = pyramid = plus(pyramid, h)
-            skips.append(h)
+        in_pyramid = x
+        for level, width in enumerate(widths):
+            units = stage(width, self.num_res_blocks, name=f"down_{level}", attend=attends(h))
+            skips += units(h, None, embedding, keys())
+            h = skips[-1]
+            if level < last:
+                h = self._shrink(block, level, h, embedding, keys())
+                h, in_pyramid = self._join_input(level, h, in_pyramid)
+                skips.append(h)
 
         # Middle
-        width = h.shape[-1]
-        h = block(width, name="middle_0")(h, embedding, keys())
+        h = block(widths[-1], name="middle_0")(h, embedding, keys())
         h = attention(name="middle_attention")(h)
-        h = block(width, name="middle_1")(h, embedding, keys())
+        h = block(widths[-1], name="middle_1")(h, embedding, keys())
 
         # Up
-        for level in reversed(levels):
-            width = self.nf * self.ch_mult[level]
-            n = self.num_res_blocks + 1
-            mine, skips = skips[-n:][::-1], skips[:-n]
-            h = stage(f"up_{level}", width, n, h, mine, False)[-1]
-            if h.shape[1] in self.attn_resolutions:
+        out_pyramid = None
+        for level, width in reversed(list(enumerate(widths))):
+            from_below = [skips.pop() for _ in range(self.num_res_blocks + 1)]
+            units = stage(width, self.num_res_blocks + 1, name=f"up_{level}")
+            h = units(h, from_below, embedding, keys())[-1]
+            if attends(h):
                 h = attention(name=f"up_{level}_attention")(h)
-            if level != 0:
-                if self.resblock_type == "biggan":
-                    h = block(width, resample=up, name=f"grow_{level}")(h, embedding, keys())
-                else:
-                    h = Upsample(width, name=f"grow_{level}", **resampler)(h)
-        h = act(norm(name="norm_out")(h))
-        h = Conv(channels, init_scale=self.init_scale, dtype=self.dtype, name="conv_out")(h)
-        return from_patches(h, self.patch_size).astype(jnp.float32)
+            h, out_pyramid = self._join_output(level, h, out_pyramid, x.shape[-1])
+            if level > 0:
+                h = self._grow(block, level, h, embedding, keys())
+        assert not skips
 
-    def embed(self, act, c_noise, labels, augment) -> Any:
-        width = 4 * self.nf
-        e = jnp.zeros((c_noise.shape[0], width))
-        if self.conditional:
-            if self.embedding_type == "fourier":
-                features = FourierFeatures(self.nf, self.fourier_scale, name="fourier")(c_noise)
-            else:
-                features = positional_embedding(c_noise, self.nf)
-            e = dense(width, dtype=self.dtype, name="embed_0")(features)
-            e = dense(width, dtype=self.dtype, name="embed_1")(act(e))
-        if self.num_classes:
-            if labels is None:
-                labels = jnp.full(c_noise.shape, self.num_classes)
-            init = nn.initializers.normal(1.0)
-            table = nn.Embed(self.num_classes + 1, width, embedding_init=init, dtype=self.dtype, name="labels")
-            e += table(labels)
-        return e.astype(self.dtype)
+        if self.progressive == "output_skip":
+            y = out_pyramid
+        else:
+            h = act(norm(name="norm_out")(h))
+            y = conv(x.shape[-1], init_scale=self.init_scale, name="conv_out")(h)
+        return from_patches(y, self.patch_size).astype(jnp.float32)
+
+    def _layers(self, act: Callable[[Array], Array]) -> tuple[Callable[..., nn.Module], ...]:
+        """What makes an attention block, a residual block and a stage of them."""
+        remat = nn.remat if self.remat else lambda layer: layer
+        common = {
+            "init_scale": self.init_scale,
+            "skip_rescale": self.skip_rescale,
+            "dtype": self.dtype,
+        }
+        attention = partial(AttentionBlock, **common)
+        # The original's dense layers over channels start at 0.1, its 1x1 convolutions at 1.
+        shortcut_scale = 1.0 if self.resblock_type == "biggan" else 0.1
+        options = {"act": act, "dropout": self.dropout, "shortcut_scale": shortcut_scale}
+        block = partial(ResidualBlock, **options, **common)
+
+        def stage(width: int, num_units: int, name: str, attend: bool = False) -> Stage:
+            extra = {"remat": self.remat, "scan": self.scan_blocks, "name": name}
+            return Stage(width, num_units, block, attention if attend else None, **extra)
+
+        return attention, partial(remat(ResidualBlock), **options, **common), stage
+
+    def _embed(
+        self,
+        act: Callable[[Array], Array],
+        c_noise: Float[Array, "b"],
+        labels: Int[Array, "b"] | None,
+        augment: Float[Array, "b a"] | None,
+    ) -> Float[Array, "b e"] | None:
+        features = None
+        if self.conditional and self.embedding_type == "fourier":
+            features = FourierFeatures(self.nf, self.fourier_scale, name="fourier")(c_noise)
+        elif self.conditional:
+            features = positional_features(c_noise, self.nf)
+        classes = (self.num_classes, self.augment_dim, self.dtype)
+        embed = Embedding(4 * self.nf, act, *classes, name="embedding")
+        return embed(features, labels, augment, len(c_noise))
+
+    @property
+    def _kernel(self) -> tuple[float, ...] | None:
+        return self.fir_kernel if self.fir else None
+
+    def _shrink(self, block, level: int, h: Array, embedding, keys) -> Array:
+        """Half the resolution, at the width of this level."""
+        width, name = self.nf * self.ch_mult[level], f"shrink_{level}"
+        if self.resblock_type == "biggan":
+            down = partial(resize_down, kernel=self._kernel)
+            return block(width, resample=down, name=name)(h, embedding, keys)
+        return Downsample(width, self.resamp_with_conv, self._kernel, self.dtype, name=name)(h)
+
+    def _grow(self, block, level: int, h: Array, embedding, keys) -> Array:
+        """Twice the resolution, at the width of this level."""
+        width, name = self.nf * self.ch_mult[level], f"grow_{level}"
+        if self.resblock_type == "biggan":
+            up = partial(resize_up, kernel=self._kernel)
+            return block(width, resample=up, name=name)(h, embedding, keys)
+        return Upsample(width, self.resamp_with_conv, self._kernel, self.dtype, name=name)(h)
+
+    def _join_input(self, level: int, h: Array, pyramid: Array) -> tuple[Array, Array]:
+        """`h` joined by the pyramid of the input at its resolution; and that pyramid."""
+        width, name = h.shape[-1], f"pyramid_in_{level}"
+        if self.progressive_input == "input_skip":
+            pyramid = resize_down(pyramid, self._kernel)
+            features = dense(width, dtype=self.dtype, name=name)(pyramid)
+            if self.progressive_combine == "cat":
+                return jnp.concatenate([features, h], axis=-1), pyramid
+            return features + h, pyramid
+        if self.progressive_input == "residual":
+            pyramid = Downsample(width, True, self._kernel, self.dtype, name=name)(pyramid)
+            h = add_residual(pyramid, h, self.skip_rescale)
+            return h, h
+        return h, pyramid
+
+    def _join_output(
+        self, level: int, h: Array, pyramid: Array | None, channels: int
+    ) -> tuple[Array, Array | None]:
+        """`h`, and the pyramid of the output after this level."""
+        if self.progressive == "none":
+            return h, None
+        act = ACTIVATIONS[self.nonlinearity]
+        name = f"pyramid_out_{level}"
+        conv = partial(Conv, dtype=self.dtype, name=name)
+        norm = GroupNorm(dtype=self.dtype, name=f"{name}_norm")
+        if self.progressive == "output_skip":
+            picture = conv(channels, init_scale=self.init_scale)(act(norm(h)))
+            if pyramid is None:
+                return h, picture
+            return h, resize_up(pyramid, self._kernel) + picture
+        if pyramid is None:
+            return h, conv(h.shape[-1])(act(norm(h)))
+        pyramid = Upsample(h.shape[-1], True, self._kernel, self.dtype, name=name)(pyramid)
+        h = add_residual(pyramid, h, self.skip_rescale)
+        return h, h

@@ -1,1 +1,4 @@
-"""Layers shared by the networks, one concept a file. Activations are NHWC: (batch, height, width, channels)."""
+"""Layers shared by the networks, one concept a file.
+
+Activations are NHWC: (batch, height, width, channels).
+"""

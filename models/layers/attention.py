@@ -7,6 +7,7 @@ from jaxtyping import Array, DTypeLike, Float
 
 from models.layers.convolution import dense
 from models.layers.normalization import GroupNorm
+from models.layers.residual import add_residual
 
 
 class AttentionBlock(nn.Module):
@@ -20,15 +21,14 @@ class AttentionBlock(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
         batch, height, width, channels = x.shape
-        norm = GroupNorm(self.channels_per_group, dtype=self.dtype, name="norm")
-        h = norm(x).reshape(batch, height * width, channels)
+        h = GroupNorm(self.channels_per_group, dtype=self.dtype, name="norm")(x)
+        h = h.reshape(batch, height * width, channels)
         q, k, v = (
             dense(channels, init_scale=0.1, dtype=self.dtype, name=name)(h)
             for name in ("query", "key", "value")
         )
         logits = jnp.einsum("bic,bjc->bij", q, k).astype(jnp.float32) * channels**-0.5
-        weights = jax.nn.softmax(logits, axis=-1).astype(v.dtype)
+        weights = jax.nn.softmax(logits).astype(self.dtype)
         h = jnp.einsum("bij,bjc->bic", weights, v)
         h = dense(channels, init_scale=self.init_scale, dtype=self.dtype, name="out")(h)
-        y = x + h.reshape(x.shape)
-        return y / jnp.sqrt(2.0).astype(y.dtype) if self.skip_rescale else y
+        return add_residual(x, h.reshape(x.shape), self.skip_rescale)

@@ -1,15 +1,18 @@
 """Convolutions and dense layers with the initialisation of the published networks.
 
-A convolution y = x * w is linear in x and in w, so its tangent is dy = dx * w + x * dw, and
-reverse mode is the transpose of each term. On the CPU backend two things make the transposes that
-jax derives slow: inside a loop, only a convolution whose operands already lie in the order NHWC,
-HWIO runs in the fast library; and the one in dw, which sums over batch and pixels, slows down
-threefold once that sum is long. So `convolve` writes the tangents in an order of axes whose
-transposes are NHWC, HWIO, and the second one in chunks of the batch. Measured at batch 64,
-14 x 14 x 128, gradient in w: 70 -> 200 GFLOP/s; in a loop 4 -> 200.
+A convolution y = x * w is linear in x and in w, so its tangent is
+
+    dy = dx * w + x * dw,                                                              (1)
+
+and reverse mode transposes each term. Two things make the transposes that jax derives slow on the
+CPU backend of XLA. Inside a loop, only a convolution whose operands lie in the order NHWC, HWIO
+goes to the fast library. And the gradient in w, a sum over batch and pixels, slows down threefold
+once that sum is long. So on CPUs (1) is written in an order of axes whose transposes are NHWC,
+HWIO, and its second term in chunks of the batch. At batch 64, 14 x 14 x 128, 2 cores, the gradient
+in w goes from 70 to 200 GFLOP/s, and inside a loop from 4 to 200. The price: inside a loop on a
+CPU, prefer `jax.vjp` to `jax.jvp`, whose (1) is then the slow order.
 """
 
-from collections.abc import Sequence
 from functools import partial
 
 import flax.linen as nn
@@ -20,9 +23,9 @@ from jax.custom_derivatives import SymbolicZero
 from jax.nn.initializers import Initializer
 from jaxtyping import Array, DTypeLike, Float
 
-Padding = Sequence[tuple[int, int]]
+Padding = tuple[tuple[int, int], tuple[int, int]]  # (before, after) of height and of width
 
-PIXELS_PER_CHUNK = 3200  # the sum over pixels beyond which the gradient in w slows down
+PIXELS_PER_CHUNK = 3200  # the length of the sum from which the gradient in w slows down
 
 
 def fan_avg_init(scale: float = 1.0) -> Initializer:
@@ -33,47 +36,49 @@ def fan_avg_init(scale: float = 1.0) -> Initializer:
     return nn.initializers.variance_scaling(scale or 1e-10, "fan_avg", "uniform")
 
 
-def plain_convolve(x: Array, w: Array, stride: int, padding: Padding) -> Array:
-    return lax.conv_general_dilated(
-        x, w, (stride, stride), padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
-    )
+def convolve(
+    x: Float[Array, "b h w c"], w: Float[Array, "k k c d"], stride: int, padding: Padding
+) -> Float[Array, "b h2 w2 d"]:
+    """The convolution of deep learning (w is not flipped), x padded by zeros."""
+    numbers = ("NHWC", "HWIO", "NHWC")
+    return lax.conv_general_dilated(x, w, (stride, stride), padding, dimension_numbers=numbers)
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(2, 3))
-def cpu_convolve(x: Array, w: Array, stride: int, padding: Padding) -> Array:
-    return plain_convolve(x, w, stride, padding)
+cpu_convolve = jax.custom_jvp(convolve, nondiff_argnums=(2, 3))
 
 
+@partial(cpu_convolve.defjvp, symbolic_zeros=True)
 def _tangent(stride: int, padding: Padding, primals, tangents) -> tuple[Array, Array]:
+    """Equation (1), each term if its tangent is not zero."""
     (x, w), (dx, dw) = primals, tangents
-    strides = (stride, stride)
-    y = plain_convolve(x, w, stride, padding)
-    dy = jnp.zeros_like(y)
+    y = convolve(x, w, stride, padding)
+    terms = []
     if not isinstance(dx, SymbolicZero):
-        numbers = ("NHWC", "HWOI", "NHWC")  # transposed in x: NHWC, HWIO -> NHWC
-        w_swapped = w.transpose(0, 1, 3, 2)
-        dy += lax.conv_general_dilated(dx, w_swapped, strides, padding, dimension_numbers=numbers)
+        terms.append(_convolve_as(("NHWC", "HWOI", "NHWC"), dx, w, stride, padding))
     if not isinstance(dw, SymbolicZero):
-        numbers = ("CHWN", "IHWO", "HWNC")  # transposed in w: again NHWC, HWIO -> NHWC
-        dw_swapped = dw.transpose(2, 0, 1, 3)
         num_chunks = min(len(y), -(-y[..., 0].size // PIXELS_PER_CHUNK))
         chunks = [
-            lax.conv_general_dilated(
-                chunk.transpose(3, 1, 2, 0), dw_swapped, strides, padding, dimension_numbers=numbers
-            ).transpose(2, 0, 1, 3)
+            _convolve_as(("CHWN", "IHWO", "HWNC"), chunk, dw, stride, padding)
             for chunk in jnp.array_split(x, num_chunks)
         ]
-        dy += jnp.concatenate(chunks)
-    return y, dy
+        terms.append(jnp.concatenate(chunks))
+    return y, sum(terms, start=jnp.zeros_like(y))
 
 
-cpu_convolve.defjvp(_tangent, symbolic_zeros=True)
+def _convolve_as(
+    numbers: tuple[str, str, str], x: Array, w: Array, stride: int, padding: Padding
+) -> Array:
+    """`convolve`, with x, w and y brought into the order of axes `numbers` for the operation."""
+    x = jnp.einsum(f"NHWC->{numbers[0]}", x)
+    w = jnp.einsum(f"HWIO->{numbers[1]}", w)
+    y = lax.conv_general_dilated(x, w, (stride, stride), padding, dimension_numbers=numbers)
+    return jnp.einsum(f"{numbers[2]}->NHWC", y)
 
 
 class Conv(nn.Module):
-    """(b, h, w, c) -> (b, h', w', width). `padding` is per axis; None keeps the size.
+    """A convolution with a bias: (b, h, w, c) -> (b, h', w', width).
 
-    Parameters are float32, the computation is in `dtype`.
+    Parameters are float32, the computation is in `dtype`. Without `padding`, the size is kept.
     """
 
     width: int
@@ -89,9 +94,9 @@ class Conv(nn.Module):
         kernel = self.param("kernel", fan_avg_init(self.init_scale), shape)
         bias = self.param("bias", nn.initializers.zeros, (self.width,))
         around = ((self.size - 1) // 2, self.size // 2)
-        padding = (around, around) if self.padding is None else tuple(self.padding)
-        convolve = cpu_convolve if jax.default_backend() == "cpu" else plain_convolve
-        y = convolve(x.astype(self.dtype), kernel.astype(self.dtype), self.stride, padding)
+        padding = self.padding or (around, around)
+        function = cpu_convolve if jax.default_backend() == "cpu" else convolve
+        y = function(x.astype(self.dtype), kernel.astype(self.dtype), self.stride, padding)
         return y + bias.astype(self.dtype)
 
 

@@ -1,4 +1,4 @@
-"""Residual blocks: norm, act, conv, + embedding, norm, act, dropout, conv, + shortcut."""
+"""The residual block: norm, act, conv, + embedding, norm, act, dropout, conv, + shortcut."""
 
 from collections.abc import Callable
 
@@ -11,22 +11,31 @@ from models.layers.dropout import dropout
 from models.layers.normalization import GroupNorm
 
 
-class ResidualBlock(nn.Module):
-    """The block of BigGAN (`shortcut="conv"`, may resample) and of DDPM (`shortcut="dense"`).
+def add_residual(
+    x: Float[Array, "b *shape"], h: Float[Array, "b *shape"], rescale: bool
+) -> Float[Array, "b *shape"]:
+    """x + h, divided by sqrt(2) if `rescale` so that the variance does not grow."""
+    return (x + h) * jnp.asarray(0.5**0.5, h.dtype) if rescale else x + h
 
-    x: (b, h, w, c) -> (b, h', w', width). `resample` is applied to both branches after the first
-    activation. `embedding` (b, d), if given, shifts the channels between the convolutions.
-    The shortcut has weights where the width changes or the block resamples.
-    (Brock et al. 2019; Song et al. 2021, app. H)
+
+class ResidualBlock(nn.Module):
+    """x: (b, h, w, c) -> (b, h', w', width).
+
+    With `resample`, which is applied to both branches after the first activation, the block of
+    BigGAN; without, that of DDPM. (Brock et al. 2019; Ho et al. 2020; Song et al. 2021, app. H.1)
+
+    Attributes:
+      shortcut_scale: initial scale of the shortcut's weights, which exist where the width changes
+        or the block resamples.
     """
 
     width: int
     act: Callable[[Array], Array]
     dropout: float = 0.0
     init_scale: float = 0.0
+    shortcut_scale: float = 1.0
     skip_rescale: bool = False
     resample: Callable[[Array], Array] | None = None
-    shortcut: str = "conv"
     channels_per_group: int = 4
     dtype: DTypeLike = "float32"
 
@@ -37,6 +46,8 @@ class ResidualBlock(nn.Module):
         embedding: Float[Array, "b d"] | None = None,
         dropout_keys: Key[Array, "b"] | None = None,
     ) -> Float[Array, "b h2 w2 width"]:
+        """embedding: shifts the channels between the convolutions."""
+
         def norm(name: str) -> GroupNorm:
             return GroupNorm(self.channels_per_group, dtype=self.dtype, name=name)
 
@@ -45,16 +56,13 @@ class ResidualBlock(nn.Module):
             h, x = self.resample(h), self.resample(x)
         h = Conv(self.width, dtype=self.dtype, name="conv_0")(h)
         if embedding is not None:
-            project = dense(self.width, dtype=self.dtype, name="embedding")
-            h += project(self.act(embedding))[:, None, None]
+            shift = dense(self.width, dtype=self.dtype, name="embedding")
+            h += shift(self.act(embedding))[:, None, None]
         h = self.act(norm("norm_1")(h))
         h = dropout(h, self.dropout, dropout_keys)
         h = Conv(self.width, init_scale=self.init_scale, dtype=self.dtype, name="conv_1")(h)
 
         if x.shape[-1] != self.width or self.resample is not None:
-            if self.shortcut == "conv":
-                x = Conv(self.width, 1, dtype=self.dtype, name="shortcut")(x)
-            else:
-                x = dense(self.width, init_scale=0.1, dtype=self.dtype, name="shortcut")(x)
-        y = x + h
-        return y / jnp.sqrt(2.0).astype(y.dtype) if self.skip_rescale else y
+            scale = self.shortcut_scale
+            x = dense(self.width, init_scale=scale, dtype=self.dtype, name="shortcut")(x)
+        return add_residual(x, h, self.skip_rescale)

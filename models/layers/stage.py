@@ -1,4 +1,4 @@
-"""A stage: residual blocks one after another at one resolution, repeated ones scanned if asked."""
+"""Residual blocks one after another at one resolution; a run of equal ones may be a loop."""
 
 from collections.abc import Callable, Sequence
 from itertools import groupby
@@ -11,13 +11,15 @@ from jaxtyping import Array, Float, Key
 from models.layers.dropout import fold_keys
 
 Picture = Float[Array, "b h w c"]
+MakeLayer = Callable[..., nn.Module]
 
 
 class Unit(nn.Module):
-    """One residual block, after a concatenation with `skip` and before attention where asked."""
+    """A residual block, after a concatenation with `skip` and before attention where asked."""
 
-    block: Callable[..., nn.Module]
-    attention: Callable[..., nn.Module] | None
+    width: int
+    block: MakeLayer
+    attention: MakeLayer | None
 
     @nn.compact
     def __call__(
@@ -29,22 +31,24 @@ class Unit(nn.Module):
     ) -> Float[Array, "b h w width"]:
         if skip is not None:
             h = jnp.concatenate([h, skip], axis=-1)
-        h = self.block(name="block")(h, embedding, dropout_keys)
+        h = self.block(self.width, name="block")(h, embedding, dropout_keys)
         return h if self.attention is None else self.attention(name="attention")(h)
 
 
 class Stage(nn.Module):
-    """Units 0 .. n-1, one after another: h -> [h_1, ..., h_n], the output of every unit.
+    """Units 0 .. n-1 in turn: h -> [h_1, ..., h_n], the output of every one, each `width` wide.
 
-    skips: what each unit concatenates to its input, or None.
-    remat: recompute a unit's activations in the backward pass rather than keep them.
-    scan: compile a run of units of equal shape once, as a loop. Parameters are stacked inside, so
-        that they are the same tree with and without.
+    Attributes:
+      block, attention: make the layers of a unit: `block(width, name=...)`, `attention(name=...)`.
+      remat: compute a unit's activations again in the backward pass rather than keep them.
+      scan: compile a run of units of equal shapes once, as a loop. Parameters are stacked inside,
+        so that they are the same tree with and without.
     """
 
-    block: Callable[..., nn.Module]
-    attention: Callable[..., nn.Module] | None
+    width: int
     num_units: int
+    block: MakeLayer
+    attention: MakeLayer | None
     remat: bool = False
     scan: bool = False
 
@@ -56,41 +60,45 @@ class Stage(nn.Module):
         embedding: Float[Array, "b e"] | None,
         dropout_keys: Key[Array, "b"] | None,
     ) -> list[Array]:
+        """skips: what each unit concatenates to its input."""
         unit = nn.remat(Unit) if self.remat else Unit
+        keys = [fold_keys(dropout_keys, i) for i in range(self.num_units)]
         outputs: list[Array] = []
-        for start, stop in self._runs(h, skips):
-            loop = self.scan and stop - start > 1 and not self.is_initializing()
-            if loop:
-                outputs += self._scan(unit, start, stop, h, skips, embedding, dropout_keys)
-                h = outputs[-1]
-                continue
-            for i in range(start, stop):
-                skip = None if skips is None else skips[i]
-                layer = unit(self.block, self.attention, name=f"unit_{i}")
-                h = layer(h, skip, embedding, fold_keys(dropout_keys, i))
-                outputs.append(h)
+        for run in self._runs(h, skips):
+            if self.scan and len(run) > 1 and not self.is_initializing():
+                detached = unit(self.width, self.block, self.attention, parent=None)
+                params = [self.get_variable("params", f"unit_{i}") for i in run]
+                inputs = (params, [skips and skips[i] for i in run], [keys[i] for i in run])
+                outputs += _scan(detached, h, embedding, *inputs)
+            else:
+                for i in run:
+                    layer = unit(self.width, self.block, self.attention, name=f"unit_{i}")
+                    outputs.append(layer(h, skips and skips[i], embedding, keys[i]))
+                    h = outputs[-1]
+            h = outputs[-1]
         return outputs
 
-    def _runs(self, h: Array, skips: Sequence[Array] | None) -> list[tuple[int, int]]:
-        """Intervals of consecutive units whose inputs, and so parameters, have one shape."""
-        width = self.block.keywords["width"]
+    def _runs(self, h: Array, skips: Sequence[Array] | None) -> list[list[int]]:
+        """The units in order, in runs whose inputs, and so parameters, have one shape."""
 
-        def shape(i: int) -> tuple[int, int]:
-            return (h.shape[-1] if i == 0 else width, 0 if skips is None else skips[i].shape[-1])
+        def channels(i: int) -> tuple[int, int]:
+            return (h.shape[-1] if i == 0 else self.width, skips[i].shape[-1] if skips else 0)
 
-        groups = [list(group) for _, group in groupby(range(self.num_units), shape)]
-        return [(group[0], group[-1] + 1) for group in groups]
+        return [list(run) for _, run in groupby(range(self.num_units), channels)]
 
-    def _scan(self, unit, start, stop, h, skips, embedding, dropout_keys) -> list[Array]:
-        params = [self.get_variable("params", f"unit_{i}") for i in range(start, stop)]
-        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *params)
-        stacked_skips = None if skips is None else jnp.stack(skips[start:stop])
-        detached = unit(self.block, self.attention, parent=None)
 
-        def body(h, inputs):
-            p, skip, i = inputs
-            h = detached.apply({"params": p}, h, skip, embedding, fold_keys(dropout_keys, i))
-            return h, h
+def _scan(
+    unit: nn.Module, h: Array, embedding: Array | None, params: list, skips: list, keys: list
+) -> list[Array]:
+    """`unit` with each of `params`, `skips` and `keys` in turn, as a loop; the output of each."""
 
-        _, outputs = jax.lax.scan(body, h, (stacked, stacked_skips, jnp.arange(start, stop)))
-        return list(outputs)
+    def body(h: Array, inputs: tuple) -> tuple[Array, Array]:
+        p, skip, key = inputs
+        h = unit.apply({"params": p}, h, skip, embedding, key)
+        return h, h
+
+    stacked = jax.tree.map(
+        lambda *leaves: jnp.stack(leaves), *zip(params, skips, keys, strict=True)
+    )
+    _, outputs = jax.lax.scan(body, h, stacked)
+    return list(outputs)

@@ -1,0 +1,131 @@
+"""The U-Net of DDPM (Ho et al. 2020, appendix B), as Song et al. 2021 use it.
+
+  x -> conv_in -> [down_0] -> shrink_0 -> [down_1] -> ... -> [down_L]
+                     |  skips                |                  |
+                     v                       v                middle
+out <- conv_out <- [up_0]  <- grow_1   <- [up_1]  <- ... <- [up_L]
+"""
+
+from functools import partial
+from itertools import count
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, Key
+
+from models.checks import check_choice, check_grid, check_positive
+from models.layers.activation import ACTIVATIONS
+from models.layers.attention import AttentionBlock
+from models.layers.convolution import Conv
+from models.layers.dropout import fold_keys
+from models.layers.embedding import Embedding, positional_features
+from models.layers.normalization import GroupNorm
+from models.layers.resampling import Downsample, Upsample
+from models.layers.residual import ResidualBlock
+from models.layers.stage import Stage
+
+
+class DDPM(nn.Module):
+    """x: (b, h, w, c) in the range that the caller trains in -> (b, h, w, c), float32.
+
+    Attributes: see `NCSNpp`, and
+
+      attention_in_up: "level": attention after the last block of a level on the way up, as in the
+        original; "block": after every block (google/ddpm-* checkpoints).
+    """
+
+    nf: int = 128
+    ch_mult: tuple[int, ...] = (1, 2, 2, 2)
+    num_res_blocks: int = 2
+    attn_resolutions: tuple[int, ...] = (16,)
+    dropout: float = 0.1
+    resamp_with_conv: bool = True
+    conditional: bool = True
+    nonlinearity: str = "swish"
+    attention_in_up: str = "level"
+    num_classes: int = 0
+    augment_dim: int = 0
+    dtype: str = "float32"
+    remat: bool = False
+    scan_blocks: bool = False
+
+    def check(self, height: int, width: int) -> None:
+        """Raises ValueError, with the name of a field first, if pictures of this size cannot do."""
+        check_choice(self, "nonlinearity", tuple(ACTIVATIONS))
+        check_choice(self, "attention_in_up", ("level", "block"))
+        check_choice(self, "dtype", ("float32", "bfloat16"))
+        check_positive(self, "nf", "num_res_blocks")
+        check_grid(self, height, width)
+
+    @nn.compact
+    def __call__(
+        self,
+        x: Float[Array, "b h w c"],
+        c_noise: Float[Array, "b"],
+        *,
+        labels: Int[Array, "b"] | None = None,
+        augment: Float[Array, "b a"] | None = None,
+        dropout_keys: Key[Array, "b"] | None = None,
+    ) -> Float[Array, "b h w c"]:
+        """c_noise: 999 t; labels in [0, num_classes]; keys switch dropout on.
+
+        Every dropout layer folds a number of its own into each example's key.
+        """
+        act = ACTIVATIONS[self.nonlinearity]
+        common = {"channels_per_group": 1, "dtype": self.dtype}
+        attention = partial(AttentionBlock, **common)
+        block = partial(ResidualBlock, act=act, dropout=self.dropout, shortcut_scale=0.1, **common)
+        middle = partial(nn.remat(ResidualBlock), **block.keywords) if self.remat else block
+        resample = {"with_conv": self.resamp_with_conv, "kernel": None, "dtype": self.dtype}
+        layer_number = count()
+
+        def keys() -> Key[Array, "b"] | None:
+            return fold_keys(dropout_keys, next(layer_number))
+
+        def stage(width: int, num_units: int, name: str, attend: bool) -> Stage:
+            options = {"remat": self.remat, "scan": self.scan_blocks, "name": name}
+            return Stage(width, num_units, block, attention if attend else None, **options)
+
+        def attends(h: Array) -> bool:
+            return h.shape[1] in self.attn_resolutions
+
+        features = positional_features(c_noise, self.nf) if self.conditional else None
+        embed = Embedding(
+            4 * self.nf, act, self.num_classes, self.augment_dim, self.dtype, name="embedding"
+        )
+        embedding = embed(features, labels, augment, len(x))
+        last = len(self.ch_mult) - 1
+        widths = [self.nf * multiple for multiple in self.ch_mult]
+
+        # Down
+        h = Conv(self.nf, dtype=self.dtype, name="conv_in")(x.astype(self.dtype))
+        skips = [h]
+        for level, width in enumerate(widths):
+            units = stage(width, self.num_res_blocks, f"down_{level}", attends(h))
+            skips += units(h, None, embedding, keys())
+            h = skips[-1]
+            if level < last:
+                h = Downsample(width, name=f"shrink_{level}", **resample)(h)
+                skips.append(h)
+
+        # Middle
+        h = middle(widths[-1], name="middle_0")(h, embedding, keys())
+        h = attention(name="middle_attention")(h)
+        h = middle(widths[-1], name="middle_1")(h, embedding, keys())
+
+        # Up
+        for level, width in reversed(list(enumerate(widths))):
+            num_units = self.num_res_blocks + 1
+            from_below = [skips.pop() for _ in range(num_units)]
+            after_each = attends(h) and self.attention_in_up == "block"
+            units = stage(width, num_units, f"up_{level}", after_each)
+            h = units(h, from_below, embedding, keys())[-1]
+            if attends(h) and self.attention_in_up == "level":
+                h = attention(name=f"up_{level}_attention")(h)
+            if level > 0:
+                h = Upsample(width, name=f"grow_{level}", **resample)(h)
+        assert not skips
+
+        h = act(GroupNorm(**common, name="norm_out")(h))
+        y = Conv(x.shape[-1], init_scale=0.0, dtype=self.dtype, name="conv_out")(h)
+        return y.astype(jnp.float32)

@@ -1,0 +1,14 @@
+"""The activations that a config can name."""
+
+from collections.abc import Callable
+from functools import partial
+
+import flax.linen as nn
+from jaxtyping import Array
+
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "swish": nn.swish,
+    "elu": nn.elu,
+    "relu": nn.relu,
+    "lrelu": partial(nn.leaky_relu, negative_slope=0.2),
+}
