@@ -5,10 +5,17 @@ one object lives with that object (a process checks its own sigma_min); here are
 what must hold between objects.
 """
 
+import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 import builders
+from data import SOURCES
+from data.transforms import CROPS
+from likelihood import PROBES
 from metrics.extractors import EXTRACTORS
+from sampling import DENOISE_CHOICES
+from sde_lib import Process
+from solvers.predictor_corrector import PREDICTORS
 
 AT_LEAST_ONE = (
     "data.image_size",
@@ -20,7 +27,6 @@ AT_LEAST_ONE = (
     "sampling.num_samples",
     "sampling.batch_size",
     "eval.batch_size",
-    "eval.num_samples",
     "eval.num_probes",
 )
 NOT_NEGATIVE = (
@@ -32,13 +38,15 @@ NOT_NEGATIVE = (
     "eval.max_images",
     "eval.likelihood_images",
 )
-POSITIVE = ("sampling.snr", "eval.rtol", "eval.atol")
+POSITIVE = ("optim.eps", "sampling.snr", "eval.rtol", "eval.atol")
 SHARES = ("loss.label_dropout", "data.augment", "model.dropout")
 CHOICES = {
-    "sampling.denoise": ("tweedie", "mean", "none"),
+    "sampling.denoise": DENOISE_CHOICES,
     "sampling.variance": ("small", "large"),
-    "eval.probe": ("rademacher", "gaussian", "exact"),
-    "data.crop": ("center", "random", "none"),
+    "eval.probe": PROBES,
+    "data.name": tuple(SOURCES),
+    "data.crop": CROPS,
+    "eval.extractor": tuple(EXTRACTORS),
 }
 
 
@@ -47,20 +55,13 @@ def check(config: ConfigDict, num_devices: int) -> None:
     _ranges(config)
     _data(config)
     process = builders.process(config)
-    builders.parameterization(config)
-    network = builders.network(config)
-    builders.transform(config)
-    builders.train_options(config)
-    _network(config, network)
+    _process(config, process)
+    _parameterization(config)
+    _network(config)
     _training(config, num_devices)
     _sampling(config, process)
+    _evaluation(config)
     builders.task(config)
-    builders.eval_options(config)
-    builders.sample_labels(config)
-    if config.eval.extractor not in EXTRACTORS:
-        raise ValueError(
-            f"eval.extractor: got {config.eval.extractor!r}, expected one of {sorted(EXTRACTORS)}"
-        )
 
 
 def _get(config: ConfigDict, field: str):
@@ -87,14 +88,14 @@ def _ranges(config: ConfigDict) -> None:
 
 def _data(config: ConfigDict) -> None:
     options = config.data
-    if options.name == "digits" and (options.num_channels, options.num_classes) not in (
-        (1, 0),
-        (1, 10),
-    ):
+    if options.name == "digits" and options.num_channels != 1:
+        raise ValueError(f"data.num_channels: got {options.num_channels}, but the digits are grey")
+    if options.name == "digits" and options.num_classes not in (0, 10):
         raise ValueError(
-            f"data.num_channels, data.num_classes: got {options.num_channels} and "
-            f"{options.num_classes}, but the digits have 1 channel and 10 classes (or 0 to ignore)"
+            f"data.num_classes: got {options.num_classes}, but the digits have 10 (or 0 to ignore)"
         )
+    if options.random_flip and options.augment:
+        raise ValueError("data.random_flip: got True together with data.augment, which flips too")
     if options.name in ("folder", "tfds") and not options.path:
         raise ValueError(f"data.path: got nothing, but data.name = {options.name!r} needs a folder")
     if options.num_channels not in (1, 3):
@@ -103,9 +104,25 @@ def _data(config: ConfigDict) -> None:
         raise ValueError(
             f"loss.label_dropout: got {config.loss.label_dropout}, but data.num_classes is 0"
         )
+    builders.transform(config)
 
 
-def _network(config: ConfigDict, network) -> None:
+def _process(config: ConfigDict, process: Process) -> None:
+    if not float(process.sigma(jnp.float32(process.t_min))) > 0:
+        raise ValueError(
+            f"process.t_min: got {process.t_min}, where this process has no noise and no score"
+        )
+
+
+def _parameterization(config: ConfigDict) -> None:
+    options = builders.parameterization(config)
+    if options.centre_input and (config.data.centered or options.output == "edm"):
+        why = "data.centered" if config.data.centered else "parameterization.output = 'edm'"
+        raise ValueError(f"parameterization.centre_input: got True, but {why} centres already")
+
+
+def _network(config: ConfigDict) -> None:
+    network = builders.network(config)
     try:
         network.check(config.data.image_size, config.data.image_size)
     except ValueError as error:
@@ -120,6 +137,12 @@ def _network(config: ConfigDict, network) -> None:
 
 def _training(config: ConfigDict, num_devices: int) -> None:
     options = config.training
+    if config.optim.decay == "cosine" and config.optim.warmup >= options.steps:
+        raise ValueError(
+            f"optim.warmup: got {config.optim.warmup}, expected fewer than training.steps = "
+            f"{options.steps}"
+        )
+    builders.train_options(config)
     if options.batch_size % num_devices:
         raise ValueError(
             f"training.batch_size: got {options.batch_size}, expected a multiple of the "
@@ -155,6 +178,12 @@ def _sampling(config: ConfigDict, process) -> None:
             "faithful choices go with the grid 'published', and it with them"
         )
     solver = builders.solver(config)
+    if options.probability_flow and not hasattr(solver.predictor, "probability_flow"):
+        with_one = [name for name, cls in PREDICTORS.items() if hasattr(cls, "probability_flow")]
+        raise ValueError(
+            f"sampling.probability_flow: got True, but the predictor {options.predictor!r} has "
+            f"none; expected one of {with_one}"
+        )
     try:
         solver.validate(process)
     except ValueError as error:
@@ -163,3 +192,18 @@ def _sampling(config: ConfigDict, process) -> None:
             message if message.startswith("sampling") else f"sampling.{message}"
         ) from None
     builders.grid(config)
+    builders.sample_labels(config)
+
+
+def _evaluation(config: ConfigDict) -> None:
+    options = builders.eval_options(config)
+    if options.num_samples < 2:
+        raise ValueError(f"eval.num_samples: got {options.num_samples}, expected at least 2")
+    steps = options.checkpoints.split(",")
+    if options.checkpoints not in ("latest", "all") and not all(
+        s.strip().isdecimal() for s in steps
+    ):
+        raise ValueError(
+            f"eval.checkpoints: got {options.checkpoints!r}, expected 'latest', 'all' or steps as "
+            "in '1000,2000'"
+        )

@@ -117,9 +117,10 @@ class Generator:
 
         Each frame is scaled by its own noise level, alpha^2 + sigma^2, so that it can be seen.
         """
+        steps = len(self.grid.t) - 1
+        frames = min(frames, steps + 1)
         samples = self.batch(predict, key, labels, frames=frames)
         assert samples.path is not None
-        steps = len(self.grid.t) - 1
         at = np.linspace(0, steps, frames, dtype=int)
         centre, half = self.value_range.from_unit(0.5), self.value_range.width / 2
         sigma = np.asarray(self.grid.sigma)[at[:-1], None, None, None, None]

@@ -43,7 +43,7 @@ def main(argv: list[str]) -> None:
         fail(f"got {argv[1]!r}, expected flags, as in --mode sample")
     if not options.workdir and options.mode == "train":
         fail("--workdir: a run needs a folder")
-    if options["verbosity"].using_default_value:
+    if not options["verbosity"].present:
         logging.set_verbosity(logging.WARNING)
     # Imported here: --help need not wait for JAX.
     import modes

@@ -1,0 +1,213 @@
+"""A config that cannot work is refused with the name of the field; those shipped can all work."""
+
+import importlib.util
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+import builders
+import checks
+
+ROOT = pathlib.Path(__file__).parent.parent
+CONFIGS = sorted(
+    path
+    for path in (ROOT / "configs").rglob("*.py")
+    if "def get_config()" in path.read_text() and path.name != "saved.py"
+)
+
+
+def load(path: pathlib.Path):
+    spec = importlib.util.spec_from_file_location("a_config", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.get_config().lock()
+
+
+def refusal(name: str, overrides: dict, devices: int = 1) -> str:
+    """The one sentence that a shipped config with these fields changed is refused with."""
+    config = load(ROOT / "configs" / f"{name}.py")
+    config.update_from_flattened_dict(overrides)
+    with pytest.raises(ValueError) as refused:
+        checks.check(config, devices)
+    message = str(refused.value)
+    assert "\n" not in message
+    return message
+
+
+DIGITS, VE, VP = "digits/vp_small", "ve/cifar10_ncsnpp", "vp/cifar10_ddpmpp"
+SUBVP, DDPM, FOLDER = "subvp/cifar10_ddpmpp", "vp/cifar10_ddpm_discrete", "folder_64"
+# (config, what is changed, the field that the refusal names)
+BAD = [
+    (DIGITS, {"data.name": "digitz"}, "data.name"),
+    (DIGITS, {"data.image_size": 0}, "data.image_size"),
+    (DIGITS, {"data.num_channels": 0}, "data.num_channels"),
+    (DIGITS, {"data.num_channels": 3}, "data.num_channels"),
+    (FOLDER, {"data.num_channels": 2}, "data.num_channels"),
+    (DIGITS, {"data.num_classes": -1}, "data.num_classes"),
+    (DIGITS, {"data.num_classes": 7}, "data.num_classes"),
+    (FOLDER, {"data.path": ""}, "data.path"),
+    (VE, {"data.path": ""}, "data.path"),
+    (VE, {"data.crop": "middle"}, "data.crop"),
+    (VE, {"data.augment": 0.1, "data.random_flip": True}, "data.random_flip"),
+    (VE, {"data.augment": 1.5, "data.random_flip": False}, "data.augment"),
+    (VE, {"process.name": "vpsde"}, "process.name"),
+    (VE, {"process.sigma_min": 50.0}, "process.sigma_min"),
+    (VE, {"process.sigma_min": 0.0}, "process.sigma_min"),
+    (VE, {"process.sigma_max": -1.0}, "process.sigma_m"),
+    (VP, {"process.beta_min": 0.0}, "process.beta_min"),
+    (VP, {"process.beta_min": 21.0}, "process.beta_min"),
+    (SUBVP, {"process.beta_max": 0.05}, "process.beta_min"),
+    (VE, {"process.t_min": -0.1}, "process.t_min"),
+    (VE, {"process.t_min": 1.0}, "process.t_min"),
+    (VP, {"process.t_min": 0.0}, "process.t_min"),
+    (DDPM, {"process.num_steps": 1}, "process.num_steps"),
+    (DDPM, {"process.num_steps": 6}, "process.beta_max / num_steps"),
+    (VP, {"parameterization.output": "epsilon"}, "parameterization.output"),
+    (VP, {"parameterization.c_noise": "sigma"}, "parameterization.c_noise"),
+    (VP, {"parameterization.c_noise": "log_sigma"}, "parameterization.c_noise"),
+    (VP, {"parameterization.sigma_data": 0.0}, "parameterization.sigma_data"),
+    (VP, {"parameterization.centre_input": True}, "parameterization.centre_input"),
+    (VE, {"parameterization.output": "edm"}, "parameterization.centre_input"),
+    (VE, {"model.name": "unet"}, "model.name"),
+    (VE, {"model.nf": 0}, "model.nf"),
+    (VE, {"model.ch_mult": ()}, "model.ch_mult"),
+    (VE, {"model.num_res_blocks": 0}, "model.num_res_blocks"),
+    (VE, {"model.dropout": 1.0}, "model.dropout"),
+    (VE, {"model.embedding_type": "sine"}, "model.embedding_type"),
+    (VE, {"model.progressive_input": "skip"}, "model.progressive_input"),
+    (VE, {"data.image_size": 36}, "model.ch_mult"),
+    (VP, {"data.image_size": 30}, "model.ch_mult"),
+    (DIGITS, {"model.patch_size": 3}, "model.ch_mult"),
+    (VE, {"loss.weighting": "uniform"}, "loss.weighting"),
+    (VE, {"loss.reduction": "sum"}, "loss.reduction"),
+    (VE, {"loss.label_dropout": 0.1}, "loss.label_dropout"),
+    (DIGITS, {"loss.label_dropout": 1.0}, "loss.label_dropout"),
+    (VE, {"optim.lr": 0.0}, "optim.lr"),
+    (VE, {"optim.b1": 1.0}, "optim.b1"),
+    (VE, {"optim.b2": -0.1}, "optim.b2"),
+    (VE, {"optim.eps": 0.0}, "optim.eps"),
+    (VE, {"optim.warmup": -1}, "optim.warmup"),
+    (VE, {"optim.grad_clip": -1.0}, "optim.grad_clip"),
+    (VE, {"optim.weight_decay": -1.0}, "optim.weight_decay"),
+    (VE, {"optim.decay": "linear"}, "optim.decay"),
+    (DIGITS, {"training.steps": 50}, "optim.warmup"),
+    (VE, {"ema.decay": 1.0}, "ema.decay"),
+    (VE, {"training.steps": 0}, "training.steps"),
+    (VE, {"training.batch_size": 0}, "training.batch_size"),
+    (VE, {"training.microbatch": "most"}, "training.microbatch"),
+    (VE, {"training.microbatch": "0"}, "training.microbatch"),
+    (VE, {"training.microbatch": "7"}, "training.microbatch"),
+    (VE, {"training.strategy": "ddp"}, "training.strategy"),
+    (VE, {"training.n_jitted_steps": 0}, "training.n_jitted_steps"),
+    (VE, {"training.n_jitted_steps": 3}, "training.log_every"),
+    (VE, {"training.keep": 0}, "training.keep"),
+    (VE, {"training.keep_every": -1}, "training.keep_every"),
+    (VE, {"training.max_seconds": -1.0}, "training.max_seconds"),
+    (VE, {"training.device_memory": -1}, "training.device_memory"),
+    (VE, {"sampling.predictor": "euler"}, "sampling.predictor"),
+    (VE, {"sampling.corrector": "langevinn"}, "sampling.corrector"),
+    (VE, {"sampling.predictor": "none", "sampling.corrector": "none"}, "sampling"),
+    (VE, {"sampling.corrector_steps": -1}, "sampling.corrector_steps"),
+    (VE, {"sampling.snr": 0.0}, "sampling.snr"),
+    (VE, {"sampling.num_steps": 0}, "sampling.num_steps"),
+    (VE, {"sampling.grid": "karras"}, "sampling.grid"),
+    (VE, {"sampling.grid": "published"}, "sampling.faithful"),
+    (VE, {"sampling.faithful": True}, "sampling.faithful"),
+    (VE, {"sampling.t_end": -1.0}, "sampling.t_end"),
+    (VE, {"sampling.t_end": 1.0}, "sampling.t_end"),
+    (VE, {"sampling.t_end": 1e-6}, "sampling.t_end"),
+    (VE, {"sampling.denoise": "yes"}, "sampling.denoise"),
+    (VE, {"sampling.variance": "medium"}, "sampling.variance"),
+    (VE, {"sampling.num_samples": 0}, "sampling.num_samples"),
+    (VE, {"sampling.batch_size": 0}, "sampling.batch_size"),
+    (VE, {"sampling.labels": "3"}, "sampling.labels"),
+    (DIGITS, {"sampling.labels": "three"}, "sampling.labels"),
+    (DIGITS, {"sampling.labels": "10"}, "sampling.labels"),
+    (
+        VE,
+        {"sampling.predictor": "ancestral", "sampling.probability_flow": True},
+        "sampling.probability_flow",
+    ),
+    (
+        SUBVP,
+        {
+            "sampling.predictor": "reverse_diffusion",
+            "sampling.grid": "published",
+            "sampling.faithful": True,
+        },
+        "sampling.faithful",
+    ),
+    (
+        DDPM,
+        {
+            "sampling.predictor": "ancestral",
+            "sampling.grid": "published",
+            "sampling.faithful": True,
+            "sampling.num_steps": 10,
+        },
+        "sampling.faithful",
+    ),
+    (VE, {"eval.checkpoints": "last"}, "eval.checkpoints"),
+    (VE, {"eval.batch_size": 0}, "eval.batch_size"),
+    (VE, {"eval.num_samples": 1}, "eval.num_samples"),
+    (VE, {"eval.max_images": -1}, "eval.max_images"),
+    (VE, {"eval.extractor": "inception_v9"}, "eval.extractor"),
+    (VE, {"eval.probe": "uniform"}, "eval.probe"),
+    (VE, {"eval.num_probes": 0}, "eval.num_probes"),
+    (VE, {"eval.rtol": 0.0}, "eval.rtol"),
+    (VE, {"eval.atol": -1.0}, "eval.atol"),
+]
+
+
+def label(overrides: dict) -> str:
+    return ",".join(f"{field}={value}" for field, value in overrides.items())
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides", "field"), BAD, ids=[f"{bad[0]}:{label(bad[1])}" for bad in BAD]
+)
+def test_a_bad_field_is_named(name, overrides, field):
+    assert refusal(name, overrides).startswith(field)
+
+
+def test_the_batch_must_divide_among_the_devices():
+    assert refusal(VE, {"training.batch_size": 126}, 4).startswith("training.batch_size: got 126")
+    # 32 on each device
+    assert refusal(VE, {"training.microbatch": "64"}, 4).startswith("training.microbatch: got 64")
+
+
+def test_a_field_that_the_network_lacks_is_named_with_the_nearest():
+    config = load(ROOT / "configs" / f"{DIGITS}.py")
+    with config.unlocked():
+        config.model.attn_resolution = (7,)
+    with pytest.raises(
+        ValueError, match="model.attn_resolution: .* did you mean 'attn_resolutions'"
+    ):
+        checks.check(config, 1)
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: str(path.relative_to(ROOT / "configs")))
+def test_a_shipped_config_works(path):
+    """It passes the checks, and its task can be traced: parameters, and the loss of a batch."""
+    config = load(path)
+    checks.check(config, 1)
+    task = builders.task(config)
+    params = jax.eval_shape(task.init, jax.random.key(0))
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(params))
+    batch = {
+        "image": jax.ShapeDtypeStruct((2, *task.image_shape), jnp.float32),
+        "label": jax.ShapeDtypeStruct((2,), jnp.int32),
+        "augment": jax.ShapeDtypeStruct((2, task.augment_dim), jnp.float32),
+    }
+    loss, metrics = jax.eval_shape(task.loss, params, batch, jax.random.split(jax.random.key(0), 2))
+    assert (loss.shape, loss.dtype) == ((), jnp.float32)
+    assert metrics["loss"].shape == metrics["level"].shape == (2,)
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: str(path.relative_to(ROOT / "configs")))
+def test_the_header_of_a_config_says_how_it_is_run_and_what_it_reaches(path):
+    header = path.read_text().split('"""')[1]
+    assert f"--config configs/{path.relative_to(ROOT / 'configs')}" in header.replace("=", " ")
+    assert "Result" in header

@@ -1,0 +1,173 @@
+"""The command line: what it says to a slip, and a run from nothing to samples and figures."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import checkpoint
+import weights
+
+ROOT = pathlib.Path(__file__).parent.parent
+CONFIG = "--config=configs/digits/vp_small.py"
+# A network and a run that are as small as can be.
+TINY = (
+    "--config.model.nf=8",
+    "--config.model.ch_mult=(1,)",
+    "--config.model.patch_size=4",
+    "--config.training.steps=4",
+    "--config.training.batch_size=8",
+    "--config.training.microbatch=8",
+    "--config.training.checkpoint_every=2",
+    "--config.training.draw_every=0",
+    "--config.training.log_every=1",
+    "--config.optim.warmup=1",
+    "--config.sampling.num_steps=2",
+    "--config.sampling.num_samples=10",
+    "--config.sampling.batch_size=10",
+    "--config.eval.num_samples=20",
+    "--config.eval.max_images=16",
+    "--config.eval.likelihood_images=2",
+    "--config.eval.batch_size=16",
+    "--config.eval.rtol=0.1",
+    "--config.eval.atol=0.1",
+    "--config.eval.memorisation=False",
+)
+
+
+def run(*arguments: str, code: str = "") -> subprocess.CompletedProcess:
+    """main.py with these arguments, or a program, from the root of the project."""
+    program = ["-c", code] if code else ["main.py"]
+    command = [sys.executable, *program, *arguments]
+    environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
+    return subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=600, env=environment
+    )
+
+
+def error_of(*arguments: str) -> str:
+    """The one line that a slip is answered with."""
+    done = run(*arguments)
+    assert done.returncode == 2, done.stderr
+    assert not done.stdout
+    (line,) = done.stderr.splitlines()
+    return line
+
+
+def test_help_comes_without_jax():
+    code = """
+import sys
+sys.argv = ["main.py", "--help"]
+import main
+from absl import app
+try:
+    app.run(main.main, flags_parser=main.parse)
+finally:
+    heavy = {"jax", "flax", "numpy", "tensorflow"} & set(sys.modules)
+    assert not heavy, heavy
+"""
+    done = run(code=code)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_help_names_the_flags_and_shows_commands():
+    done = run("--help")
+    assert done.returncode == 0
+    for flag in ("--config", "--workdir", "--mode: <train|eval|sample>", "--weights"):
+        assert flag in done.stdout
+    assert "python main.py --config configs/digits/vp_small.py --workdir" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([CONFIG, "--config.training.stesp=4"], "did you mean training.steps?"),
+        ([CONFIG, "--config.traning.steps=4"], "did you mean training.steps?"),
+        ([CONFIG, "--config.batch_size=4"], "training.batch_size"),
+        ([CONFIG, "--config.qqqq=4"], "--config.qqqq: the config has no such field"),
+        ([CONFIG, "--config.training.steps=four"], "--config.training.steps=four: invalid"),
+        ([CONFIG, "--config.data.image_size=28.5"], "--config.data.image_size=28.5: invalid"),
+        ([CONFIG, "--mode=dance"], "--mode=dance: value should be one of <train|eval|sample>"),
+        ([CONFIG, "--workdri=a"], "Did you mean: workdir"),
+        ([CONFIG], "--workdir: a run needs a folder"),
+        ([CONFIG, "--workdir=a", "train"], "got 'train', expected flags"),
+        (["--config=configs/digits/vq.py"], "no file configs/digits/vq.py; did you mean configs"),
+        (["--workdir=nowhere", "--mode=eval"], "workdir: nowhere has no config.json"),
+        (["--weights=nowhere.npz", "--mode=sample"], "nowhere.npz"),
+    ],
+)
+def test_a_slip_is_answered_in_one_line(arguments, expected):
+    line = error_of(*arguments)
+    assert line.startswith("error: ") and expected in line
+
+
+def test_a_config_that_cannot_work_is_refused_before_anything_is_written(tmp_path):
+    line = error_of(CONFIG, f"--workdir={tmp_path / 'run'}", "--config.sampling.predictor=eular")
+    assert line.startswith("error: sampling.predictor: got 'eular'")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+    """A finished run of four steps."""
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    done = run(CONFIG, f"--workdir={folder}", "--mode=train", *TINY)
+    assert done.returncode == 0, done.stderr
+    assert "finished at step 4" in done.stdout
+    return folder
+
+
+def test_training_leaves_checkpoints_logs_and_the_config(workdir):
+    rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [1, 2, 3, 4]
+    assert all(np.isfinite(row["loss"]) for row in rows)
+    assert json.loads((workdir / "config.json").read_text())["model"]["nf"] == 8
+
+
+def test_a_workdir_of_another_config_is_refused(workdir):
+    line = error_of(CONFIG, f"--workdir={workdir}", "--mode=train", *TINY, "--config.optim.lr=0.5")
+    assert "was made by another config: optim.lr was 0.001, now 0.5" in line
+
+
+@pytest.fixture(scope="module")
+def samples(workdir):
+    """What the run samples, without a config on the command line."""
+    done = run(f"--workdir={workdir}", "--mode=sample", "--config.sampling.labels=3,7")
+    assert done.returncode == 0, done.stderr
+    with np.load(workdir / "samples" / "samples.npz") as made:
+        return dict(made)
+
+
+def test_sampling_needs_no_config(workdir, samples):
+    assert samples["images"].shape == (10, 28, 28, 1)
+    assert samples["labels"].tolist() == [3, 7] * 5
+    assert samples["nfe"] == 5  # two steps of predictor and corrector, and Tweedie's
+    for name in ("samples.png", "path.png"):
+        assert np.asarray(Image.open(workdir / "samples" / name)).std() > 0
+
+
+def test_evaluation_needs_no_config(workdir):
+    done = run(f"--workdir={workdir}", "--mode=eval")
+    assert done.returncode == 0, done.stderr
+    report = json.loads((workdir / "eval" / "4" / "report.json").read_text())
+    figures = {figure["name"]: figure for figure in report["figures"]}
+    assert {"loss", "bits_per_dim", "fid", "kid", "legible"} <= set(figures)
+    assert figures["fid"]["samples"] == 20 and figures["fid"]["evaluations"] == 5
+    assert figures["bits_per_dim"]["samples"] == 2
+
+
+def test_exported_weights_give_the_samples_of_the_run(workdir, samples, tmp_path):
+    file = tmp_path / "weights.npz"
+    params = checkpoint.load_ema(workdir / "checkpoints")[0]
+    meta = {"config": json.loads((workdir / "config.json").read_text())}
+    weights.export_weights(file, params, "float32", meta)
+    options = ("--mode=sample", "--config.sampling.labels=3,7")
+    done = run(f"--workdir={tmp_path}", f"--weights={file}", *options)
+    assert done.returncode == 0, done.stderr
+    with np.load(tmp_path / "samples" / "samples.npz") as made:
+        np.testing.assert_array_equal(made["images"], samples["images"])
