@@ -10,7 +10,7 @@ CHECKED = [
     "data", "evaluate", "generate", "likelihood", "losses", "metrics", "models", "parameterization",
     "pictures", "sampling", "sde_lib", "solvers", "tasks", "tools",
 ]  # fmt: skip
-install_import_hook(CHECKED, "beartype.beartype")
+install_import_hook(CHECKED, "typechecker.typechecked")
 
 import jax  # noqa: E402
 import numpy as np  # noqa: E402

@@ -2,6 +2,7 @@
 
 import json
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
@@ -42,4 +43,5 @@ def golden_predictor(z, prefix: str = "param/", c_noise: str | None = None) -> N
     )
     network = golden_network(z)
     state = {k.removeprefix(prefix): z[k] for k in z.files if k.startswith(prefix)}
-    return NetworkPredictor(network, parameterization, params_from_torch(state, network))
+    params = jax.tree.map(jnp.asarray, params_from_torch(state, network))
+    return NetworkPredictor(network, parameterization, params)
