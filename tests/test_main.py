@@ -151,14 +151,24 @@ def test_sampling_needs_no_config(workdir, samples):
         assert np.asarray(Image.open(workdir / "samples" / name)).std() > 0
 
 
-def test_evaluation_needs_no_config(workdir):
-    done = run(f"--workdir={workdir}", "--mode=eval")
+def evaluate(workdir, *options: str) -> dict:
+    done = run(f"--workdir={workdir}", "--mode=eval", *options)
     assert done.returncode == 0, done.stderr
     report = json.loads((workdir / "eval" / "4" / "report.json").read_text())
-    figures = {figure["name"]: figure for figure in report["figures"]}
-    assert {"loss", "bits_per_dim", "fid", "kid", "legible"} <= set(figures)
-    assert figures["fid"]["samples"] == 20 and figures["fid"]["evaluations"] == 5
+    return {figure["name"]: figure for figure in report["figures"]}
+
+
+def test_evaluation_needs_no_config(workdir):
+    figures = evaluate(workdir, "--config.eval.samples=False")
+    assert figures["loss"]["samples"] == 16
     assert figures["bits_per_dim"]["samples"] == 2
+
+
+@pytest.mark.slow
+def test_evaluation_of_samples(workdir):
+    figures = evaluate(workdir, "--config.eval.loss=False", "--config.eval.likelihood=False")
+    assert {"fid", "kid", "legible", "fid_of_held_out"} <= set(figures)
+    assert figures["fid"]["samples"] == 20 and figures["fid"]["evaluations"] == 5
 
 
 def test_exported_weights_give_the_samples_of_the_run(workdir, samples, tmp_path):

@@ -13,6 +13,6 @@ from configs.vp.cifar10_ddpm import get_config as continuous
 
 def get_config() -> ConfigDict:
     config = continuous()
-    config.process.update({"name": "ddpm", "num_steps": 1000})
+    config.process.update({"name": "ddpm", "num_steps": 1000, "t_min": 0.0})
     config.sampling.update({"predictor": "ancestral", "variance": "large", "t_end": 0.0})
     return config
