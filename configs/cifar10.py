@@ -1,6 +1,7 @@
-"""What all published CIFAR-10 configurations share (Song et al. 2021, appendices F to H).
+r"""What all published CIFAR-10 configurations share (Song et al. 2021, appendices F to H).
 
-Prepare the data once: python -m tools.prepare_cifar10 cifar-10-python.tar.gz ~/tensorflow_datasets
+Prepare the data once: python -m tools.prepare_cifar10 \
+    --archive cifar-10-python.tar.gz --output ~/tensorflow_datasets
 """
 
 from ml_collections import ConfigDict
@@ -27,6 +28,9 @@ def get_cifar10_config() -> ConfigDict:
             "num_res_blocks": 4,
             "attn_resolutions": (16,),
             "dropout": 0.1,
+            "dtype": "float32",  # or "bfloat16"
+            "remat": False,
+            "scan_blocks": False,
         }
     )
     config.eval.extractor = "efficientnet_lite0"

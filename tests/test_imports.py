@@ -50,7 +50,7 @@ MAY_IMPORT = {
     "configs": "weights workdir",
     "builders": "sde_lib parameterization losses sampling solvers models data ema optim train tasks"
     " generate evaluate",
-    "checks": "metrics builders",
+    "checks": "sde_lib sampling solvers likelihood data metrics builders",
     "modes": "parameterization checkpoint parallel pictures weights train generate evaluate"
     " builders checks",
     "main": "modes",

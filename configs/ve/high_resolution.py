@@ -1,4 +1,4 @@
-"""What the published high-resolution VE models share (Song et al. 2021, app. H.3; papers/003)."""
+"""What the published high-resolution VE models share (Song et al. 2021, app. H.3)."""
 
 from ml_collections import ConfigDict
 
@@ -20,6 +20,9 @@ def get_high_resolution_config(image_size: int, sigma_max: float) -> ConfigDict:
             "num_res_blocks": 2,
             "attn_resolutions": (16,),
             "dropout": 0.0,
+            "dtype": "float32",  # or "bfloat16"
+            "remat": False,
+            "scan_blocks": False,
             "fir": True,
             "progressive": "output_skip",
             "progressive_input": "input_skip",
