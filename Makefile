@@ -44,7 +44,7 @@ types: $(DEV)
 	$(BIN)/mypy .
 
 docs: $(DEV)
-	$(BIN)/pdoc --math -o docs/api $(MODULES)
+	$(BIN)/python -m pdoc --math -o docs/api $(MODULES)
 
 $(BIN)/python:
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || \
