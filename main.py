@@ -97,7 +97,8 @@ def parse(argv: list[str]) -> list[str]:
     except OSError as error:
         fail(str(error.__cause__ or error))
     except (AttributeError, KeyError):
-        _require_fields(given, flags.FLAGS["config"].parser.parse(path).to_dict())
+        config: Any = flags.FLAGS["config"].parser.parse(path)
+        _require_fields(given, config.to_dict())
         raise
     return rest
 
