@@ -264,7 +264,7 @@ class VESDE(Process):
 class _LinearBeta(Process):
     """beta(t) = beta_min + t (beta_max - beta_min), shared by VP and sub-VP.
 
-        log alpha(t) = -t^2 (beta_max - beta_min) / 4 - t beta_min / 2
+    log alpha(t) = -t^2 (beta_max - beta_min) / 4 - t beta_min / 2
     """
 
     beta_min: float = 0.1
