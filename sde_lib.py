@@ -189,6 +189,15 @@ class Process:
         return -0.5 * square - dim * (0.5 * jnp.log(2 * jnp.pi) + jnp.log(self.prior_std))
 
 
+def _require_order(process: Process, low: str, high: str) -> None:
+    """ValueError unless 0 < low < high, two fields of the process by name."""
+    if not 0.0 < getattr(process, low) < getattr(process, high):
+        raise ValueError(
+            f"{low} must be positive and below {high}: "
+            f"got {low} = {getattr(process, low)}, {high} = {getattr(process, high)}"
+        )
+
+
 @dataclasses.dataclass(frozen=True)
 class ReverseSDE:
     """Equation (4): dx = [f x - score_weight g^2 score] dt + g dw, time running backwards.
@@ -224,11 +233,7 @@ class VESDE(Process):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0.0 < self.sigma_min < self.sigma_max:
-            raise ValueError(
-                "sigma_min must be positive and below sigma_max: "
-                f"got sigma_min = {self.sigma_min}, sigma_max = {self.sigma_max}"
-            )
+        _require_order(self, "sigma_min", "sigma_max")
 
     @property
     def _log_ratio(self) -> Array:
@@ -272,11 +277,7 @@ class _LinearBeta(Process):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0.0 < self.beta_min <= self.beta_max:
-            raise ValueError(
-                "beta_min must be positive and at most beta_max: "
-                f"got beta_min = {self.beta_min}, beta_max = {self.beta_max}"
-            )
+        _require_order(self, "beta_min", "beta_max")
 
     @property
     def prior_std(self) -> float:
@@ -405,10 +406,11 @@ class DDPMSchedule(_Table):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0.0 < self.beta_min <= self.beta_max < self.num_steps:
+        _require_order(self, "beta_min", "beta_max")
+        if self.beta_max >= self.num_steps:
             raise ValueError(
-                "beta_max / num_steps must be below 1 and 0 < beta_min <= beta_max: got "
-                f"beta_min = {self.beta_min}, beta_max = {self.beta_max}, N = {self.num_steps}"
+                f"beta_max: got {self.beta_max} in {self.num_steps} steps, expected "
+                "beta_max / num_steps below 1"
             )
 
     @property
@@ -442,11 +444,7 @@ class SMLDSchedule(_Table):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0.0 < self.sigma_min < self.sigma_max:
-            raise ValueError(
-                "sigma_min must be positive and below sigma_max: "
-                f"got sigma_min = {self.sigma_min}, sigma_max = {self.sigma_max}"
-            )
+        _require_order(self, "sigma_min", "sigma_max")
 
     @property
     def prior_std(self) -> float:
