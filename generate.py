@@ -13,7 +13,7 @@ from tqdm import tqdm
 import pictures
 from data.range import Range
 from parameterization import Predictor
-from sampling import Samples, Solver, sample
+from sampling import Solver, sample
 from sde_lib import Node, Process
 
 
@@ -25,12 +25,16 @@ class Generated(NamedTuple):
       labels: the class asked for, int32 (n,); -1 where none was.
       nfe: mean number of network evaluations of a sample.
       ok: whether each sample is finite, bool (n,).
+      path: the way of the first batch from noise to samples, uint8 (b, frames, height, width,
+        channels), each frame scaled by its own noise level so that it can be seen; None unless
+        asked for.
     """
 
     images: np.ndarray
     labels: np.ndarray
     nfe: float
     ok: np.ndarray
+    path: np.ndarray | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -55,7 +59,7 @@ class Generator:
             return np.full(count, -1, np.int32)
         return np.arange(count, dtype=np.int32) % self.num_classes
 
-    def batch(
+    def images(
         self,
         predict: Predictor,
         key: Key[Array, ""],
@@ -64,68 +68,49 @@ class Generator:
         first_index: int = 0,
         frames: int = 0,
         progress: Callable[[int, int], None] | None = None,
-    ) -> Samples:
-        """One batch of samples, one for each label, in the process's range."""
-        return sample(
-            key,
-            self.process,
-            predict,
-            self.solver,
-            self.grid,
-            (len(labels), *self.image_shape),
-            cond={"labels": jnp.asarray(labels)} if self.num_classes else {},
-            denoise=self.denoise,
-            first_index=first_index,
-            frames=frames,
-            progress=progress,
-        )
-
-    def images(
-        self,
-        predict: Predictor,
-        key: Key[Array, ""],
-        labels: np.ndarray,
-        *,
-        first_index: int = 0,
-        progress: Callable[[int, int], None] | None = None,
     ) -> Generated:
         """A sample for each label, in batches of `batch_size`.
 
         Args:
           labels: int32 (n,), see `labels`. first_index: the index of the first sample.
+          frames: length of the first batch's path, 0 for none.
           progress: called as progress(steps done, steps in all), over all batches.
         """
         count, size = len(labels), min(self.batch_size, len(labels))
+        frames = min(frames, len(self.grid.t))
         batches = math.ceil(count / size)
         found: list[tuple[np.ndarray, ...]] = []
+        path = None
         for number in range(batches):
-            # The last batch is filled up with samples that are then dropped: one program serves
-            # all.
+            # The last batch is filled up with samples that are dropped: one program serves all.
             chosen = np.resize(labels[number * size :], size)
-            report = _offset(progress, number, batches) if progress else None
-            start = first_index + number * size
-            samples = self.batch(predict, key, chosen, first_index=start, progress=report)
+            samples = sample(
+                key,
+                self.process,
+                predict,
+                self.solver,
+                self.grid,
+                (size, *self.image_shape),
+                cond={"labels": jnp.asarray(chosen)} if self.num_classes else {},
+                denoise=self.denoise,
+                first_index=first_index + number * size,
+                frames=0 if number else frames,
+                progress=_offset(progress, number, batches) if progress else None,
+            )
             images = self.value_range.to_uint8(np.nan_to_num(np.asarray(samples.x)))
             found.append((images, np.asarray(samples.nfe), np.asarray(samples.ok)))
+            if samples.path is not None:
+                path = self._shown(samples.path)
         images, nfe, ok = (np.concatenate(parts)[:count] for parts in zip(*found, strict=True))
-        return Generated(images, labels, float(nfe.mean()), ok)
+        return Generated(images, labels, float(nfe.mean()), ok, path)
 
-    def path(
-        self, predict: Predictor, key: Key[Array, ""], labels: np.ndarray, frames: int = 10
-    ) -> np.ndarray:
-        """The way from noise to samples, uint8 (n, frames, height, width, channels).
-
-        Each frame is scaled by its own noise level, alpha^2 + sigma^2, so that it can be seen.
-        """
-        steps = len(self.grid.t) - 1
-        frames = min(frames, steps + 1)
-        samples = self.batch(predict, key, labels, frames=frames)
-        assert samples.path is not None
-        at = np.linspace(0, steps, frames, dtype=int)
+    def _shown(self, path: np.ndarray) -> np.ndarray:
+        """Frames (frames, b, ...) as uint8 (b, frames, ...), the noisy ones shrunk to the range."""
+        at = np.linspace(0, len(self.grid.t) - 1, len(path), dtype=int)
         centre, half = self.value_range.from_unit(0.5), self.value_range.width / 2
-        sigma = np.asarray(self.grid.sigma)[at[:-1], None, None, None, None]
-        shrink = np.append(half / np.maximum(half, 2 * sigma).ravel(), 1.0)
-        shown = centre + (samples.path - centre) * shrink[:, None, None, None, None]
+        shrink = half / np.maximum(half, 2 * np.asarray(self.grid.sigma)[at])
+        shrink[-1] = 1.0
+        shown = centre + (path - centre) * shrink[:, None, None, None, None]
         return np.swapaxes(self.value_range.to_uint8(shown), 0, 1)
 
     def picture(self, predict: Predictor, key: Key[Array, ""], count: int) -> np.ndarray:

@@ -18,7 +18,7 @@ import parallel
 import pictures
 import train
 import weights
-from generate import bar_updater
+from generate import Generated, bar_updater
 from parameterization import NetworkPredictor
 
 
@@ -78,18 +78,24 @@ def run_sample(run: Run) -> int:
     key = jax.random.key(options.seed)
     labels = builders.sample_labels(run.config)
     with tqdm(desc="sample", unit="step") as bar:
-        made = generator.images(predict, key, labels, progress=bar_updater(bar))
+        made = generator.images(predict, key, labels, frames=10, progress=bar_updater(bar))
     folder = run.workdir / "samples"
     shown = pictures.grid(made.images, run.config.data.num_classes or None)
-    path = generator.path(predict, key, labels[:10])
     pictures.write_png(folder / "samples.png", pictures.enlarge(shown, 2))
-    flat = path.reshape(-1, *path.shape[2:])
-    pictures.write_png(folder / "path.png", pictures.enlarge(pictures.grid(flat, path.shape[1]), 2))
+    write_path(folder / "path.png", made)
     pictures.write_npz(
         folder / "samples.npz", images=made.images, labels=made.labels, nfe=np.float32(made.nfe)
     )
     print(f"{len(labels)} samples, {made.nfe:.0f} evaluations each: {folder}")
     return 0
+
+
+def write_path(to: Path, made: Generated) -> None:
+    """The way of the first ten samples from noise to the end, a row each, as PNG."""
+    assert made.path is not None
+    rows = made.path[:10]
+    frames = rows.reshape(-1, *rows.shape[2:])
+    pictures.write_png(to, pictures.enlarge(pictures.grid(frames, rows.shape[1]), 2))
 
 
 def predictor(run: Run) -> NetworkPredictor:

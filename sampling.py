@@ -114,8 +114,8 @@ class Samples(NamedTuple):
       accepted: accepted steps of each sample, int32 (batch,).
       rejected: rejected steps of each sample, int32 (batch,).
       ok: whether each sample is finite and reached the end of the grid, bool (batch,).
-      path: states along the way, (frames, batch, *shape) with the last one the result; None unless
-        asked for.
+      path: states along the way on the host, (frames, batch, *shape), the last one the result; None
+        unless asked for.
     """
 
     x: Float[Array, "b *shape"]
@@ -123,7 +123,7 @@ class Samples(NamedTuple):
     accepted: Int[Array, " b"]
     rejected: Int[Array, " b"]
     ok: Array
-    path: Array | None
+    path: np.ndarray | None
 
 
 def uniform_grid(

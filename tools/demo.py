@@ -27,7 +27,6 @@ def make(workdir: Path, seconds: float) -> None:
     import checks
     import evaluate
     import modes
-    import pictures
     from configs.digits.vp_small import get_config
     from files import atomic_write
 
@@ -46,9 +45,9 @@ def make(workdir: Path, seconds: float) -> None:
     (workdir / "samples.png").unlink(missing_ok=True)
     os.link(samples, workdir / "samples.png")
     generator = builders.generator(config)
-    path = generator.path(modes.predictor(run), jax.random.key(0), generator.labels(10))
-    rows = pictures.grid(path.reshape(-1, *path.shape[2:]), path.shape[1])
-    pictures.write_png(workdir / "path.png", pictures.enlarge(rows, 2))
+    labels = generator.labels(config.sampling.num_samples)
+    made = generator.images(modes.predictor(run), jax.random.key(0), labels, frames=10)
+    modes.write_path(workdir / "path.png", made)
     figures = report.to_json() | {"seconds": round(time.monotonic() - began)}
     with atomic_write(workdir / "metrics.json", "w") as file:
         json.dump(figures, file, indent=2)

@@ -47,8 +47,8 @@ def get_config() -> ConfigDict:
             "predictor": "ancestral",
             "num_steps": 50,
             "t_end": 1e-3,
-            "num_samples": 40,
-            "batch_size": 100,
+            "num_samples": 50,
+            "batch_size": 50,
         }
     )
     config.eval.update({"num_samples": 1000, "likelihood_images": 256})
