@@ -13,7 +13,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
-from models.checks import check_choice, check_grid, check_positive
+from models.sizes import check_choice, check_grid, check_positive
 from models.layers.activation import ACTIVATIONS
 from models.layers.attention import AttentionBlock
 from models.layers.convolution import Conv
@@ -72,18 +72,18 @@ class DDPM(nn.Module):
         Every dropout layer folds a number of its own into each example's key.
         """
         act = ACTIVATIONS[self.nonlinearity]
-        common = {"channels_per_group": 1, "dtype": self.dtype}
+        common: dict[str, Any] = {"channels_per_group": 1, "dtype": self.dtype}
         attention = partial(AttentionBlock, **common)
         block = partial(ResidualBlock, act=act, dropout=self.dropout, shortcut_scale=0.1, **common)
         middle = partial(nn.remat(ResidualBlock), **block.keywords) if self.remat else block
-        resample = {"with_conv": self.resamp_with_conv, "kernel": None, "dtype": self.dtype}
+        resample: dict[str, Any] = {"with_conv": self.resamp_with_conv, "kernel": None, "dtype": self.dtype}
         layer_number = count()
 
         def keys() -> Key[Array, "b"] | None:
             return fold_keys(dropout_keys, next(layer_number))
 
         def stage(width: int, num_units: int, name: str, attend: bool) -> Stage:
-            options = {"remat": self.remat, "scan": self.scan_blocks, "name": name}
+            options: dict[str, Any] = {"remat": self.remat, "scan": self.scan_blocks, "name": name}
             return Stage(width, num_units, block, attention if attend else None, **options)
 
         def attends(h: Array) -> bool:

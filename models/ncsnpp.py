@@ -19,7 +19,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
-from models.checks import check_choice, check_grid, check_positive
+from models.sizes import check_choice, check_grid, check_positive
 from models.layers.activation import ACTIVATIONS
 from models.layers.attention import AttentionBlock
 from models.layers.convolution import Conv, dense
@@ -176,7 +176,7 @@ class NCSNpp(nn.Module):
     def _layers(self, act: Callable[[Array], Array]) -> tuple[Callable[..., nn.Module], ...]:
         """What makes an attention block, a residual block and a stage of them."""
         remat = nn.remat if self.remat else lambda layer: layer
-        common = {
+        common: dict[str, Any] = {
             "init_scale": self.init_scale,
             "skip_rescale": self.skip_rescale,
             "dtype": self.dtype,
@@ -184,11 +184,11 @@ class NCSNpp(nn.Module):
         attention = partial(AttentionBlock, **common)
         # The original's dense layers over channels start at 0.1, its 1x1 convolutions at 1.
         shortcut_scale = 1.0 if self.resblock_type == "biggan" else 0.1
-        options = {"act": act, "dropout": self.dropout, "shortcut_scale": shortcut_scale}
+        options: dict[str, Any] = {"act": act, "dropout": self.dropout, "shortcut_scale": shortcut_scale}
         block = partial(ResidualBlock, **options, **common)
 
         def stage(width: int, num_units: int, name: str, attend: bool = False) -> Stage:
-            extra = {"remat": self.remat, "scan": self.scan_blocks, "name": name}
+            extra: dict[str, Any] = {"remat": self.remat, "scan": self.scan_blocks, "name": name}
             return Stage(width, num_units, block, attention if attend else None, **extra)
 
         return attention, partial(remat(ResidualBlock), **options, **common), stage

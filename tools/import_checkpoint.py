@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from models.checks import required_divisor
+from models.sizes import required_divisor
 from models.layers.attention import AttentionBlock
 from models.layers.convolution import Conv
 from models.layers.embedding import FourierFeatures

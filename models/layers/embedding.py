@@ -36,9 +36,16 @@ def positional_features(
     (b,) -> (b, size). (Vaswani et al. 2017, as Ho et al. 2020 use it)
     """
     half = size // 2
-    w = longest ** (-np.arange(half) / (half - 1))  # in float64, since t is up to 1000
-    angle = t[:, None] * w.astype(np.float32)
-    features = jnp.concatenate([jnp.sin(angle), jnp.cos(angle)], axis=-1)
+    w = longest ** (-np.arange(half) / (half - 1))
+    # In float32 t w would be wrong by 3e-5 at t = 1000, enough to see in a network's output. So
+    # t w = a + b, with a exact (both factors have 12 bits) and b small.
+    w_12_bits = np.round(w * 2**12) / 2**12
+    n = jnp.round(t)[:, None]
+    a = n * w_12_bits.astype(np.float32)
+    b = n * (w - w_12_bits).astype(np.float32) + (t[:, None] - n) * w.astype(np.float32)
+    sin = jnp.sin(a) * jnp.cos(b) + jnp.cos(a) * jnp.sin(b)
+    cos = jnp.cos(a) * jnp.cos(b) - jnp.sin(a) * jnp.sin(b)
+    features = jnp.concatenate([sin, cos], axis=-1)
     return jnp.pad(features, ((0, 0), (0, size % 2)))
 
 
