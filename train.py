@@ -7,7 +7,7 @@ resumed, on the same devices, it ends with the same bits.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -153,14 +153,15 @@ def fit(
     *,
     config_json: str | None = None,
     force: bool = False,
+    free: Sequence[str] = (),
 ) -> Result:
     """Train, or go on training, in `workdir`, and leave a checkpoint of the end there.
 
-    config_json, force: see `workdir.claim_workdir`. Raises FloatingPointError if the loss or the
-    gradient is no longer finite, OSError if the folder cannot be written, ValueError if the
+    config_json, force, free: see `workdir.claim_workdir`. Raises FloatingPointError if the loss or
+    the gradient is no longer finite, OSError if the folder cannot be written, ValueError if the
     options do not suit the devices or the folder.
     """
-    workdir = claim_workdir(workdir, config_json, force)
+    workdir = claim_workdir(workdir, config_json, force, free)
     strategy = parallel.STRATEGIES[options.strategy](parallel.make_mesh())
     per_device = examples_per_device(options)
     with (
