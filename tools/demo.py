@@ -11,7 +11,9 @@ import argparse
 import json
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import main
 
@@ -52,10 +54,23 @@ def make(workdir: Path, seconds: float) -> None:
     with atomic_write(workdir / "metrics.json", "w") as file:
         json.dump(figures, file, indent=2)
 
-    print(f"\n{report}\n")
+    print(f"\n{report}\n{controls(report.details)}\n")
     for name in ("samples.png", "path.png", "loss.png", "metrics.json", "checkpoints"):
         print(f"  {workdir / name}")
     print(f"done in {time.monotonic() - began:.0f} s")
+
+
+def controls(details: Mapping[str, Any]) -> str:
+    """What legibility is to be read against, the classes of the samples, and their distances."""
+    judged, near = details["legibility"], details["memorisation"]
+    lines = [
+        f"legible: {judged['legible']:.3f} of the samples; the same judge takes "
+        + ", ".join(f"{c['legible']:.3f} of {name}" for name, c in judged["controls"].items()),
+        f"classes the judge saw (ten digits, reject): {judged['histogram']}",
+        f"median distance to the nearest training image: samples {near['samples']['q50']:.2f}, "
+        f"held-out digits {near['held_out']['q50']:.2f}",
+    ]
+    return "\n".join(lines)
 
 
 def draw_loss(log: Path, to: Path) -> None:
