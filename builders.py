@@ -127,13 +127,14 @@ def transform(config: ConfigDict) -> Transform:
 def source(config: ConfigDict, split: str) -> Source:
     """The images of a split. Reads the disk.
 
-    A folder of images has the splits that its sub-folders are named after, if it has them.
+    A folder of images is all there is of every split, unless sub-folders are named after splits.
     """
     options = config.data
     with _section("data"):
         if options.name == "folder":
-            path = Path(options.path)
-            path = path / split if (path / split).is_dir() else path
+            path = Path(options.path).expanduser()
+            if any((path / name).is_dir() for name in (options.train_split, options.eval_split)):
+                path = path / split
             found = SOURCES["folder"](path, channels=options.num_channels)
         elif options.name == "tfds":
             found = SOURCES["tfds"](options.path, split)

@@ -127,7 +127,7 @@ def _solve(
             node = process.node(jnp.reshape(t, (1,)))
             return predict(x[None], node, single).velocity(process)[0]
 
-        def field(t: Array, y: tuple[Array, Array], _: Any) -> tuple[Array, Array]:
+        def field(t: Any, y: tuple[Array, Array], _: Any) -> tuple[Array, Array]:
             # Reverse mode: XLA's CPU backend computes it faster inside a loop than forward mode.
             drift, pullback = jax.vjp(lambda x: velocity(t, x), y[0])
             products = jax.vmap(lambda e: jnp.sum(e * pullback(e)[0]))(probes)

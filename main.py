@@ -6,7 +6,8 @@ python main.py --workdir runs/a --mode sample --config.sampling.num_samples=16
 python main.py --mode sample                                 (the model that the project ships)
 
 Any field of a config: --config.training.batch_size=64. Several hosts: the same command on each,
-with --coordinator HOST:PORT --num_processes N --process_id 0 ... N-1 (none of them on a TPU pod).
+with --coordinator HOST:PORT --num_processes N --process_id 0 ... N-1; on a TPU pod or under SLURM
+--coordinator auto.
 """
 
 import difflib
@@ -31,7 +32,7 @@ flags.DEFINE_string("workdir", "", "Folder of the run: checkpoints, logs, pictur
 flags.DEFINE_enum("mode", "train", MODES, "What to do.")
 flags.DEFINE_bool("force", False, "Take over a workdir that was made by another config.")
 flags.DEFINE_string("weights", "", "Exported weights (.npz) to evaluate or sample, for a workdir.")
-flags.DEFINE_string("coordinator", "", "host:port of process 0, for a run on several hosts.")
+flags.DEFINE_string("coordinator", "", "host:port of process 0, or auto.")
 flags.DEFINE_integer("num_processes", 0, "Number of processes of the run.")
 flags.DEFINE_integer("process_id", 0, "Number of this process.")
 

@@ -28,7 +28,8 @@ class Run:
 
     Attributes:
       weights: exported parameters to use in place of the workdir's checkpoints, or None.
-      cluster: (coordinator, number of processes, number of this process); ("", 0, 0) on one host.
+      cluster: (coordinator, number of processes, number of this process); ("", 0, 0) on one host,
+        "auto" where JAX finds the three by itself (a TPU pod, SLURM).
     """
 
     config: ConfigDict
@@ -40,7 +41,9 @@ class Run:
 
 def run_train(run: Run) -> int:
     """Trains, or goes on training, in the workdir."""
-    if run.cluster[0]:
+    if run.cluster[0] == "auto":
+        jax.distributed.initialize()
+    elif run.cluster[0]:
         parallel.initialize(*run.cluster)
     checks.check(run.config, jax.device_count())
     result = train.fit(
@@ -84,7 +87,10 @@ def run_sample(run: Run) -> int:
     pictures.write_png(folder / "samples.png", pictures.enlarge(shown, 2))
     write_path(folder / "path.png", made)
     pictures.write_npz(
-        folder / "samples.npz", images=made.images, labels=made.labels, nfe=np.float32(made.nfe)
+        folder / "samples.npz",
+        images=made.images,
+        labels=made.labels,
+        nfe=np.array(made.nfe, np.float32),
     )
     print(f"{len(labels)} samples, {made.nfe:.0f} evaluations each: {folder}")
     return 0

@@ -159,7 +159,8 @@ class NoPredictor:
 class Corrector(Protocol):
     """Moves x at `node` by `num_steps` steps of one evaluation and one draw of noise each."""
 
-    num_steps: int
+    @property
+    def num_steps(self) -> int: ...
 
     def validate(self, process: Process) -> None: ...
 

@@ -1,4 +1,4 @@
-"""The run-time type checker of the tests: beartype, with an int taken where a float is asked for."""
+"""The run-time type checker of the tests: beartype, which takes an int for a float."""
 
 from beartype import BeartypeConf, beartype
 
