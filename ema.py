@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
 
 PyTree = Any
 
@@ -27,13 +28,13 @@ class EMA:
         if not 0 <= self.decay < 1:
             raise ValueError(f"ema.decay: got {self.decay}, expected 0 <= decay < 1")
 
-    def rate(self, n: jax.Array | int) -> jax.Array:
-        """The rate of the n-th update, counted from 1: a float32 scalar, equation (2)."""
+    def rate(self, n: Int[Array, ""] | int) -> Float[Array, ""]:
+        """The rate of the n-th update, counted from 1, equation (2)."""
         decay = jnp.float32(self.decay)
         n = jnp.asarray(n, jnp.float32)
         return jnp.minimum(decay, (1 + n) / (10 + n)) if self.warmup else decay
 
-    def update(self, ema: PyTree, params: PyTree, n: jax.Array | int) -> PyTree:
+    def update(self, ema: PyTree, params: PyTree, n: Int[Array, ""] | int) -> PyTree:
         """The average after the n-th update (counted from 1) brought the parameters to `params`."""
         keep = self.rate(n)
         return jax.tree.map(lambda e, p: e + (1 - keep).astype(e.dtype) * (p - e), ema, params)

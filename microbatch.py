@@ -53,14 +53,14 @@ def choose(per_device: int, compile_for: Callable[[int], Any], budget: int) -> C
     microbatch of 1 fits.
     """
     sizes = [m for m in range(1, per_device + 1) if per_device % m == 0]
-    tried: dict[int, int] = {}
+    tried: dict[int, int | None] = {}
     best: tuple[int, Any] | None = None
     low, high, middle = 0, len(sizes) - 1, len(sizes) - 1
     while low <= high:
         m = sizes[middle]
-        program = compile_for(m)
-        tried[m] = footprint(program)
-        if tried[m] <= budget:
+        program = _compile_if_it_fits(compile_for, m)
+        tried[m] = footprint(program) if program else None
+        if program and footprint(program) <= budget:
             best, low = (m, program), middle + 1
         else:
             high = middle - 1
@@ -74,6 +74,16 @@ def choose(per_device: int, compile_for: Callable[[int], Any], budget: int) -> C
         f"{_size(budget)} by XLA's memory analysis ({needs})"
     )
     return Choice(size, program, reason)
+
+
+def _compile_if_it_fits(compile_for: Callable[[int], Any], size: int) -> Any:
+    """The program, None if the compiler itself runs out of the device's memory (as on TPUs)."""
+    try:
+        return compile_for(size)
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        return None
 
 
 def footprint(compiled: Any) -> int:
@@ -107,5 +117,7 @@ def _available_ram() -> int:
     return min(available, limit - used)
 
 
-def _size(n: int) -> str:
+def _size(n: int | None) -> str:
+    if n is None:
+        return "more than the compiler can place"
     return f"{n / 2**30:.2f} GiB" if n >= 2**30 else f"{n / 2**20:.2f} MiB"

@@ -14,8 +14,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 import optax
-
-Schedule = Callable[[jax.Array | int], jax.Array]
+from jaxtyping import Array, Float, Int
 
 # The factor of (4) after the warm-up, at update n of `steps`.
 DECAYS: dict[str, Callable[[jax.Array, int, int], jax.Array]] = {
@@ -64,11 +63,11 @@ class Optimizer:
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"optim.{name}: got {getattr(self, name)}, expected 0 <= b < 1")
 
-    def learning_rate(self, n: jax.Array | int) -> jax.Array:
-        """Equation (4): the float32 learning rate of update n, counted from 0."""
+    def learning_rate(self, n: Int[Array, ""] | int) -> Float[Array, ""]:
+        """Equation (4): the learning rate of update n, counted from 0."""
         n = jnp.asarray(n, jnp.float32)
         rise = jnp.minimum(n / self.warmup, 1) if self.warmup else 1.0
-        return self.lr * rise * DECAYS[self.decay](n, self.warmup, self.steps)
+        return jnp.float32(self.lr) * rise * DECAYS[self.decay](n, self.warmup, self.steps)
 
     def transformation(self) -> optax.GradientTransformation:
         """Equations (1) to (3) as an optax chain."""

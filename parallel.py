@@ -21,7 +21,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -30,6 +30,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from jax.stages import Lowered
+from jaxtyping import Array, Int, Key, UInt32
 
 PyTree = Any
 AXIS = "data"
@@ -72,7 +73,9 @@ def make_mesh() -> Mesh:
     return Mesh(np.array(devices), (AXIS,), axis_types=(AxisType.Auto,))
 
 
-def example_keys(key: jax.Array, step: jax.Array, count: int) -> jax.Array:
+def example_keys(
+    key: UInt32[Array, " words"], step: Int[Array, ""] | int, count: int
+) -> Key[Array, " count"]:
     """Equation (2) for the `count` examples of this device; called inside the named axis."""
     first = jax.lax.axis_index(AXIS) * count
     step_key = jax.random.fold_in(jax.random.wrap_key_data(key), step)
@@ -92,6 +95,7 @@ def device_gradient(gradient: Gradient, state: State, batch: PyTree):
     return gradient(state.params, batch, example_keys(state.key, state.step, count))
 
 
+@runtime_checkable
 class Strategy(Protocol):
     """A way of mapping the step over the devices of a mesh."""
 

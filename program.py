@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
+from jaxtyping import Array, Float
 
 import microbatch
 from ema import EMA
@@ -91,7 +92,7 @@ def mean_gradient(
     return microbatch.mean_over_microbatches(part, (batch, keys), size)
 
 
-def summarise(metrics: dict[str, jax.Array]) -> dict[str, jax.Array]:
+def summarise(metrics: dict[str, Float[Array, "..."]]) -> dict[str, Float[Array, "..."]]:
     """Means over the examples; for the loss per noise level, those of loss [in bin] and [in bin].
 
     Every summary is a mean, so that summaries of microbatches and of devices are averaged alike.

@@ -1,6 +1,7 @@
 """Watching a run: a progress bar, a line in the terminal, metrics.jsonl, TensorBoard, pictures."""
 
 import json
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,7 +32,13 @@ class Telemetry:
         self._pending: list[dict[str, np.ndarray]] = []
         self._seconds = 0.0
         self._bar = tqdm(
-            total=steps, initial=step, unit="step", desc="train", disable=not active, smoothing=0.1
+            total=steps,
+            initial=step,
+            unit="step",
+            desc="train",
+            disable=not active,
+            smoothing=0.1,
+            mininterval=0.5 if sys.stderr.isatty() else 30.0,  # a file has no use for every frame
         )
         if active:
             self._path = workdir / "metrics.jsonl"
@@ -46,13 +53,24 @@ class Telemetry:
         if self.active:
             self._board.close()
 
-    def record(self, summaries: Mapping[str, np.ndarray], seconds: float) -> None:
-        """Take the summaries of a chunk, leading axis (steps,), which took `seconds`."""
+    def begin(self, line: str) -> None:
+        """Print a line and start the clock of the steps per second."""
+        self.say(line)
+        self._bar.unpause()
+
+    def record(
+        self, summaries: Mapping[str, np.ndarray], seconds: float, left: float | None = None
+    ) -> None:
+        """Take the summaries of a chunk, leading axis (steps,), which took `seconds`.
+
+        left: seconds until the run ends by the clock; None if it ends by the step, as the bar says.
+        """
         self._pending.append(dict(summaries))
         self._seconds += seconds
         steps = len(summaries["loss"])
         rate = f"{self.batch_size * steps / seconds:.0f} {self.unit}/s"
-        self._bar.set_postfix_str(f"loss {summaries['loss'][-1]:.4g}, {rate}", refresh=False)
+        end = "" if left is None else f", ends in {max(left, 0):.0f} s"
+        self._bar.set_postfix_str(f"loss {summaries['loss'][-1]:.4g}, {rate}{end}", refresh=False)
         self._bar.update(steps)
 
     def flush(self, step: int) -> dict[str, Any]:

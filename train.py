@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -33,6 +33,7 @@ STOPS = ("finished", "time", "interrupted")
 DRAW = 2**32 - 1  # folded into the run's key for pictures; no step has this number
 
 
+@runtime_checkable
 class Task(Protocol):
     """What is trained."""
 
@@ -54,6 +55,7 @@ class Task(Protocol):
         ...
 
 
+@runtime_checkable
 class Loader(Protocol):
     """Host-local batches for ever, from a position that can be saved."""
 
@@ -66,7 +68,8 @@ class Loader(Protocol):
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """How a run goes. Intervals are in steps, 0 for never, and multiples of n_jitted_steps.
+    """How a run goes. Intervals are in steps, and multiples of n_jitted_steps; checkpoint_every,
+    draw_every and keep_every may be 0 for never (the end of a run is saved anyway).
 
     batch_size: examples of one step over all devices of all hosts.
     microbatch: examples a device differentiates at once, or "auto": the most that fit.
@@ -92,7 +95,7 @@ class TrainOptions:
     draw_every: int = 0
     keep: int = 2
     keep_every: int = 0
-    max_seconds: float = 0
+    max_seconds: float = 0.0
     init_from: str = ""
     unit: str = "images"
 
@@ -100,6 +103,8 @@ class TrainOptions:
         for name in ("steps", "batch_size", "n_jitted_steps", "keep"):
             if getattr(self, name) < 1:
                 raise ValueError(f"training.{name}: got {getattr(self, name)}, expected >= 1")
+        if self.log_every < 1:  # what is not written yet is kept in memory
+            raise ValueError(f"training.log_every: got {self.log_every}, expected >= 1")
         for name in ("log_every", "checkpoint_every", "draw_every"):
             if getattr(self, name) < 0 or getattr(self, name) % self.n_jitted_steps:
                 raise ValueError(
@@ -173,14 +178,14 @@ def fit(
         require_space(workdir, 2 * sum(x.nbytes for x in jax.tree.leaves(state)))
         program = make_program(task, options, strategy, per_device, record)
         started = time.monotonic() - record.seconds
-        step, stopped = int(state.step), "finished"
+        step, stopped = int(state.step), why_stop(options, interrupts, record.seconds)
         chunks = read_chunks(loader, strategy, options, step)
-        upcoming = next(chunks, None)
+        upcoming = next(chunks, None) if stopped == "finished" else None
         with Telemetry(workdir, step, options.steps, options.batch_size, options.unit) as log:
             if upcoming is not None:
                 log.say("compiling the training step")
                 program.prepare(state, upcoming.batches)
-                log.say(program.reason)
+                log.begin(program.reason)
             while upcoming is not None and stopped == "finished":
                 chunk, began = upcoming, time.monotonic()
                 state, summaries = program(state, chunk.batches)
@@ -188,9 +193,10 @@ def fit(
                 summaries = jax.device_get(summaries)
                 require_finite(summaries, step, checkpoints)
                 step += chunk.steps
-                log.record(summaries, time.monotonic() - began)
-
                 record = Record(chunk.position, program.microbatch, time.monotonic() - started)
+                left = options.max_seconds - record.seconds if options.max_seconds else None
+                log.record(summaries, time.monotonic() - began, left)
+
                 stopped = why_stop(options, interrupts, record.seconds)
                 last = step == options.steps or stopped != "finished"
                 if last or due(step, options.log_every):
@@ -198,7 +204,7 @@ def fit(
                 if last or due(step, options.checkpoint_every):
                     state_only = state._replace(ema=())._asdict()
                     checkpoints.save(step, state_only, state.ema, asdict(record))
-                if options.draw_every and (last or due(step, options.draw_every)):
+                if due(step, options.draw_every) or (options.draw_every and step == options.steps):
                     draw(task, state, log, step)
     return Result(state, step, record.seconds, stopped)
 

@@ -51,6 +51,24 @@ def test_the_largest_divisor_that_fits_is_chosen(budget):
     assert f"microbatch {choice.size} of 64 examples per device" in choice.reason
 
 
+def test_a_compiler_out_of_memory_is_no_fit():
+    compile_for = needs(10, [])
+
+    def limited(size):
+        if size > 8:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: ran out of memory in space hbm")
+        return compile_for(size)
+
+    choice = microbatch.choose(64, limited, 10**6)
+    assert choice.size == 8 and "16 needs more than the compiler can place" in choice.reason
+
+    def broken(size):
+        raise jax.errors.JaxRuntimeError("INTERNAL: a bug")
+
+    with pytest.raises(jax.errors.JaxRuntimeError, match="INTERNAL"):
+        microbatch.choose(64, broken, 10**6)
+
+
 def test_no_fit_is_an_error_with_the_figures():
     with pytest.raises(MemoryError, match=r"no microbatch fits .* 1 needs"):
         microbatch.choose(8, needs(10, []), 100)

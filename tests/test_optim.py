@@ -62,11 +62,11 @@ def test_the_learning_rates_of_the_original(golden):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"lr": 0}, "optim.lr: got 0"),
+        ({"lr": 0.0}, "optim.lr: got 0.0"),
         ({"decay": "linear"}, "optim.decay: got 'linear', expected one of"),
         ({"decay": "cosine", "steps": 10}, "optim.steps: got 10"),
         ({"warmup": -1}, "optim.warmup: got -1"),
-        ({"grad_clip": -1}, "optim.grad_clip: got -1"),
+        ({"grad_clip": -1.0}, "optim.grad_clip: got -1.0"),
         ({"b2": 1.0}, "optim.b2: got 1.0"),
     ],
 )
@@ -76,6 +76,6 @@ def test_bad_fields_are_refused(fields, message):
 
 
 def test_no_clipping_and_jit():
-    optimizer = Optimizer(lr=1.0, warmup=0, grad_clip=0)
+    optimizer = Optimizer(lr=1.0, warmup=0, grad_clip=0.0)
     w = jax.jit(lambda g: apply(optimizer, jnp.zeros(2), [g]))(jnp.array([3.0, -4.0]))
     np.testing.assert_allclose(w, [-1, 1], rtol=1e-5)

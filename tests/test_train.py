@@ -173,11 +173,13 @@ def test_nan_stops_the_run_and_leaves_the_last_good_checkpoint(tmp_path):
 
 def test_a_time_limit_stops_cleanly_and_can_be_resumed(tmp_path):
     stopped = run(tmp_path, steps=100_000, max_seconds=1.0, checkpoint_every=0)
-    assert stopped.stopped == "time" and 1 <= stopped.seconds < 10
+    assert stopped.stopped == "time" and 1 <= stopped.seconds < 60
     assert checkpoint.latest_step(tmp_path / "checkpoints") == stopped.steps < 100_000
     assert stopped.steps % 5 == 0
+    again = run(tmp_path, steps=100_000, max_seconds=1.0, checkpoint_every=0)
+    assert again.steps == stopped.steps and again.stopped == "time"
     goal = stopped.steps + 10
-    whole = run(tmp_path / "whole", steps=goal, log_every=0, checkpoint_every=0)
+    whole = run(tmp_path / "whole", steps=goal, checkpoint_every=0)
     assert equal(whole.state, jax.device_get(run(tmp_path, steps=goal).state))
 
 
@@ -256,6 +258,7 @@ def test_a_full_disk_stops_the_run_and_leaves_the_last_good_checkpoint(small_dis
     ("changes", "message"),
     [
         ({"steps": 0}, "training.steps: got 0"),
+        ({"log_every": 0}, "training.log_every: got 0, expected >= 1"),
         ({"log_every": 7}, "training.log_every: got 7, expected a multiple"),
         ({"checkpoint_every": 12}, "training.checkpoint_every: got 12"),
         ({"strategy": "ddp"}, "training.strategy: got 'ddp', expected one of"),
@@ -281,7 +284,7 @@ def test_sigterm_saves_and_exits_zero(tmp_path):
         wait_until((tmp_path / "tensorboard").exists, process)
         time.sleep(1.0)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+        assert process.wait(120) == 0
     with np.load(tmp_path / "out.npz") as out:
         assert str(out["stopped"]) == "interrupted"
         assert checkpoint.latest_step(tmp_path / "checkpoints") == int(out["step"]) > 0
