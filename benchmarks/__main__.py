@@ -1,0 +1,82 @@
+"""All measurements, as tables in Markdown: on the screen and in a file.
+
+    python -m benchmarks --torch_python PATH        (about a quarter of an hour)
+
+PATH is a Python with benchmarks/requirements.txt; without it, the opponent's columns stay empty.
+"""
+
+import argparse
+import os
+import platform
+import tempfile
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
+from pathlib import Path
+
+from benchmarks.batches import batch_table
+from benchmarks.breakdown import breakdown_table
+from benchmarks.compare import Options, compare_table, details_table, flags_table, measure
+from benchmarks.scaling import scaling_table
+from benchmarks.startup import startup_table
+from benchmarks.tables import Table
+
+
+def networks(args: argparse.Namespace, cache: Path) -> Iterator[Table]:
+    options = Options(
+        tuple(args.networks.split(",")), args.torch_python, cache, args.rounds, args.torch_compile
+    )
+    results = measure(options)
+    yield compare_table(results, options)
+    yield flags_table(results)
+    yield details_table(results)
+
+
+def profiles(args: argparse.Namespace, cache: Path) -> Iterator[Table]:
+    for network in args.networks.split(","):
+        yield breakdown_table(network, str(cache))
+
+
+SECTIONS: dict[str, Callable[[argparse.Namespace, Path], Iterator[Table]]] = {
+    "networks": networks,
+    "profile": profiles,
+    "batch": lambda args, cache: iter([batch_table(args.small, cache)]),
+    "scaling": lambda args, cache: iter([scaling_table(args.small, str(cache))]),
+    "startup": lambda args, cache: iter([startup_table()]),
+}
+
+
+def machine() -> str:
+    """The processor, its cores and the versions, in one line."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    packages = ", ".join(f"{name} {version(name)}" for name in ("jax", "flax"))
+    cores = len(os.sched_getaffinity(0))
+    return f"{cores} cores of {names[0]}; Python {platform.python_version()}, {packages}"
+
+
+def run() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--torch_python", default="", help="a Python with torch and diffusers")
+    parser.add_argument("--torch_compile", action="store_true", help="also race torch.compile")
+    parser.add_argument("--sections", default=",".join(SECTIONS))
+    parser.add_argument("--networks", default="reduced,full,digits")
+    parser.add_argument("--small", default="reduced", help="network of batch and scaling")
+    parser.add_argument("--rounds", type=int, default=7, help="turns of each contestant")
+    parser.add_argument("--out", type=Path, default=Path("runs/benchmarks/tables.md"))
+    args = parser.parse_args()
+    texts = [machine() + "\n"]
+    print(texts[0])
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as cache:
+        for section in args.sections.split(","):
+            for table in SECTIONS[section](args, Path(cache)):
+                print(table.markdown(), flush=True)
+                texts.append(table.markdown())
+                args.out.write_text("\n".join(texts))
+    print(f"written to {args.out}")
+
+
+if __name__ == "__main__":
+    run()
