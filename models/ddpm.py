@@ -13,7 +13,6 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
-from models.sizes import check_choice, check_grid, check_positive
 from models.layers.activation import ACTIVATIONS
 from models.layers.attention import AttentionBlock
 from models.layers.convolution import Conv
@@ -23,6 +22,7 @@ from models.layers.normalization import GroupNorm
 from models.layers.resampling import Downsample, Upsample
 from models.layers.residual import ResidualBlock
 from models.layers.stage import Stage
+from models.sizes import check_choice, check_grid, check_positive
 
 
 class DDPM(nn.Module):
@@ -76,7 +76,11 @@ class DDPM(nn.Module):
         attention = partial(AttentionBlock, **common)
         block = partial(ResidualBlock, act=act, dropout=self.dropout, shortcut_scale=0.1, **common)
         middle = partial(nn.remat(ResidualBlock), **block.keywords) if self.remat else block
-        resample: dict[str, Any] = {"with_conv": self.resamp_with_conv, "kernel": None, "dtype": self.dtype}
+        resample: dict[str, Any] = {
+            "with_conv": self.resamp_with_conv,
+            "kernel": None,
+            "dtype": self.dtype,
+        }
         layer_number = count()
 
         def keys() -> Key[Array, "b"] | None:

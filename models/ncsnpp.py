@@ -19,7 +19,6 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
-from models.sizes import check_choice, check_grid, check_positive
 from models.layers.activation import ACTIVATIONS
 from models.layers.attention import AttentionBlock
 from models.layers.convolution import Conv, dense
@@ -30,6 +29,7 @@ from models.layers.patches import from_patches, to_patches
 from models.layers.resampling import Downsample, Upsample, resize_down, resize_up
 from models.layers.residual import ResidualBlock, add_residual
 from models.layers.stage import Stage
+from models.sizes import check_choice, check_grid, check_positive
 
 
 class NCSNpp(nn.Module):
@@ -167,6 +167,7 @@ class NCSNpp(nn.Module):
         assert not skips
 
         if self.progressive == "output_skip":
+            assert out_pyramid is not None
             y = out_pyramid
         else:
             h = act(norm(name="norm_out")(h))
@@ -184,7 +185,11 @@ class NCSNpp(nn.Module):
         attention = partial(AttentionBlock, **common)
         # The original's dense layers over channels start at 0.1, its 1x1 convolutions at 1.
         shortcut_scale = 1.0 if self.resblock_type == "biggan" else 0.1
-        options: dict[str, Any] = {"act": act, "dropout": self.dropout, "shortcut_scale": shortcut_scale}
+        options: dict[str, Any] = {
+            "act": act,
+            "dropout": self.dropout,
+            "shortcut_scale": shortcut_scale,
+        }
         block = partial(ResidualBlock, **options, **common)
 
         def stage(width: int, num_units: int, name: str, attend: bool = False) -> Stage:

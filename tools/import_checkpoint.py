@@ -15,13 +15,13 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from models.sizes import required_divisor
 from models.layers.attention import AttentionBlock
 from models.layers.convolution import Conv
 from models.layers.embedding import FourierFeatures
 from models.layers.normalization import GroupNorm
 from models.layers.resampling import Downsample, Upsample
 from models.layers.residual import ResidualBlock
+from models.sizes import required_divisor
 
 RESAMPLE = {"Conv_0": "conv", "Conv2d_0": "conv"}
 PARTS: dict[type[nn.Module], dict[str, str]] = {

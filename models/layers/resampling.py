@@ -41,7 +41,8 @@ def filter_axis(x: Array, axis: int, taps: Taps, size: int, stride: int = 1) -> 
         start = offset + before
         return lax.slice_in_dim(x, start, start + stride * (size - 1) + 1, stride, axis)
 
-    return sum(weight * every(offset) for weight, offset in taps)
+    filtered = [weight * every(offset) for weight, offset in taps]
+    return sum(filtered[1:], start=filtered[0])
 
 
 def fir_down(x: Picture, kernel: Kernel) -> Array:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from itertools import groupby
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -64,16 +65,20 @@ class Stage(nn.Module):
         unit = nn.remat(Unit) if self.remat else Unit
         keys = [fold_keys(dropout_keys, i) for i in range(self.num_units)]
         outputs: list[Array] = []
+
+        def skip_of(i: int) -> Array | None:
+            return skips[i] if skips else None
+
         for run in self._runs(h, skips):
             if self.scan and len(run) > 1 and not self.is_initializing():
                 detached = unit(self.width, self.block, self.attention, parent=None)
-                params = [self.get_variable("params", f"unit_{i}") for i in run]
-                inputs = (params, [skips and skips[i] for i in run], [keys[i] for i in run])
+                params: list[Any] = [self.get_variable("params", f"unit_{i}") for i in run]
+                inputs = (params, [skip_of(i) for i in run], [keys[i] for i in run])
                 outputs += _scan(detached, h, embedding, *inputs)
             else:
                 for i in run:
                     layer = unit(self.width, self.block, self.attention, name=f"unit_{i}")
-                    outputs.append(layer(h, skips and skips[i], embedding, keys[i]))
+                    outputs.append(layer(h, skip_of(i), embedding, keys[i]))
                     h = outputs[-1]
             h = outputs[-1]
         return outputs
@@ -94,8 +99,8 @@ def _scan(
 
     def body(h: Array, inputs: tuple) -> tuple[Array, Array]:
         p, skip, key = inputs
-        h = unit.apply({"params": p}, h, skip, embedding, key)
-        return h, h
+        out: Any = unit.apply({"params": p}, h, skip, embedding, key)
+        return out, out
 
     stacked = jax.tree.map(
         lambda *leaves: jnp.stack(leaves), *zip(params, skips, keys, strict=True)
