@@ -176,6 +176,8 @@ class Pmap:
 class FSDP:
     """The state split over devices; the update runs on the shards, under jit.
 
+    Of the six copies of the parameters that Adam and the average need, four are split (parameters,
+    average, two moments); the gathered parameters and the gradient are whole while a step lasts.
     Leaves of fewer than `smallest` elements stay whole: gathering them costs more than they do.
     """
 
