@@ -33,7 +33,7 @@ def get_config() -> ConfigDict:
     config.ema.update({"decay": 0.9995, "warmup": True})
     config.training.update(
         {
-            "steps": 40_000,
+            "steps": 5_500,
             "batch_size": 64,
             "microbatch": "64",
             "log_every": 50,
