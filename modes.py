@@ -22,6 +22,20 @@ from generate import Generated, bar_updater
 from parameterization import NetworkPredictor
 
 
+# Fields that may differ from the config that a workdir was begun with.
+CONTINUABLE = (
+    "training.steps",
+    "training.max_seconds",
+    "training.log_every",
+    "training.checkpoint_every",
+    "training.draw_every",
+    "training.keep",
+    "training.keep_every",
+    "sampling",
+    "eval",
+)
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Run:
     """A command line.
@@ -53,6 +67,7 @@ def run_train(run: Run) -> int:
         run.workdir,
         config_json=run.config.to_json(),
         force=run.force,
+        free=CONTINUABLE,
     )
     print(f"{result.stopped} at step {result.steps} after {result.seconds:.0f} s: {run.workdir}")
     return 0
