@@ -21,7 +21,6 @@ import weights
 from generate import Generated, bar_updater
 from parameterization import NetworkPredictor
 
-
 # Fields that may differ from the config that a workdir was begun with.
 CONTINUABLE = (
     "training.steps",
