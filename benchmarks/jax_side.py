@@ -102,10 +102,9 @@ def prepare_forward(config: Any) -> tuple[Callable[[], None], dict[str, Any]]:
 
     import builders
 
-    generator, predict, labels = _predictor(config)
-    node = builders.process(config).node(jax.numpy.full(len(labels), 0.5))
-    x = jax.random.normal(jax.random.key(1), (len(labels), *generator.image_shape))
-    cond = {"labels": jax.numpy.asarray(labels)} if generator.num_classes else {}
+    predict, shape, cond = _sampled(config)
+    node = builders.process(config).node(jax.numpy.full(shape[0], 0.5))
+    x = jax.random.normal(jax.random.key(1), shape)
     forward = jax.jit(lambda predict, x: predict(x, node, cond).eps)
     return lambda: jax.block_until_ready(forward(predict, x)), {}
 
@@ -113,24 +112,31 @@ def prepare_forward(config: Any) -> tuple[Callable[[], None], dict[str, Any]]:
 def prepare_pc(config: Any) -> tuple[Callable[[], None], dict[str, Any]]:
     import jax
 
-    config.sampling.update(
-        predictor="reverse_diffusion", corrector="langevin", num_steps=STEPS, denoise="none"
-    )
-    generator, predict, labels = _predictor(config)
-    key = jax.random.key(1)
-    run = lambda: jax.block_until_ready(generator.batch(predict, key, labels).x)  # noqa: E731
+    import builders
+    from sampling import sample
+
+    config.sampling.update(predictor="reverse_diffusion", corrector="langevin", num_steps=STEPS)
+    predict, shape, cond = _sampled(config)
+    key, process = jax.random.key(1), builders.process(config)
+    method = builders.solver(config), builders.grid(config)
+
+    def run() -> None:
+        samples = sample(key, process, predict, *method, shape, cond=cond, denoise="none")
+        jax.block_until_ready(samples.x)
+
     return run, {"runs": STEPS}
 
 
-def _predictor(config: Any) -> tuple[Any, Any, Any]:
-    """(generator, predictor with new parameters, labels of a batch)."""
+def _sampled(config: Any) -> tuple[Any, tuple[int, ...], dict[str, Any]]:
+    """A predictor with new parameters, the shape of a batch, and its labels if it has classes."""
     import jax
 
     import builders
 
-    task, generator = builders.task(config), builders.generator(config)
-    labels = generator.labels(config.training.batch_size)
-    return generator, task.predictor(task.init(jax.random.key(0))), labels
+    task, batch = builders.task(config), config.training.batch_size
+    cond = {"labels": jax.numpy.zeros(batch, int)} if config.data.num_classes else {}
+    shape = (batch, *builders.image_shape(config))
+    return task.predictor(task.init(jax.random.key(0))), shape, cond
 
 
 PREPARE = {"forward": prepare_forward, "train": prepare_train, "pc": prepare_pc}
