@@ -86,7 +86,7 @@ def run() -> None:
                 step()
         (path,) = Path(folder).rglob("*.trace.json.gz")
         events = json.loads(gzip.decompress(path.read_bytes()))["traceEvents"]
-    spent = busy_time(events, origins(step.compiled.as_text()))
+    spent = busy_time(events, origins(step.text))
     facts = {
         "ms": {kind: time / STEPS / 1e3 for kind, time in spent.items()},
         "gflops": step.facts["gflop"] / best_seconds(step),

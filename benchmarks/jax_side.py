@@ -41,7 +41,8 @@ def config_of(network: str, batch: int = 0, scan: bool = False) -> Any:
 class Step:
     """The training step of a config, lowered and compiled as `program.Program` does it.
 
-    facts: seconds of initialisation, of tracing and of compilation, operations, bytes.
+    text: of the compiled program. facts: seconds of initialisation, of tracing and of compilation,
+    operations, bytes.
     """
 
     def __init__(self, config: Any, strategy: str = "shard_map"):
@@ -66,11 +67,15 @@ class Step:
         lowered = ways.lower(gradient, update, self.state, self.batches)
         traced = time.perf_counter()
         self.compiled = lowered.compile()
+        compiled = time.perf_counter()
+        cost, text = self.compiled.cost_analysis(), self.compiled.as_text()
+        assert cost is not None and text is not None
+        self.text = text
         self.facts = {
             "init_s": initialised - began,
             "trace_s": traced - initialised,
-            "compile_s": time.perf_counter() - traced,
-            "gflop": self.compiled.cost_analysis()["flops"] / 1e9,
+            "compile_s": compiled - traced,
+            "gflop": cost["flops"] / 1e9,
             "program_mb": microbatch.footprint(self.compiled) / 1e6,
             "parameters": sum(x.size for x in jax.tree.leaves(self.state.params)),
         }

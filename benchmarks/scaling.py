@@ -67,7 +67,7 @@ def run() -> None:
     config = config_of(args.network)
     config.training.microbatch = str(config.training.batch_size // args.devices)
     step = Step(config, args.strategy)
-    print(json.dumps(step.facts | {"collectives": collective_bytes(step.compiled.as_text())}))
+    print(json.dumps(step.facts | {"collectives": collective_bytes(step.text)}))
     print(peak_memory())
 
 

@@ -51,9 +51,13 @@ class Worker:
     """The parent's side. `facts`: what the child said when it was ready."""
 
     def __init__(self, command: list[str], environment: dict[str, str] | None = None):
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
         self._process = subprocess.Popen(
-            command, cwd=ROOT, env=os.environ | (environment or {}), **pipes
+            command,
+            cwd=ROOT,
+            env=os.environ | (environment or {}),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         self.seconds: list[float] = []
         self.peak = 0.0
