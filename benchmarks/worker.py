@@ -85,7 +85,7 @@ class Worker:
         assert self._process.stdout
         line = self._process.stdout.readline()
         if not line:
-            raise RuntimeError(f"{self._process.args}: ended with status {self._process.wait()}")
+            raise RuntimeError(f"{self._process.args!r}: ended with status {self._process.wait()}")
         return json.loads(line)
 
 
