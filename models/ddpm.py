@@ -8,6 +8,7 @@ out <- conv_out <- [up_0]  <- grow_1   <- [up_1]  <- ... <- [up_L]
 
 from functools import partial
 from itertools import count
+from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -22,7 +23,7 @@ from models.layers.normalization import GroupNorm
 from models.layers.resampling import Downsample, Upsample
 from models.layers.residual import ResidualBlock
 from models.layers.stage import Stage
-from models.sizes import check_choice, check_grid, check_positive
+from models.sizes import check_choice, check_grid, check_positive, check_share
 
 
 class DDPM(nn.Module):
@@ -54,7 +55,10 @@ class DDPM(nn.Module):
         check_choice(self, "nonlinearity", tuple(ACTIVATIONS))
         check_choice(self, "attention_in_up", ("level", "block"))
         check_choice(self, "dtype", ("float32", "bfloat16"))
-        check_positive(self, "nf", "num_res_blocks")
+        check_positive(self, "num_res_blocks")
+        check_share(self, "dropout")
+        if self.nf < 4:
+            raise ValueError(f"nf: got {self.nf}, expected 4 or more for a positional embedding")
         check_grid(self, height, width)
 
     @nn.compact

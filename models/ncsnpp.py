@@ -14,6 +14,7 @@ and a pyramid of the output may be built (`progressive`).
 from collections.abc import Callable
 from functools import partial
 from itertools import count
+from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -29,7 +30,7 @@ from models.layers.patches import from_patches, to_patches
 from models.layers.resampling import Downsample, Upsample, resize_down, resize_up
 from models.layers.residual import ResidualBlock, add_residual
 from models.layers.stage import Stage
-from models.sizes import check_choice, check_grid, check_positive
+from models.sizes import check_choice, check_grid, check_kernel, check_positive, check_share
 
 
 class NCSNpp(nn.Module):
@@ -102,6 +103,10 @@ class NCSNpp(nn.Module):
         check_choice(self, "nonlinearity", tuple(ACTIVATIONS))
         check_choice(self, "dtype", ("float32", "bfloat16"))
         check_positive(self, "nf", "num_res_blocks", "conv_size", "patch_size")
+        check_share(self, "dropout")
+        check_kernel(self.fir_kernel)
+        if self.embedding_type == "positional" and self.nf < 4:
+            raise ValueError(f"nf: got {self.nf}, expected 4 or more for a positional embedding")
         check_grid(self, height, width, self.patch_size)
 
     @nn.compact

@@ -19,6 +19,16 @@ def check_positive(options: Any, *fields: str) -> None:
             raise ValueError(f"{field}: got {value}, expected 1 or more")
 
 
+def check_kernel(kernel: tuple[float, ...]) -> None:
+    if len(kernel) < 2 or sum(kernel) <= 0:
+        raise ValueError(f"fir_kernel: got {kernel}, expected 2 or more taps of a positive sum")
+
+
+def check_share(options: Any, field: str) -> None:
+    if not 0 <= getattr(options, field) < 1:
+        raise ValueError(f"{field}: got {getattr(options, field)}, expected a number in [0, 1)")
+
+
 def required_divisor(num_levels: int, patch_size: int = 1) -> int:
     """What height and width must be multiples of: the patch, halved at all levels but the last."""
     return patch_size * 2 ** (num_levels - 1)

@@ -145,8 +145,10 @@ def _layers(model: nn.Module, shape: tuple[int, ...]) -> list[Layer]:
         for path, kind in found
     ]
     covered = {layer.path + local for layer in layers for local in layer.shapes}
-    rest = [Layer((), nn.Module, {p: s for p, s in shapes.items() if p not in covered})]
-    return [layer for layer in layers + rest if layer.shapes]
+    foreign = ["/".join(path) for path in shapes if path not in covered]
+    if foreign:
+        raise ValueError(f"official networks have no such parameters as {', '.join(foreign)}")
+    return [layer for layer in layers if layer.shapes]
 
 
 def _match(theirs: dict[int, dict[str, np.ndarray]], ours: list[Layer]) -> tuple[dict, list[str]]:

@@ -96,7 +96,8 @@ class Conv(nn.Module):
         around = ((self.size - 1) // 2, self.size // 2)
         padding = self.padding or (around, around)
         function = cpu_convolve if jax.default_backend() == "cpu" else convolve
-        y = function(x.astype(self.dtype), kernel.astype(self.dtype), self.stride, padding)
+        x, kernel = jnp.asarray(x, self.dtype), jnp.asarray(kernel, self.dtype)
+        y = function(x, kernel, self.stride, padding)
         return y + bias.astype(self.dtype)
 
 
