@@ -101,7 +101,11 @@ def imports(path: pathlib.Path) -> set[str]:
 
 
 def third_party(paths) -> set[str]:
-    own = set(MAY_IMPORT) | {"tools"} | {path.stem for path in (ROOT / "tests").rglob("*.py")}
+    own = (
+        set(MAY_IMPORT)
+        | {"tools", "benchmarks"}
+        | {path.stem for path in (ROOT / "tests").rglob("*.py")}
+    )
     return {name for path in paths for name in imports(path)} - own - set(sys.stdlib_module_names)
 
 

@@ -51,5 +51,5 @@ def get_config() -> ConfigDict:
             "batch_size": 50,
         }
     )
-    config.eval.update({"num_samples": 1000, "likelihood_images": 256})
+    config.eval.update({"num_samples": 1000, "likelihood_images": 128})
     return config
