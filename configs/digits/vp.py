@@ -3,7 +3,7 @@
 Command: python main.py --config configs/digits/vp.py --workdir runs/digits --mode train
 Took: 78 minutes for 5,500 steps on a 2-core Xeon VM that did other work beside it.
 Result (`python main.py --mode eval`; 1,000 samples of 101 evaluations, 1,000 held-out digits):
-95.0 % +- 0.7 of the samples are legible as the class asked for (96.0 % of real digits are); FID 0.28
+95.0 % +- 0.7 of the samples are legible as the class asked for (96.0 % of real digits); FID 0.28
 and KID 0.006 +- 0.011 with the digits extractor (held-out digits: FID 0.33); 2.32 +- 0.03 bits/dim
 on 128 digits.
 """
