@@ -90,8 +90,7 @@ def measure(options: Options) -> Results:
             for name in names:
                 make = theirs if name in (*EAGER, COMPILED) else ours
                 workers.append(make(options, network, quantity, name))
-            fast = workers[0].facts["first_run_s"] and network != "full"
-            take_turns(workers, options.rounds, 4 if fast else 1)
+            take_turns(workers, options.rounds, 1 if network == "full" else 4)
             for name, worker in zip(names, workers, strict=True):
                 record(results, (network, quantity, name), worker)
     return results
@@ -125,8 +124,9 @@ _NOTE = """\
 diffusers: the better of its two memory layouts, in the same run, eager. Port: the original's
 PyTorch port, *recorded* on another day on a machine of this kind; *rescaled* by what diffusers
 takes here against what it took there (the PC step by the forward pass's factor), since machines
-of a kind differ. "Better by" is a ratio of medians, above 1 where ours needs less. Memory: most
-held at any time by a process that trains and compiles nothing (its program is in the cache)."""
+of a kind differ. "Better by" is a ratio of medians, above 1 where ours needs less, ours being the
+better of plain and scan_blocks. Memory: most held at any time by a process that initialises, reads
+its program from the cache and trains; one that compiles it holds what the last table says."""
 
 
 def _speed_row(results: Results, network: str, quantity: str, title: str) -> list[Cell]:
