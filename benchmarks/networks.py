@@ -44,7 +44,7 @@ NETWORKS = {
         aims={"train": 1.15, "pc": 1.15, "memory": 1.0},
     ),
     # Not a rival of anything: it exercises the programs in seconds.
-    "toy": Network(nf=32, num_res_blocks=1, batch=2, ch_mult=(1, 1), dropout=0.0),
+    "toy": Network(nf=32, num_res_blocks=1, batch=4, ch_mult=(1, 1), dropout=0.0),
 }
 QUANTITIES = {
     "forward": "forward",
