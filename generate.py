@@ -124,13 +124,14 @@ class Generator:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class DrawSamples:
-    """What the training loop draws at intervals: a grid of samples."""
+    """What the training loop draws at intervals: a grid of samples, (h, w) if grey or (h, w, 3)."""
 
     generator: Generator
     count: int
 
     def __call__(self, predict: Predictor, key: Key[Array, ""]) -> dict[str, np.ndarray]:
-        return {"samples": self.generator.picture(predict, key, self.count)}
+        picture = self.generator.picture(predict, key, self.count)
+        return {"samples": picture[..., 0] if picture.shape[-1] == 1 else picture}
 
 
 def _offset(
