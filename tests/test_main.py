@@ -24,7 +24,7 @@ TINY = (
     "--config.training.batch_size=8",
     "--config.training.microbatch=8",
     "--config.training.checkpoint_every=2",
-    "--config.training.draw_every=0",
+    "--config.training.draw_every=4",
     "--config.training.log_every=1",
     "--config.optim.warmup=1",
     "--config.sampling.num_steps=2",
@@ -127,6 +127,8 @@ def test_training_leaves_checkpoints_logs_and_the_config(workdir):
     assert [row["step"] for row in rows] == [1, 2, 3, 4]
     assert all(np.isfinite(row["loss"]) for row in rows)
     assert json.loads((workdir / "config.json").read_text())["model"]["nf"] == 8
+    with Image.open(workdir / "pictures" / "samples-00000004.png") as picture:
+        assert picture.size == (10 * 30 + 2, 30 + 2)
 
 
 def test_a_workdir_of_another_config_is_refused(workdir):
