@@ -10,7 +10,7 @@ MODULES := $(patsubst %.py,%,$(wildcard *.py)) data metrics models solvers tools
 # Programs compiled by one test run are read from here by the next.
 export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.venv/jax_cache
 
-.PHONY: help demo test slow coverage lint format types docs
+.PHONY: help demo test slow coverage lint format types docs bench
 
 help:
 	@echo "make demo      train, sample and evaluate on handwritten digits"
@@ -19,6 +19,7 @@ help:
 	@echo "make coverage  make test, with the lines that no test reaches"
 	@echo "make lint      ruff, check only      make format  ruff, in place"
 	@echo "make types     mypy                  make docs    API reference into docs/api"
+	@echo "make bench     all benchmarks; TORCH_PYTHON=PATH names a Python with the opponent"
 
 demo: $(RUN)
 	env -u JAX_COMPILATION_CACHE_DIR $(BIN)/python -m tools.demo
@@ -45,6 +46,9 @@ types: $(DEV)
 
 docs: $(DEV)
 	$(BIN)/python -m pdoc --math -o docs/api $(MODULES)
+
+bench: $(RUN)
+	$(BIN)/python -m benchmarks --torch_python "$(TORCH_PYTHON)"
 
 $(BIN)/python:
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || \
