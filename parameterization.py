@@ -12,10 +12,13 @@ any one of them determines the others, so a predictor answers with the pair (x_0
     "scaled_score"   eps = -F   (score = F / sigma)                 Song & Ermon 2020, technique 3
     "data"           x_0 = F                                        Ho et al. 2020, eq. 8
     "v"              F = alpha eps - sigma x_0                      Salimans & Ho 2022, app. D
+    "velocity"       F = eps - x_0, of the straight path            Liu et al. 2023, eq. 1
     "edm"            x_0 = c_skip x / alpha + c_out F               Karras et al. 2022, eq. 7
 
 "scaled_score" is the published VE network (`scale_by_sigma`), "noise" the published VP one. A pair
 rather than a score is the currency because a score does not determine the velocity where alpha = 0.
+The table goes both ways: `Prediction.as_output` says what any prediction is in any of its rows, so
+a network trained on one of them serves as any other.
 """
 
 import dataclasses
@@ -36,13 +39,18 @@ NO_COND: Cond = {}
 class Prediction(NamedTuple):
     """The estimates of x_0 and eps at `node`, both (batch, *shape), and whatever else came along.
 
-    `aux` carries outputs beyond the two: a learned variance, a pen probability; None by default.
+    `aux` carries outputs beyond the two, by name: "variance", see `variance`; a pen probability.
     """
 
     x_0: Float[Array, "b *shape"]
     eps: Float[Array, "b *shape"]
     node: Node
     aux: Any = None
+
+    @property
+    def variance(self) -> Float[Array, "b *shape"] | None:
+        """Where the log variance of a step lies, 0 small to 1 large, if the network says so."""
+        return self.aux["variance"] if self.aux else None
 
     @property
     def score(self) -> Float[Array, "b *shape"]:
@@ -54,6 +62,15 @@ class Prediction(NamedTuple):
         alpha_dot = expand_right(process.alpha_dot(self.node.t), self.x_0)
         sigma_dot = expand_right(process.sigma_dot(self.node.t), self.eps)
         return alpha_dot * self.x_0 + sigma_dot * self.eps
+
+    def as_output(self, output: str) -> Float[Array, "b *shape"]:
+        """What a network of this output would have said, (batch, *shape); a row of the table.
+
+        ValueError for "edm", which depends on the standard deviation of the data too.
+        """
+        if output not in WRITERS:
+            raise ValueError(f"output: got {output!r}, expected one of {list(WRITERS)}")
+        return WRITERS[output](self)
 
 
 @runtime_checkable
@@ -106,12 +123,34 @@ def _read_v(output: Array, x: Array, node: Node) -> Prediction:
     )
 
 
+def _read_velocity(output: Array, x: Array, node: Node) -> Prediction:
+    # (1) and F = eps - x_0; the determinant alpha + sigma is 1 on the straight path.
+    alpha, sigma = expand_right(node.alpha, x), expand_right(node.sigma, x)
+    norm = alpha + sigma
+    return Prediction((x - sigma * output) / norm, (x + alpha * output) / norm, node)
+
+
+def _write_v(prediction: Prediction) -> Array:
+    alpha = expand_right(prediction.node.alpha, prediction.eps)
+    sigma = expand_right(prediction.node.sigma, prediction.eps)
+    return alpha * prediction.eps - sigma * prediction.x_0
+
+
 READERS: dict[str, Callable[[Array, Array, Node], Prediction]] = {
     "noise": _read_noise,
     "score": _read_score,
     "scaled_score": _read_scaled_score,
     "data": _read_data,
     "v": _read_v,
+    "velocity": _read_velocity,
+}
+WRITERS: dict[str, Callable[[Prediction], Array]] = {
+    "noise": lambda prediction: prediction.eps,
+    "score": lambda prediction: prediction.score,
+    "scaled_score": lambda prediction: -prediction.eps,
+    "data": lambda prediction: prediction.x_0,
+    "v": _write_v,
+    "velocity": lambda prediction: prediction.eps - prediction.x_0,
 }
 
 # What the network is told about the noise level, from (node, time_scale).
@@ -135,6 +174,8 @@ class Parameterization:
       time_scale: see c_noise.
       centre_input: give the network 2 x - 1; for data in [0, 1], as the published VE models do.
       sigma_data: standard deviation of the data, used by "edm" alone (Karras et al. 2022, tab. 1).
+      learned_variance: the network has twice the channels, the second half r being the variance
+        v = (r + 1) / 2 of ancestral steps (Nichol & Dhariwal 2021, section 3.1).
     """
 
     output: str = "noise"
@@ -142,6 +183,7 @@ class Parameterization:
     time_scale: float = 999.0
     centre_input: bool = False
     sigma_data: float = 0.5
+    learned_variance: bool = False
 
     def __post_init__(self) -> None:
         outputs = [*READERS, "edm"]
@@ -160,7 +202,15 @@ class Parameterization:
         if self.output == "edm":
             return self._edm(network, x, node, c_noise, cond)
         x_in = 2 * x - 1 if self.centre_input else x
-        return READERS[self.output](network(x_in, c_noise, **cond), x, node)
+        output, aux = self._split(network(x_in, c_noise, **cond))
+        return READERS[self.output](output, x, node)._replace(aux=aux)
+
+    def _split(self, output: Array) -> tuple[Array, Any]:
+        """The output proper and what came along: the second half of the channels, if learned."""
+        if not self.learned_variance:
+            return output, None
+        output, raw = jnp.split(output, 2, axis=-1)
+        return output, {"variance": (raw + 1) / 2}
 
     def _edm(
         self, network: Callable[..., Array], x: Array, node: Node, c_noise: Array, cond: Cond
@@ -171,11 +221,11 @@ class Parameterization:
         norm = s**2 + self.sigma_data**2
         c_skip = self.sigma_data**2 / norm
         c_out = s * self.sigma_data / jnp.sqrt(norm)
-        output = network(y / jnp.sqrt(norm), c_noise, **cond)
+        output, aux = self._split(network(y / jnp.sqrt(norm), c_noise, **cond))
         x_0 = c_skip * y + c_out * output
         # eps = (y - x_0) / s in closed form, so that it stays exact as s goes to 0.
         eps = s / norm * y - self.sigma_data / jnp.sqrt(norm) * output
-        return Prediction(x_0, eps, node)
+        return Prediction(x_0, eps, node, aux)
 
 
 @functools.partial(

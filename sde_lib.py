@@ -29,12 +29,13 @@ knows neither step counts nor networks, and nothing outside this file asks for i
 """
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Key, Shaped
 
 ScoreFn = Callable[[Float[Array, "b *shape"], Float[Array, " b"]], Float[Array, "b *shape"]]
 
@@ -50,9 +51,53 @@ class Node(NamedTuple):
     sigma: Float[Array, "*n"]
 
 
-def expand_right(t: Float[Array, "*n"], x: Array) -> Array:
+def expand_right(t: Shaped[Array, "*n"], x: Array) -> Array:
     """`t` of shape (batch,) or () with trailing axes added until it broadcasts against `x`."""
     return jnp.reshape(t, t.shape + (1,) * (x.ndim - t.ndim)) if t.ndim else t
+
+
+def transition(node: Node, node_next: Node) -> tuple[Float[Array, "*n"], Float[Array, "*n"]]:
+    """(r, b) of x_t | x_s ~ N(r x_s, b I), t at `node` and s at `node_next`, the cleaner.
+
+        r = alpha_t / alpha_s,   b = sigma_t^2 - r^2 sigma_s^2         (Kingma et al. 2021, app. A)
+
+    b = sigma_t^2 (1 - q)(1 + q) with q = r sigma_s / sigma_t, which keeps float32's digits where
+    the two nodes are close.
+    """
+    r = node.alpha / node_next.alpha
+    q = r * node_next.sigma / node.sigma
+    return r, node.sigma**2 * (1 - q) * (1 + q)
+
+
+class Posterior(NamedTuple):
+    """x_s | x_t, x_0 ~ N(x_t * x_t + x_0 * x_0, variance): its two weights and variance, (n,)."""
+
+    x_t: Float[Array, "*n"]
+    x_0: Float[Array, "*n"]
+    variance: Float[Array, "*n"]
+
+
+def posterior_of(node: Node, node_next: Node) -> Posterior:
+    """The law of x_s between x_t and x_0 (Ho et al. 2020, eq. 7, for any Gaussian process)."""
+    r, b = transition(node, node_next)
+    share = b / node.sigma**2
+    return Posterior(
+        x_t=r * (node_next.sigma / node.sigma) ** 2,
+        x_0=node_next.alpha * share,
+        variance=share * node_next.sigma**2,
+    )
+
+
+def learned_log_variance(
+    v: Float[Array, "b *shape"], node: Node, node_next: Node
+) -> Float[Array, "b *shape"]:
+    """v log b + (1 - v) log of the posterior's variance (Nichol & Dhariwal 2021, eq. 15).
+
+    The second is kept above 1e-20, so that a step to the clean node has a logarithm.
+    """
+    _, b = transition(node, node_next)
+    small = jnp.maximum(posterior_of(node, node_next).variance, 1e-20)
+    return v * expand_right(jnp.log(b), v) + (1 - v) * expand_right(jnp.log(small), v)
 
 
 def _derivative(fn: Callable[[Array], Array], t: Array) -> Array:
@@ -347,6 +392,131 @@ class SubVPSDE(_LinearBeta):
 
 
 @dataclasses.dataclass(frozen=True)
+class CosineVP(Process):
+    """Variance preserving with a cosine alpha (Nichol & Dhariwal 2021, eq. 17), continuous in t.
+
+        alpha(t) = cos(a(t)) / cos(a(0)),   a(t) = (pi / 2) (t + offset) / (1 + offset)
+
+    alpha is 0 at t = 1, where the drift is infinite; t_max stops before, where alpha = 0.0084, as
+    DPM-Solver does (Lu et al. 2022, app. D).
+    """
+
+    offset: float = 0.008
+    t_max: float = dataclasses.field(default=0.9946, kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.offset > 0 or not self.t_max < 1:
+            raise ValueError(
+                "offset must be positive and t_max below 1: "
+                f"got offset = {self.offset}, t_max = {self.t_max}"
+            )
+
+    @property
+    def _rate(self) -> float:
+        return 0.5 * math.pi / (1 + self.offset)
+
+    @property
+    def prior_std(self) -> float:
+        return 1.0
+
+    def _angle(self, t: Array) -> Array:
+        return self._rate * (t + self.offset)
+
+    def alpha(self, t):
+        return jnp.cos(self._angle(t)) / math.cos(self._rate * self.offset)
+
+    def sigma(self, t):
+        # cos^2 b - cos^2 a = sin(a - b) sin(a + b), which holds in float32 near t = 0
+        start = self._rate * self.offset
+        both = jnp.sin(self._rate * t) * jnp.sin(self._angle(t) + start)
+        return jnp.sqrt(both) / math.cos(start)
+
+    def log_alpha_dot(self, t):
+        return -self._rate * jnp.tan(self._angle(t))
+
+    def alpha_dot(self, t):
+        return self.log_alpha_dot(t) * self.alpha(t)
+
+    def diffusion_squared(self, t):
+        return -2 * self.log_alpha_dot(t)
+
+    def sigma_dot(self, t):
+        return -self.alpha(t) * self.alpha_dot(t) / self.sigma(t)
+
+
+@dataclasses.dataclass(frozen=True)
+class EDM(Process):
+    """Noise whose standard deviation is the time, sigma = t (Karras et al. 2022, table 1)."""
+
+    t_min: float = dataclasses.field(default=0.002, kw_only=True)
+    t_max: float = dataclasses.field(default=80.0, kw_only=True)
+
+    @property
+    def prior_std(self) -> float:
+        return self.t_max * 1.0
+
+    def alpha(self, t):
+        return jnp.ones_like(t)
+
+    def sigma(self, t):
+        return t
+
+    def log_alpha(self, t):
+        return jnp.zeros_like(t)
+
+    def log_alpha_dot(self, t):
+        return jnp.zeros_like(t)
+
+    def diffusion_squared(self, t):
+        return 2 * t
+
+    def time_of_log_snr(self, log_snr):
+        return jnp.exp(-log_snr / 2)
+
+
+@dataclasses.dataclass(frozen=True)
+class FlowMatching(Process):
+    """Straight paths from noise to data (Lipman et al. 2023; Liu et al. 2023): alpha = 1 - t.
+
+        x_t = (1 - t) x_0 + t eps,      dx/dt = eps - x_0
+
+    with data at t = 0 as everywhere in this project (the papers' time is 1 - t). At t = 1 alpha is
+    0, so the drift and the diffusion of (2) are infinite there while the velocity is not: solvers
+    of the probability flow begin at t = 1, those of the SDE (4) must begin a little before.
+    """
+
+    @property
+    def prior_std(self) -> float:
+        return 1.0
+
+    def alpha(self, t):
+        return 1 - t
+
+    def sigma(self, t):
+        return t
+
+    def alpha_dot(self, t):
+        return -jnp.ones_like(t)
+
+    def sigma_dot(self, t):
+        return jnp.ones_like(t)
+
+    def log_alpha(self, t):
+        return jnp.log1p(-t)
+
+    def log_alpha_dot(self, t):
+        return -1 / (1 - t)
+
+    def diffusion_squared(self, t):
+        return 2 * t / (1 - t)
+
+    def time_of_log_snr(self, log_snr):
+        # (1 - t) / t = exp(log_snr / 2)
+        return jax.nn.sigmoid(-log_snr / 2)
+
+
+@dataclasses.dataclass(frozen=True)
 class _Table(Process):
     """A discrete schedule of `num_steps` levels i = 0 .. N - 1, at the times t_i = i / (N - 1).
 
@@ -462,6 +632,9 @@ PROCESSES: dict[str, type[Process]] = {
     "ve": VESDE,
     "vp": VPSDE,
     "subvp": SubVPSDE,
+    "cosine": CosineVP,
+    "edm": EDM,
+    "flow": FlowMatching,
     "ddpm": DDPMSchedule,
     "smld": SMLDSchedule,
 }

@@ -5,8 +5,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from parameterization import C_NOISE, Parameterization, Prediction, from_eps, from_score, from_x_0
-from sde_lib import VESDE, VPSDE, SubVPSDE, expand_right
+from parameterization import (
+    C_NOISE,
+    READERS,
+    WRITERS,
+    Parameterization,
+    Prediction,
+    from_eps,
+    from_score,
+    from_x_0,
+)
+from sde_lib import VESDE, VPSDE, FlowMatching, SubVPSDE, expand_right
 
 PROCESSES = [VESDE(0.01, 50.0), VPSDE(), SubVPSDE()]
 ids = lambda process: type(process).__name__  # noqa: E731
@@ -21,6 +30,7 @@ PERFECT = {
     "scaled_score": lambda x_0, eps, alpha, sigma: -eps,
     "data": lambda x_0, eps, alpha, sigma: x_0,
     "v": lambda x_0, eps, alpha, sigma: alpha * eps - sigma * x_0,
+    "velocity": lambda x_0, eps, alpha, sigma: eps - x_0,
     "edm": lambda x_0, eps, alpha, sigma: (
         (x_0 - 0.25 / ((s := sigma / alpha) ** 2 + 0.25) * (x_0 + s * eps))
         * jnp.sqrt(s**2 + 0.25)
@@ -58,6 +68,42 @@ def test_velocity_is_the_probability_flow(process):
     want = process.probability_flow(lambda x, t: score)(x, T)
     got = from_eps(x, EPS, node).velocity(process)
     np.testing.assert_allclose(got, want, rtol=2e-4, atol=2e-4 * float(jnp.abs(want).max()))
+
+
+@pytest.mark.parametrize("process", PROCESSES, ids=ids)
+@pytest.mark.parametrize("output", WRITERS)
+@pytest.mark.parametrize("trained", READERS)
+def test_a_network_of_one_output_serves_as_any_other(process, trained, output):
+    """Written as another output and read back, (x_0, eps) are the same to float precision."""
+    x, node, alpha, sigma = noised(process)
+    found = READERS[trained](PERFECT[trained](X_0, EPS, alpha, sigma), x, node)
+    again = READERS[output](found.as_output(output), x, node)
+    size = float(jnp.max(1 + jnp.abs(x) / sigma))
+    np.testing.assert_allclose(again.eps, found.eps, atol=1e-5 * size)
+    np.testing.assert_allclose(alpha * again.x_0 + sigma * again.eps, x, rtol=1e-4, atol=1e-4)
+
+
+def test_the_flow_network_is_read_at_pure_noise():
+    """At t = 1 of the straight path x = eps, and a velocity gives x_0 where a score does not."""
+    node = FlowMatching().node(jnp.ones(5))
+    found = READERS["velocity"](EPS - X_0, EPS, node)
+    np.testing.assert_allclose(found.x_0, X_0, atol=1e-6)
+    np.testing.assert_allclose(found.velocity(FlowMatching()), EPS - X_0, atol=1e-6)
+
+
+def test_learned_variance_is_the_second_half_of_the_channels():
+    x, node, _, _ = noised(VPSDE())
+    output = jnp.concatenate([EPS, jnp.full_like(EPS, 0.5)], axis=-1)
+    made = Parameterization("noise", learned_variance=True)
+    found = made.predict(lambda *_: output, x, node, {})
+    np.testing.assert_array_equal(found.eps, EPS)
+    np.testing.assert_array_equal(found.variance, 0.75)
+
+
+def test_edm_is_no_output_to_write():
+    x, node, _, _ = noised(VPSDE())
+    with pytest.raises(ValueError, match="output: got 'edm'"):
+        from_eps(x, EPS, node).as_output("edm")
 
 
 def test_score_is_minus_eps_over_sigma():
