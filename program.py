@@ -5,6 +5,9 @@ p     = optimizer(p, g)
 ema   = average(ema, p)
 """
 
+import contextlib
+import ctypes
+import gc
 from collections.abc import Callable
 from typing import Any
 
@@ -72,7 +75,19 @@ class Program:
         def update(state, grads, summaries):
             return apply_gradient(self._optimizer, self._ema, state, grads, summaries)
 
-        return self._strategy.lower(gradient, update, state, batches).compile()
+        compiled = self._strategy.lower(gradient, update, state, batches).compile()
+        return_free_memory()
+        return compiled
+
+
+def return_free_memory() -> None:
+    """Give the host memory that tracing and compiling freed back to the system, where glibc can.
+
+    Otherwise a small network trains within the gigabyte that its compilation needed.
+    """
+    gc.collect()
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # not glibc
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _steps(batches: PyTree) -> int:

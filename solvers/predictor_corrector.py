@@ -2,9 +2,8 @@
 
 A predictor moves x from a node to the next one; a corrector moves it at a node, by Langevin
 dynamics, towards that node's marginal. Any predictor goes with any corrector on any process. For
-two neighbouring nodes, t noisier than s, a Gaussian process gives (Kingma et al. 2021, app. A)
-
-    x_t | x_s ~ N(r x_s, b I),   r = alpha_t / alpha_s,   b = sigma_t^2 - r^2 sigma_s^2    (1)
+two neighbouring nodes, t noisier than s, r and b are those of x_t | x_s ~ N(r x_s, b I)
+(`sde_lib.transition`).
 
 The published samplers differ from these definitions in ways that parity needs; `faithful` turns
 them on: the number N of the published discretisation, 0 for none.
@@ -18,20 +17,17 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from sampling import Draw, StepResult
-from sde_lib import Node, Process, expand_right
+from sde_lib import (
+    Node,
+    Process,
+    expand_right,
+    learned_log_variance,
+    posterior_of,
+    transition,
+)
 
 Predict = Callable[[Array, Node], Any]
-
-
-def transition(node: Node, node_next: Node) -> tuple[Array, Array]:
-    """(r, b) of (1) from `node_next` (cleaner) to `node`, each (batch,).
-
-    b = sigma_t^2 (1 - q)(1 + q) with q = r sigma_s / sigma_t, which keeps float32's digits where
-    the two nodes are close.
-    """
-    r = node.alpha / node_next.alpha
-    q = r * node_next.sigma / node.sigma
-    return r, node.sigma**2 * (1 - q) * (1 + q)
+VARIANCES = ("small", "large", "learned")
 
 
 def _published_pair(process: Process, node: Node, node_next: Node, n: int) -> tuple[Node, Node]:
@@ -44,6 +40,15 @@ def _check_faithful(process: Process, n: int) -> None:
         process.published_nodes(jnp.full((1,), process.t_max), n)
 
 
+def require_finite_diffusion(name: str, process: Process, grid: Node) -> None:
+    """ValueError for a grid that begins where the SDE is infinite, as a flow's is at alpha = 0."""
+    if not float(grid.alpha[0]) > 0:
+        raise ValueError(
+            f"{name}: the SDE of {type(process).__name__} is infinite at t = {float(grid.t[0])}, "
+            "where the grid begins; expected an earlier t_start"
+        )
+
+
 @runtime_checkable
 class Predictor(Protocol):
     """Moves x from `node` to `node_next` with `stages` evaluations and one draw of noise."""
@@ -51,7 +56,7 @@ class Predictor(Protocol):
     @property
     def stages(self) -> int: ...
 
-    def validate(self, process: Process) -> None: ...
+    def validate(self, process: Process, grid: Node) -> None: ...
 
     def move(
         self, process: Process, predict: Predict, x: Array, node: Node, node_next: Node, z: Array
@@ -70,8 +75,8 @@ class EulerMaruyama:
     faithful: int = 0
     stages = 1
 
-    def validate(self, process: Process) -> None:
-        pass
+    def validate(self, process: Process, grid: Node) -> None:
+        require_finite_diffusion(type(self).__name__, process, grid)
 
     def move(self, process, predict, x, node, node_next, z):
         dt = jnp.full_like(node.t, -1 / self.faithful) if self.faithful else node_next.t - node.t
@@ -88,7 +93,7 @@ class EulerMaruyama:
 class ReverseDiffusion:
     """The reverse of the forward discretisation (Song et al. 2021, eq. 46). One stage.
 
-    x - (r - 1) x + b score + sqrt(b) z with (r, b) of (1); half the score and no noise for the
+    x - (r - 1) x + b score + sqrt(b) z half the score and no noise for the
     probability flow. Weak order 1. `faithful`: (r, b) of the published chain of N levels.
     """
 
@@ -96,7 +101,7 @@ class ReverseDiffusion:
     faithful: int = 0
     stages = 1
 
-    def validate(self, process: Process) -> None:
+    def validate(self, process: Process, grid: Node) -> None:
         _check_faithful(process, self.faithful)
 
     def move(self, process, predict, x, node, node_next, z):
@@ -113,10 +118,12 @@ class ReverseDiffusion:
 class Ancestral:
     """Ancestral sampling (Ho et al. 2020, alg. 2; Song et al. 2021, eq. 4 and 47). One stage.
 
-    The mean of p(x_s | x_t, x_0) at the predicted x_0 is (x + b score) / r. `variance` is "small",
-    that posterior's own b sigma_s^2 / sigma_t^2, or "large", b. Exact for one-point data; weak
+    The mean is that of p(x_s | x_t, x_0) at the predicted x_0. `variance` is "small", that
+    posterior's own b sigma_s^2 / sigma_t^2, or "large", b. Exact for one-point data; weak
     order 1. `faithful`: nodes of the published chain, with the published variance, large where
-    alpha changes and small where it does not.
+    alpha changes and small where it does not. "learned" takes log variance to be
+    v log b + (1 - v) log small with the prediction's `variance` v in [0, 1] (Nichol & Dhariwal
+    2021, eq. 15).
     """
 
     variance: str = "small"
@@ -124,21 +131,34 @@ class Ancestral:
     stages = 1
 
     def __post_init__(self) -> None:
-        if self.variance not in ("small", "large"):
-            raise ValueError(f"variance: got {self.variance!r}, expected 'small' or 'large'")
+        if self.variance not in VARIANCES:
+            raise ValueError(f"variance: got {self.variance!r}, expected one of {VARIANCES}")
 
-    def validate(self, process: Process) -> None:
+    def validate(self, process: Process, grid: Node) -> None:
         _check_faithful(process, self.faithful)
 
     def move(self, process, predict, x, node, node_next, z):
-        t, s = _published_pair(process, node, node_next, self.faithful)
-        r, b = transition(t, s)
-        x_mean = (x + expand_right(b, x) * predict(x, node).score) / expand_right(r, x)
-        small = b * (s.sigma / t.sigma) ** 2
+        found = predict(x, node)
         if self.faithful:
-            variance = jnp.where(r == 1, small, b)
-        else:
-            variance = b if self.variance == "large" else small
+            return self._published(process, found, x, node, z)
+        posterior = posterior_of(node, node_next)
+        x_mean = expand_right(posterior.x_t, x) * x + expand_right(posterior.x_0, x) * found.x_0
+        if self.variance == "learned":
+            if found.variance is None:
+                raise ValueError("variance: got 'learned', but the model predicts none")
+            log_variance = learned_log_variance(found.variance, node, node_next)
+            z = jnp.where(expand_right(node_next.sigma > 0, z), z, 0.0)
+            return x_mean + jnp.exp(log_variance / 2) * z, x_mean
+        large = self.variance == "large"
+        variance = transition(node, node_next)[1] if large else posterior.variance
+        return x_mean + expand_right(jnp.sqrt(variance), x) * z, x_mean
+
+    def _published(self, process: Process, found, x: Array, node: Node, z: Array):
+        """The same mean from the score, (x + b score) / r, since the chain's level is not node."""
+        t, s = process.published_nodes(node.t, self.faithful)
+        r, b = transition(t, s)
+        x_mean = (x + expand_right(b, x) * found.score) / expand_right(r, x)
+        variance = jnp.where(r == 1, posterior_of(t, s).variance, b)
         return x_mean + expand_right(jnp.sqrt(variance), x) * z, x_mean
 
 
@@ -148,7 +168,7 @@ class NoPredictor:
 
     stages = 0
 
-    def validate(self, process: Process) -> None:
+    def validate(self, process: Process, grid: Node) -> None:
         pass
 
     def move(self, process, predict, x, node, node_next, z):
@@ -162,7 +182,7 @@ class Corrector(Protocol):
     @property
     def num_steps(self) -> int: ...
 
-    def validate(self, process: Process) -> None: ...
+    def validate(self, process: Process, grid: Node) -> None: ...
 
     def move(
         self,
@@ -206,7 +226,7 @@ class Langevin:
     num_steps: int = 1
     faithful: int = 0
 
-    def validate(self, process: Process) -> None:
+    def validate(self, process: Process, grid: Node) -> None:
         _check_faithful(process, self.faithful)
 
     def move(self, process, predict, x, node, node_next, draw):
@@ -229,7 +249,7 @@ class AnnealedLangevin:
     num_steps: int = 1
     faithful: int = 0
 
-    def validate(self, process: Process) -> None:
+    def validate(self, process: Process, grid: Node) -> None:
         _check_faithful(process, self.faithful)
 
     def move(self, process, predict, x, node, node_next, draw):
@@ -247,7 +267,7 @@ class NoCorrector:
 
     num_steps = 0
 
-    def validate(self, process: Process) -> None:
+    def validate(self, process: Process, grid: Node) -> None:
         pass
 
     def move(self, process, predict, x, node, node_next, draw):
@@ -282,11 +302,11 @@ class PredictorCorrector:
     def stages(self) -> int:
         return self.predictor.stages + self.corrector.num_steps
 
-    def validate(self, process: Process) -> None:
+    def validate(self, process: Process, grid: Node) -> None:
         if self.stages == 0:
             raise ValueError("sampling: a predictor or a corrector is needed, got neither")
-        self.predictor.validate(process)
-        self.corrector.validate(process)
+        self.predictor.validate(process, grid)
+        self.corrector.validate(process, grid)
 
     def init(self, x: Array) -> None:
         return None

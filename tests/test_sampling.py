@@ -6,12 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from oracles import Gaussian, Mixture
 
 import sampling
+from oracles import Gaussian, Mixture
 from parameterization import from_score
 from sampling import sample, uniform_grid
-from sde_lib import VESDE, VPSDE, SubVPSDE
+from sde_lib import EDM, VESDE, VPSDE, FlowMatching, SubVPSDE
+from solvers import DDIM, AdaptiveODE, AdaptiveSDE
 from solvers.predictor_corrector import (
     CORRECTORS,
     PREDICTORS,
@@ -75,7 +76,7 @@ def test_weak_order_one(process, predictor):
             lambda node, after, x, z: predictor.move(process, data, x, node, after, z)[0]
         )
         for i in range(steps):
-            node, after = sampling._at(grid, i, 1), sampling._at(grid, i + 1, 1)
+            node, after = sampling.at(grid, i, 1), sampling.at(grid, i + 1, 1)
             one, zero = jnp.ones((1, 1)), jnp.zeros((1, 1))
             a = float(move(node, after, one, zero)[0, 0])
             c = float(move(node, after, zero, one)[0, 0])
@@ -204,11 +205,15 @@ def test_tweedie_is_the_posterior_mean():
     assert float(mixture(x, node).x_0[0, 0]) == pytest.approx(want, abs=1e-4)
 
 
-def test_samples_that_are_not_finite_are_flagged():
-    broken = from_score(lambda x, t: jnp.where(x[:, :1] > 0, jnp.nan, -x))
-    with pytest.warns(UserWarning, match="not finite"):
-        result = sample(jax.random.key(0), VPSDE(), broken, SOLVER, GRID, (8, 2))
-    assert not result.ok.all()
+@pytest.mark.parametrize("solver", [SOLVER, DDIM(), AdaptiveODE(), AdaptiveSDE()], ids=repr)
+def test_a_score_that_is_not_finite_is_an_error_that_names_it(solver):
+    """From t = 0.5 on the estimate for samples on one side is nan."""
+
+    def broken(x, t):
+        return jnp.where((x[:, :1] > 0) & (t[:, None] < 0.5), jnp.nan, -x)
+
+    with pytest.raises(FloatingPointError, match=r"not finite: sample \d+ at t = 0\.[345]"):
+        sample(jax.random.key(0), VPSDE(), from_score(broken), solver, GRID, (8, 2))
 
 
 @pytest.mark.parametrize(
@@ -242,3 +247,64 @@ def test_an_empty_grid_is_refused(steps):
         uniform_grid(VPSDE(), steps)
     with pytest.raises(ValueError, match="t_end"):
         uniform_grid(VPSDE(), 10, t_end=2.0)
+
+
+# Grids.
+
+
+@pytest.mark.parametrize("name", sampling.GRIDS)
+@pytest.mark.parametrize("process", [VPSDE(), VESDE(0.01, 10.0), EDM(), FlowMatching()], ids=ids)
+def test_grids_fall_from_one_end_to_the_other(process, name):
+    t_end = process.t_min
+    grid = sampling.GRIDS[name](process, 12, t_end=t_end)
+    t = np.asarray(grid.t)
+    assert t[0] == np.float32(process.t_max) and t[-1] == np.float32(t_end) and t.size == 13
+    assert np.all(np.diff(t[:-1]) < 0)
+    np.testing.assert_allclose(grid.sigma, process.sigma(grid.t), rtol=1e-6)
+
+
+def test_grids_are_even_in_what_they_say():
+    process = VPSDE()
+    ratio = lambda grid: np.asarray(grid.sigma / grid.alpha, np.float64)  # noqa: E731
+    even = lambda values: np.testing.assert_allclose(np.diff(values), np.diff(values)[0], rtol=2e-2)  # noqa: E731
+    even(np.log(ratio(sampling.log_snr_grid(process, 20, t_end=1e-3))))
+    even(ratio(sampling.edm_grid(process, 20, t_end=1e-3)) ** (1 / 7))
+    even(np.sqrt(np.asarray(sampling.quadratic_grid(process, 20, t_end=0.0).t)))
+    even(np.arccos(1 - np.asarray(sampling.cosine_grid(process, 20, t_end=0.0).t)))
+
+
+def test_edm_grid_is_the_published_one():
+    """Karras et al. 2022, eq. 5, with rho 7 and the published ends."""
+    i = np.arange(18)
+    want = (80 ** (1 / 7) + i / 17 * (0.002 ** (1 / 7) - 80 ** (1 / 7))) ** 7
+    grid = sampling.end_clean(sampling.edm_grid(EDM(), 17))
+    np.testing.assert_allclose(grid.t[:-1], want, rtol=1e-4)
+    np.testing.assert_array_equal([grid.t[-1], grid.alpha[-1], grid.sigma[-1]], [0.0, 1.0, 0.0])
+
+
+def test_a_run_to_the_clean_node_needs_no_denoising():
+    grid = sampling.end_clean(uniform_grid(VPSDE(), 12, t_end=1e-3))
+    clean = sample(jax.random.key(3), VPSDE(), GAUSSIAN, DDIM(), grid, (4, 2))
+    short = uniform_grid(VPSDE(), 12, t_end=1e-3)
+    denoised = sample(jax.random.key(3), VPSDE(), GAUSSIAN, DDIM(), short, (4, 2))
+    np.testing.assert_allclose(clean.x, denoised.x, rtol=1e-5, atol=1e-6)
+    assert clean.nfe[0] == denoised.nfe[0] == 13
+
+
+# Brownian paths.
+
+
+def test_increments_of_a_path_add_up():
+    noise = sampling.KeyedNoise(jax.random.split(jax.random.key(0), 3000))
+    at = lambda t: jnp.full(3000, t)  # noqa: E731
+    between = lambda a, b: noise.brownian(at(a), at(b), (jnp.float32(0), jnp.float32(2)), (3000, 2))  # noqa: E731
+    first, second, both = between(0.3, 0.9), between(0.9, 1.3), between(0.3, 1.3)
+    np.testing.assert_allclose(first + second, both, atol=1e-5)
+    np.testing.assert_allclose([first.var(), second.var(), both.var()], [0.6, 0.4, 1.0], rtol=0.06)
+    assert abs(float(jnp.mean(first * second))) < 0.02
+
+
+def test_recorded_draws_are_no_path():
+    noise = sampling.ReplayedNoise(jnp.zeros((6, 2)), jnp.zeros((12, 2, 6, 2)))
+    with pytest.raises(ValueError, match="noise: recorded draws"):
+        sample(jax.random.key(0), VPSDE(), GAUSSIAN, AdaptiveSDE(), GRID, (6, 2), noise=noise)

@@ -1,0 +1,26 @@
+"""The processes and solvers that tests go through, by their names in the tables."""
+
+import jax.numpy as jnp
+
+from oracles import Gaussian
+from sde_lib import PROCESSES
+from solvers import DDIM, SOLVERS
+
+STEPS = 60
+# Few dimensions of many samples for the law, and enough of them for Langevin's norms to settle.
+DATA = Gaussian(jnp.tile(jnp.array([1.0, -0.5]), 16), jnp.tile(jnp.array([0.5, 1.0]), 16))
+# sigma_max far above the data asks more steps than are spent here.
+PROCESS_OPTIONS = {
+    "ve": {"sigma_min": 0.05, "sigma_max": 10.0},
+    "smld": {"sigma_min": 0.05, "sigma_max": 10.0},
+}
+
+
+def make_solver(name, steps=STEPS):
+    """The solver as it comes, but for what two of them need to be told."""
+    needs = {"stochastic_heun": {"num_steps": steps, "churn": 10.0}, "picard": {"solver": DDIM()}}
+    return SOLVERS[name](**needs.get(name, {}))
+
+
+def make_process(name):
+    return PROCESSES[name](**PROCESS_OPTIONS.get(name, {}))
