@@ -32,7 +32,11 @@ class ImageTask:
       label_dropout: rate at which a label is replaced by the null label, `num_classes`, so that one
         network is conditional and unconditional (Ho & Salimans 2022).
       augment_dim: length of the augmentation vector in batch["augment"]; 0 for none.
-      weighting, reduction: see `losses.loss_at`.
+      weighting, reduction, bound: see `losses.loss_at`; its sigma_data is the parameterization's.
+      times: how training times are drawn.
+      coupling: how noise goes with images, a key of `losses.COUPLINGS`. "optimal_transport" pairs
+        them within what a device differentiates at once, so that the trajectory depends on the
+        microbatch and on the number of devices, which no other choice's does.
       sampler: `sampler(predict, key) -> {name: picture}`, what to draw during training.
     """
 
@@ -46,6 +50,9 @@ class ImageTask:
     dropout: bool = False
     weighting: str = "noise"
     reduction: str = "mean"
+    times: losses.Times = losses.UniformTimes()
+    coupling: str = "independent"
+    bound: losses.VariationalBound | None = None
     sampler: Callable[[NetworkPredictor, Array], dict[str, Picture]] | None = None
 
     def init(self, key: Key[Array, ""]) -> Any:
@@ -71,9 +78,11 @@ class ImageTask:
         """Mean loss of the batch; each example's loss and noise level, t / t_max in [0, 1]."""
         noise_keys, label_keys, dropout_keys = jax.vmap(lambda k: jax.random.split(k, 3))(keys).T
         x_0 = batch["image"]
-        t, eps = losses.draw_times_and_noise(self.process, noise_keys, x_0.shape[1:])
+        t, eps = losses.draw_times_and_noise(self.process, noise_keys, x_0.shape[1:], self.times)
+        labels = batch["label"] if self.num_classes else None
+        eps = losses.COUPLINGS[self.coupling](x_0, eps, labels)
         cond = self._training_cond(batch, label_keys, dropout_keys)
-        values = self.loss_at(params, x_0, t, eps, cond)
+        values = self.times.weight(self.process, t) * self.loss_at(params, x_0, t, eps, cond)
         return jnp.mean(values), {"loss": values, "level": t / self.process.t_max}
 
     def loss_at(
@@ -84,7 +93,7 @@ class ImageTask:
         eps: Float[Array, "b *shape"],
         cond: Cond,
     ) -> Float[Array, " b"]:
-        """The loss of each example at given times and noise."""
+        """The loss of each example at given times and noise, not weighted by how they are drawn."""
         return losses.loss_at(
             self.process,
             self.predictor(params),
@@ -94,6 +103,8 @@ class ImageTask:
             cond,
             weighting=self.weighting,
             reduction=self.reduction,
+            sigma_data=self.parameterization.sigma_data,
+            bound=self.bound,
         )
 
     def _training_cond(self, batch: Batch, label_keys: Array, dropout_keys: Array) -> Cond:

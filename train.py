@@ -24,7 +24,7 @@ from ema import EMA
 from interrupts import Interrupts
 from optim import Optimizer
 from parallel import State, Strategy
-from program import Program
+from program import Program, return_free_memory
 from telemetry import Telemetry
 from workdir import claim_workdir, require_space, sole_writer
 
@@ -38,7 +38,7 @@ class Task(Protocol):
     """What is trained."""
 
     def init(self, key: jax.Array) -> PyTree:
-        """New float32 parameters."""
+        """New float32 parameters; compiled, since op by op a small network takes 20 s."""
         ...
 
     def loss(
@@ -175,6 +175,7 @@ def fit(
         Checkpoints(workdir / "checkpoints", options.keep, options.keep_every) as checkpoints,
     ):
         state, record = first_state(task, loader, options, strategy, checkpoints)
+        return_free_memory()  # of initialisation, before compilation needs its own
         require_space(workdir, 2 * sum(x.nbytes for x in jax.tree.leaves(state)))
         program = make_program(task, options, strategy, per_device, record)
         started = time.monotonic() - record.seconds
@@ -260,7 +261,7 @@ def first_state(
 def new_state(task: Task, options: TrainOptions) -> State:
     """Step 0: new parameters, their average, empty moments and the run's key, on the host."""
     key = jax.random.key(options.seed)
-    params = task.init(key)
+    params = jax.jit(task.init)(key)
     opt_state = options.optimizer.transformation().init(params)
     return State(jnp.int32(0), params, opt_state, params, jax.random.key_data(key))
 

@@ -33,6 +33,7 @@ def get_default_config() -> ConfigDict:
             "time_scale": 999.0,
             "centre_input": False,
             "sigma_data": 0.5,
+            "learned_variance": False,  # twice the channels, for sampling.variance = "learned"
         }
     )
 
@@ -44,6 +45,12 @@ def get_default_config() -> ConfigDict:
             "weighting": "noise",  # losses.WEIGHTINGS
             "reduction": "half_sum",  # losses.REDUCTIONS
             "label_dropout": 0.0,  # rate at which a class label is hidden
+            "times": "uniform",  # losses.TIMES: how noise levels are drawn
+            "time_mean": -1.2,  # of log(sigma / alpha), "lognormal"; of logit t, "logit_normal"
+            "time_std": 1.2,
+            "coupling": "independent",  # losses.COUPLINGS: of noise with the images of a microbatch
+            "vlb_weight": 1e-3,  # of the bound that trains learned variances, see
+            "vlb_steps": 1000,  # losses.VariationalBound
         }
     )
 
@@ -98,20 +105,61 @@ def get_default_config() -> ConfigDict:
 
     config.sampling = ConfigDict(
         {
+            "solver": "pc",  # solvers.SOLVERS; each takes the fields below that it has
+            "num_steps": 1000,
+            "grid": "uniform",  # sampling.GRIDS; "published" goes with the faithful choices
+            "t_start": 0.0,  # 0: the process's t_max
+            "t_end": 1e-5,
+            "end_clean": False,  # the last step goes on from t_end to sigma = 0
+            "denoise": "tweedie",  # or "mean", "none"
+            # pc
             "predictor": "reverse_diffusion",
             "corrector": "langevin",
             "corrector_steps": 1,
             "snr": 0.16,
-            "num_steps": 1000,
-            "grid": "uniform",  # or "published", for the faithful choices
-            "t_end": 1e-5,
-            "denoise": "tweedie",  # or "mean", "none"
             "faithful": False,  # the published discretisation and batch-mean norms
             "probability_flow": False,
-            "variance": "small",  # of the ancestral predictor
+            "variance": "small",  # of the ancestral predictor; or "large", "learned"
+            # ddim; dpm; stochastic_heun
+            "eta": 0.0,
+            "order": 2,
+            "noise": False,
+            "churn": 40.0,
+            "s_min": 0.0,
+            "s_max": float("inf"),
+            "s_noise": 1.0,
+            # ode and adaptive_sde: steps of their own from t_start to t_end
+            "method": "dopri5",  # of ode; or "bosh3", "tsit5"
+            "rtol": 0.0,  # 0: the solver's own
+            "atol": 0.0,
+            "max_steps": 2000,
+            # picard
+            "inner": "ddim",  # the solver that is run in parallel
+            "window": 16,
+            "tolerance": 1e-3,
             "num_samples": 64,
             "labels": "",  # classes to sample, as in "3,3,7"; empty: all in turn
             "batch_size": 64,
+            "seed": 0,
+        }
+    )
+
+    # --mode control: controls.ControlOptions, with the solver and the grid of `sampling`.
+    config.control = ConfigDict(
+        {
+            "task": "inpaint",  # controls.TASKS
+            "image": "",  # a picture of the model's size; empty: the evaluation split's
+            "images": 4,
+            "labels": "",  # their classes, as in "3,3,7"; empty: the data set's own
+            "results": 4,  # for each image
+            "mask": "box",  # inpaint: masks.MASKS, or a picture, white where known
+            "repeats": 1,  # of each step, RePaint's resampling
+            "operator": "downsampling",  # restore: controls.OPERATORS
+            "method": "pigdm",  # restore; or "dps"
+            "sigma_y": 0.05,  # restore: noise of the measurement, in units of [0, 1]
+            "strength": 5.0,  # restore by dps
+            "scale": 2.0,  # guide: 1 is the conditional model, 0 the unconditional one
+            "t": 0.5,  # edit: the time to noise the image to
             "seed": 0,
         }
     )

@@ -27,7 +27,8 @@ from models.sizes import check_choice, check_grid, check_positive, check_share
 
 
 class DDPM(nn.Module):
-    """x: (b, h, w, c) in the range that the caller trains in -> (b, h, w, c), float32.
+    """x: (b, h, w, c) in the range that the caller trains in -> (b, h, w, out_channels),
+    float32.
 
     Attributes: see `NCSNpp`, and
 
@@ -46,6 +47,7 @@ class DDPM(nn.Module):
     attention_in_up: str = "level"
     num_classes: int = 0
     augment_dim: int = 0
+    out_channels: int = 0
     dtype: str = "float32"
     remat: bool = False
     scan_blocks: bool = False
@@ -70,7 +72,7 @@ class DDPM(nn.Module):
         labels: Int[Array, "b"] | None = None,
         augment: Float[Array, "b a"] | None = None,
         dropout_keys: Key[Array, "b"] | None = None,
-    ) -> Float[Array, "b h w c"]:
+    ) -> Float[Array, "b h w d"]:
         """c_noise: 999 t; labels in [0, num_classes]; keys switch dropout on.
 
         Every dropout layer folds a number of its own into each example's key.
@@ -135,5 +137,6 @@ class DDPM(nn.Module):
         assert not skips
 
         h = act(GroupNorm(**common, name="norm_out")(h))
-        y = Conv(x.shape[-1], init_scale=0.0, dtype=self.dtype, name="conv_out")(h)
+        channels = self.out_channels or x.shape[-1]
+        y = Conv(channels, init_scale=0.0, dtype=self.dtype, name="conv_out")(h)
         return y.astype(jnp.float32)

@@ -34,7 +34,7 @@ from models.sizes import check_choice, check_grid, check_kernel, check_positive,
 
 
 class NCSNpp(nn.Module):
-    """x: (b, h, w, c), centred and scaled by the caller -> (b, h, w, c), float32.
+    """x: (b, h, w, c), centred and scaled by the caller -> (b, h, w, out_channels), float32.
 
     NCSN++ is the default; DDPM++ has fir=False, progressive_input="none" and
     embedding_type="positional".
@@ -62,6 +62,7 @@ class NCSNpp(nn.Module):
       num_classes, augment_dim: see `Embedding`; 0 for none.
       patch_size: p, above 1, works on squares of p x p pixels as channels; resolutions then count
         squares.
+      out_channels: channels of the output; 0 for as many as the input has.
       dtype: "float32" or "bfloat16", of the computation; parameters and output are float32.
       remat: keep less for the backward pass and compute it again.
       scan_blocks: compile runs of equal blocks as loops. Parameters are alike with and without.
@@ -89,6 +90,7 @@ class NCSNpp(nn.Module):
     num_classes: int = 0
     augment_dim: int = 0
     patch_size: int = 1
+    out_channels: int = 0
     dtype: str = "float32"
     remat: bool = False
     scan_blocks: bool = False
@@ -118,7 +120,7 @@ class NCSNpp(nn.Module):
         labels: Int[Array, "b"] | None = None,
         augment: Float[Array, "b a"] | None = None,
         dropout_keys: Key[Array, "b"] | None = None,
-    ) -> Float[Array, "b h w c"]:
+    ) -> Float[Array, "b h w d"]:
         """c_noise: what tells the noise level; labels in [0, num_classes]; keys switch dropout on.
 
         Every dropout layer folds a number of its own into each example's key.
@@ -136,6 +138,7 @@ class NCSNpp(nn.Module):
             return h.shape[1] in self.attn_resolutions
 
         embedding = self._embed(act, c_noise, labels, augment)
+        out_channels = self.patch_size**2 * (self.out_channels or x.shape[-1])
         x = to_patches(x, self.patch_size).astype(self.dtype)
         last = len(self.ch_mult) - 1
         widths = [self.nf * multiple for multiple in self.ch_mult]
@@ -166,7 +169,7 @@ class NCSNpp(nn.Module):
             h = units(h, from_below, embedding, keys())[-1]
             if attends(h):
                 h = attention(name=f"up_{level}_attention")(h)
-            h, out_pyramid = self._join_output(level, h, out_pyramid, x.shape[-1])
+            h, out_pyramid = self._join_output(level, h, out_pyramid, out_channels)
             if level > 0:
                 h = self._grow(block, level, h, embedding, keys())
         assert not skips
@@ -176,7 +179,7 @@ class NCSNpp(nn.Module):
             y = out_pyramid
         else:
             h = act(norm(name="norm_out")(h))
-            y = conv(x.shape[-1], init_scale=self.init_scale, name="conv_out")(h)
+            y = conv(out_channels, init_scale=self.init_scale, name="conv_out")(h)
         return from_patches(y, self.patch_size).astype(jnp.float32)
 
     def _layers(self, act: Callable[[Array], Array]) -> tuple[Callable[..., nn.Module], ...]:

@@ -7,11 +7,33 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from golden_models import golden_predictor, nhwc
-from oracles import Gaussian
+from scipy import optimize, stats
+from solver_cases import make_process
 
-from losses import WEIGHTINGS, draw_times_and_noise, drop_labels, loss_at
-from parameterization import Parameterization
-from sde_lib import VESDE, VPSDE, DDPMSchedule, SMLDSchedule, SubVPSDE
+from losses import (
+    TIMES,
+    WEIGHTINGS,
+    LikelihoodTimes,
+    LogitNormalTimes,
+    LogNormalTimes,
+    draw_times_and_noise,
+    drop_labels,
+    loss_at,
+    transport,
+)
+from oracles import Gaussian
+from parameterization import WRITERS, Parameterization, Prediction
+from sde_lib import (
+    EDM,
+    VESDE,
+    VPSDE,
+    DDPMSchedule,
+    FlowMatching,
+    SMLDSchedule,
+    SubVPSDE,
+    expand_right,
+)
+from sde_lib import PROCESSES as SDES
 
 PROCESSES = {"ve": VESDE(0.01, 50.0), "vp": VPSDE(), "subvp": SubVPSDE()}
 NATIVE = {"loss_ve": ("ve",), "loss_vp": ("vp", "subvp")}
@@ -72,13 +94,86 @@ def test_the_exact_score_has_the_irreducible_loss(process):
     assert float(jnp.mean(got)) == pytest.approx(want, rel=0.02, abs=1e-3)
 
 
-def test_the_v_weighting_is_the_regression_on_v():
-    process, t = VPSDE(), jnp.array([0.05, 0.3, 0.8])
-    eps_error = jnp.full((3, 5), 0.1)
-    alpha = process.alpha(t)
-    v_error = eps_error / alpha[:, None]
-    want = jnp.mean(v_error**2, axis=1)
-    np.testing.assert_allclose(WEIGHTINGS["v"](process, t) * 0.1**2, want, rtol=1e-6)
+# Every weighting against its definition, whose divisions by alpha the code avoids.
+DEFINITIONS = {
+    "noise": lambda a, s, g2, sd: a**2,
+    "data": lambda a, s, g2, sd: s**2,
+    "v": lambda a, s, g2, sd: (a**2 + s**2) ** 2,
+    "velocity": lambda a, s, g2, sd: (a + s) ** 2,
+    "edm": lambda a, s, g2, sd: ((s / a) ** 2 + sd**2) / (s / a * sd) ** 2 * s**2,
+    "likelihood": lambda a, s, g2, sd: g2 / s**2 * a**2,
+}
+
+
+class Off:
+    """Errs by d = 1 of (2): x_0 by -sigma, eps by alpha."""
+
+    def __init__(self, x_0, eps):
+        self.x_0, self.eps = x_0, eps
+
+    def __call__(self, x, node, cond=None):
+        alpha, sigma = expand_right(node.alpha, x), expand_right(node.sigma, x)
+        return Prediction(self.x_0 - sigma, self.eps + alpha, node)
+
+
+def off_by_one(process, t, weighting):
+    eps = jnp.zeros((len(t), 3))
+    predict = Off(eps, eps)
+    return loss_at(process, predict, eps, t, eps, weighting=weighting, sigma_data=0.7)
+
+
+@pytest.mark.parametrize("weighting", WEIGHTINGS)
+@pytest.mark.parametrize("process", SDES)
+def test_a_weighting_is_its_definition(process, weighting):
+    process = make_process(process)
+    t = process.t_min + (process.t_max - process.t_min) * jnp.array([0.03, 0.4, 0.97])
+    alpha, sigma = (np.float64(f) for f in process.node(t)[1:])
+    g2 = np.float64(process.diffusion_squared(t))
+    want = DEFINITIONS[weighting](alpha, sigma, g2, 0.7)
+    np.testing.assert_allclose(off_by_one(process, t, weighting), want, rtol=1e-3)
+
+
+def test_the_weightings_are_exact_where_there_is_no_data_and_where_there_is_no_noise():
+    process, t = FlowMatching(), jnp.array([1.0, 0.0])
+    want = {"noise": (0, 1), "data": (1, 0), "v": (1, 1), "velocity": (1, 1), "edm": (1 / 0.49, 1)}
+    for name, values in want.items():
+        np.testing.assert_allclose(off_by_one(process, t, name), values, rtol=1e-6)
+    assert float(off_by_one(process, t[:1], "likelihood")[0]) == 0
+
+
+@pytest.mark.parametrize("process", SDES)
+def test_the_exact_network_of_every_output_has_the_irreducible_loss(process):
+    """For N(0, s^2) data Var[d | x_t] = s^2 / v, v = alpha^2 s^2 + sigma^2."""
+    process, data, n = make_process(process), Gaussian(jnp.zeros(2), jnp.full(2, 0.7)), 20_000
+    x_0, eps = data.sample(jax.random.key(0), n), jax.random.normal(jax.random.key(1), (n, 2))
+    t = jnp.full(n, process.t_min + 0.3 * (process.t_max - process.t_min))
+    alpha, sigma = (float(f) for f in process.node(t[0])[1:])
+    variance = 0.49 / (alpha**2 * 0.49 + sigma**2)
+    g2 = float(process.diffusion_squared(t[0]))
+    for output in [*WRITERS, "edm"]:
+        for weighting, definition in DEFINITIONS.items():
+            predict = Perfect(data, output)
+            got = loss_at(process, predict, x_0, t, eps, weighting=weighting, sigma_data=0.7)
+            want = definition(alpha, sigma, g2, 0.7) * variance
+            assert float(jnp.mean(got)) == pytest.approx(want, rel=0.02), (output, weighting)
+
+
+class Perfect:
+    """The data's exact network of some output, read by its parameterisation."""
+
+    def __init__(self, data, output):
+        self.data, self.output = data, output
+        self.parameterization = Parameterization(output, sigma_data=0.7)
+
+    def __call__(self, x, node, cond=None):
+        found = self.data(x, node)
+        if self.output == "edm":
+            alpha, s = node.alpha[:, None], (node.sigma / node.alpha)[:, None]
+            norm = s**2 + 0.7**2
+            says = (found.x_0 - 0.7**2 / norm * x / alpha) * jnp.sqrt(norm) / (s * 0.7)
+        else:
+            says = found.as_output(self.output)
+        return self.parameterization.predict(lambda *_: says, x, node, {})
 
 
 def test_draws_depend_on_each_examples_key_alone():
@@ -98,6 +193,117 @@ def test_training_times_cover_the_process():
     values, counts = np.unique(np.round(np.asarray(levels) * 3), return_counts=True)
     np.testing.assert_array_equal(values, [0, 1, 2, 3])
     assert counts.min() > 4500
+
+
+U = (jnp.arange(20_000) + 0.5) / 20_000  # the midpoints of equal shares of [0, 1]
+
+
+@pytest.mark.parametrize("times", TIMES)
+@pytest.mark.parametrize("process", SDES)
+def test_every_way_of_drawing_times_stays_within_every_process(process, times):
+    process, times = make_process(process), TIMES[times]()
+    t = times.draw(process, jnp.linspace(0.0, 1 - 2**-24, 1001))
+    assert t.min() >= np.float32(process.t_min) and t.max() <= np.float32(process.t_max)
+    rises = jnp.diff(t)
+    assert bool(jnp.all(rises >= 0)) or bool(jnp.all(rises <= 0))
+    assert bool(jnp.all(jnp.isfinite(times.weight(process, t))))
+
+
+@pytest.mark.parametrize("process", [EDM(), VPSDE(), FlowMatching()], ids=repr)
+def test_log_normal_times_are_normal_in_the_log_of_the_noise(process):
+    t = LogNormalTimes(-0.5, 0.6).draw(process, U)
+    log_ratio = -process.log_snr(t) / 2
+    for q in (0.05, 0.5, 0.9):
+        want = stats.norm.ppf(q, -0.5, 0.6)
+        assert float(jnp.quantile(log_ratio, q)) == pytest.approx(want, abs=2e-3)
+
+
+def test_logit_normal_times_are_normal_in_the_logit():
+    process = FlowMatching()
+    t = LogitNormalTimes(0.3, 0.8).draw(process, U)
+    for q in (0.05, 0.5, 0.9):
+        want = 1 / (1 + np.exp(-stats.norm.ppf(q, 0.3, 0.8)))
+        assert float(jnp.quantile(t, q)) == pytest.approx(want, abs=1e-3)
+
+
+@pytest.mark.parametrize("process", SDES)
+def test_importance_sampled_times_leave_the_expected_loss_and_lower_its_variance(process):
+    process, times = make_process(process), LikelihoodTimes()
+
+    def loss(t):
+        """The expected likelihood-weighted loss of the exact score of N(0, 0.7^2)."""
+        alpha, sigma = process.alpha(t), process.sigma(t)
+        return off_by_one(process, t, "likelihood") * 0.49 / (alpha**2 * 0.49 + sigma**2)
+
+    drawn = times.draw(process, U)
+    weight = np.float64(times.weight(process, drawn))
+    got = weight * np.float64(loss(drawn))
+    # Midpoints of intervals that grow with the distance from t_min, where the loss is largest.
+    span = process.t_max - process.t_min
+    edges = np.concatenate([[0.0], np.geomspace(1e-7, 1.0, 40_000)])
+    shares = np.diff(edges)
+    values = np.float64(loss(process.t_min + span * jnp.asarray(edges[:-1] + shares / 2)))
+    want = values @ shares
+    assert got.mean() == pytest.approx(want, rel=2e-3)
+    variance = values**2 @ shares - want**2
+    already_uniform = np.ptp(weight) < 0.01  # where log-SNR is linear in t
+    assert got.var() < (1.01 if already_uniform else 0.7) * variance
+
+
+def test_the_importance_weighted_loss_is_the_normaliser_times_the_error():
+    """Song et al. 2021b, section 5: the weight that is left is Z, for every t."""
+    process, times, t = VPSDE(), LikelihoodTimes(), jnp.array([0.001, 0.1, 0.9])
+    z = float(process.log_snr(jnp.float32(1e-5)) - process.log_snr(jnp.float32(1.0)))
+    got = times.weight(process, t) * off_by_one(process, t, "likelihood")
+    error = off_by_one(process, t, "noise")
+    np.testing.assert_allclose(got / error, z / (1 - 1e-5), rtol=1e-3)
+
+
+def images_and_noise(n, d=5):
+    x_0, eps = jax.random.split(jax.random.key(3))
+    return jax.random.uniform(x_0, (n, d, 1)), jax.random.normal(eps, (n, d, 1))
+
+
+def total(x_0, eps):
+    return float(jnp.sum((x_0 - eps) ** 2))
+
+
+def test_transport_is_the_least_assignment():
+    x_0, eps = images_and_noise(40)
+    paired = jax.jit(transport)(x_0, eps)
+    cost = np.sum((np.asarray(x_0)[:, None] - np.asarray(eps)[None]) ** 2, axis=(2, 3))
+    want = cost[optimize.linear_sum_assignment(cost)].sum()
+    assert total(x_0, paired) == pytest.approx(want, rel=1e-5)
+    assert total(x_0, paired) < 0.9 * total(x_0, eps)
+    rows = [np.unique(np.asarray(e).reshape(40, -1), axis=0) for e in (paired, eps)]
+    np.testing.assert_array_equal(*rows)
+
+
+def test_transport_exchanges_noise_within_a_class_only():
+    x_0, eps = images_and_noise(40)
+    labels = jnp.arange(40) % 3
+    paired = transport(x_0, eps, labels)
+    for k in range(3):
+        mine = labels == k
+        alone = transport(x_0[mine], eps[mine])
+        assert total(x_0[mine], paired[mine]) == pytest.approx(total(x_0[mine], alone), rel=1e-5)
+        kept = [
+            np.unique(np.asarray(e[mine]).reshape(int(mine.sum()), -1), axis=0)
+            for e in (paired, eps)
+        ]
+        np.testing.assert_array_equal(*kept)
+
+
+def test_transport_ends_on_data_that_is_not_finite():
+    x_0, eps = images_and_noise(8)
+    paired = transport(x_0.at[2].set(jnp.nan), eps)
+    np.testing.assert_allclose(jnp.sort(paired.ravel()), jnp.sort(eps.ravel()))
+
+
+@pytest.mark.parametrize("times", [LogNormalTimes, LogitNormalTimes])
+def test_a_spread_of_times_must_be_positive(times):
+    with pytest.raises(ValueError, match="time_std: got 0.0"):
+        times(time_std=0.0)
 
 
 def test_labels_are_dropped_at_the_rate():

@@ -1,0 +1,21 @@
+"""Flow matching along straight paths on the digits: the network and the run of vp_small.py.
+
+Command: python main.py --config configs/digits/flow.py --workdir runs/digits_flow --mode train
+Minibatch optimal transport: --config.loss.coupling=optimal_transport; times about the middle:
+--config.loss.times=logit_normal --config.loss.time_mean=0.0 --config.loss.time_std=1.0
+Result: not yet run.
+"""
+
+from ml_collections import ConfigDict
+
+from configs.digits.vp_small import get_config as small
+
+
+def get_config() -> ConfigDict:
+    config = small()
+    config.process.name = "flow"
+    config.parameterization.output = "velocity"
+    config.loss.weighting = "velocity"
+    # 51 evaluations of the network, as many as vp_small.py spends.
+    config.sampling.update({"solver": "heun", "num_steps": 25})
+    return config
