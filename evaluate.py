@@ -19,7 +19,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Int, Key
+from jaxtyping import Array, Float, Int, Key
 from tqdm import tqdm
 
 import checkpoint
@@ -27,7 +27,7 @@ from data import Source, Transform
 from data.randomness import permutation
 from data.transforms import resize
 from generate import Generator, bar_updater
-from likelihood import log_likelihood
+from likelihood import LogLikelihood, importance_bound, log_likelihood
 from metrics import extractors
 from metrics.features import FeatureExtractor
 from metrics.quality import ImageSet, Judge, Labelled
@@ -54,6 +54,8 @@ class EvalOptions:
         all. A part of them is drawn at random, by the seed.
     extractor, weights: feature network, see `metrics.extractors`, and its file if not shipped.
     memorisation: compare samples with every training image; these are then held in memory.
+    dequantization_draws: of uniform noise an image, for the bound on its probability; see
+        `likelihood.importance_bound`.
     probe, num_probes, rtol, atol: see `likelihood.log_likelihood`.
     """
 
@@ -72,7 +74,19 @@ class EvalOptions:
     num_probes: int = 1
     rtol: float = 1e-5
     atol: float = 1e-5
+    dequantization_draws: int = 1
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.dequantization_draws < 1:
+            raise ValueError(
+                f"dequantization_draws: got {self.dequantization_draws}, expected at least 1"
+            )
+        if self.dequantization_draws > 1 and self.num_probes == 1 and self.probe != "exact":
+            raise ValueError(
+                "num_probes: got 1, expected at least 2 with several dequantization_draws, half "
+                "of them to weigh the draws and half to measure them"
+            )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -153,6 +167,28 @@ def evaluate(
     return report
 
 
+def error_parts(
+    total: Figure, probe_error: Float[np.ndarray, "n"], about: dict[str, Any]
+) -> list[Figure]:
+    """What part of a mean's standard error is the probes', and what part the data's.
+
+        total^2 = probe^2 + data^2,   probe^2 = sum_i error_i^2 / n^2
+
+    error_i being the standard error of the value of image i, from the spread of its own probes. A
+    single probe shows none, so there is then no telling the parts apart, and no figures. `data` is
+    what is left, 0 where chance makes it negative: the choice of the images and of their
+    dequantisation.
+    """
+    if total.standard_error is None or not np.all(np.isfinite(probe_error)):
+        return []
+    probe = float(np.sqrt(np.sum(probe_error**2)) / len(probe_error))
+    data = math.sqrt(max(0.0, total.standard_error**2 - probe**2))
+    return [
+        Figure("bits_per_dim_error_of_probes", probe, total.samples, **about),
+        Figure("bits_per_dim_error_of_data", data, total.samples, **about),
+    ]
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Work:
     """One evaluation: each method gives the figures of one part."""
@@ -203,35 +239,60 @@ class _Work:
     def bits_per_dim(self) -> list[Figure]:
         """Negative log-likelihood of held-out images, dequantised, in bits per dimension."""
         subject, options = self.subject, self.options
-        settings = {k: getattr(options, k) for k in ("probe", "num_probes", "rtol", "atol")}
-        transform = dataclasses.replace(subject.transform, dequantize=True)
+        fields = ("probe", "num_probes", "rtol", "atol")
+        settings = {k: getattr(options, k) for k in fields}
+        draws = options.dequantization_draws
 
         def compute(numbers: np.ndarray) -> Rows:
-            batch = self._held_out(numbers, transform)
-            found = log_likelihood(
-                self._keys(1, numbers),
-                subject.task.process,
-                self.predict,
-                batch["image"],
-                cond={"labels": batch["label"]} if subject.task.num_classes else {},
-                **settings,
-            )
-            return {"log_p": found.value, "evaluations": found.evaluations, "ok": found.ok}
+            found = [self._log_likelihood(numbers, draw, settings) for draw in range(draws)]
+            if draws == 1:
+                log_p, error = found[0].value, found[0].error
+            else:
+                log_p, error = importance_bound(jnp.stack([f.each for f in found], axis=1))
+            return {
+                "log_p": log_p,
+                "probe_error": error,
+                "evaluations": sum(f.evaluations for f in found),
+                "ok": np.all([f.ok for f in found], axis=0) & np.isfinite(log_p),
+            }
 
         most = options.likelihood_images or options.max_images
-        rows = self._fill("likelihood", most, compute, settings)
-        log_p = rows["log_p"][rows["ok"]].astype(np.float64)
+        identity = settings | ({"dequantization_draws": draws} if draws > 1 else {})
+        rows = self._fill("likelihood", most, compute, identity | {"rows": 2})
+        ok = rows["ok"]
         dimensions = math.prod(subject.task.image_shape)
         shared: dict[str, Any] = {
             "reference": subject.held_out.name,
             "solver": f"{LIKELIHOOD_SOLVER}, rtol {options.rtol:g}, atol {options.atol:g}",
             "evaluations": float(rows["evaluations"].mean()),
         }
-        bits = transform.value_range.bits_per_dim(log_p, dimensions)
-        figures = [Figure.mean("bits_per_dim", bits, **shared)]
-        if failed := int(np.sum(~rows["ok"])):
-            figures.append(Figure("bits_per_dim_failed", failed, len(rows["ok"]), **shared))
+        figures = []
+        if ok.any():
+            log_p = rows["log_p"][ok].astype(np.float64)
+            bits = subject.transform.value_range.bits_per_dim(log_p, dimensions)
+            figures.append(Figure.mean("bits_per_dim", bits, **shared))
+            probe_error = rows["probe_error"][ok].astype(np.float64) / (dimensions * math.log(2))
+            figures += error_parts(figures[0], probe_error, shared)
+        if failed := int(np.sum(~ok)):
+            figures.append(Figure("bits_per_dim_failed", failed, len(ok), **shared))
         return figures
+
+    def _log_likelihood(
+        self, numbers: np.ndarray, draw: int, settings: dict[str, Any]
+    ) -> LogLikelihood:
+        """Of one dequantisation of each image; all draws of an image have the same probes."""
+        subject = self.subject
+        transform = dataclasses.replace(subject.transform, dequantize=True)
+        batch = self._held_out(numbers, transform, draw)
+        return log_likelihood(
+            self._keys(1, numbers),
+            subject.task.process,
+            self.predict,
+            batch["image"],
+            cond={"labels": batch["label"]} if subject.task.num_classes else {},
+            throw=False,
+            **settings,
+        )
 
     def samples(self) -> tuple[list[Figure], dict[str, Any]]:
         """What `metrics.quality` says of samples, of the classes in turn."""
@@ -247,7 +308,9 @@ class _Work:
         store = Resumable(self.folder, "samples", identity)
         rows = fill(store, len(labels), generator.batch_size, self._draw, "samples")
         if not rows["ok"].all():
-            warnings.warn(f"{np.sum(~rows['ok'])} samples are not finite", stacklevel=2)
+            warnings.warn(
+                f"{np.sum(~rows['ok'])} samples did not reach the end of the grid", stacklevel=2
+            )
         write_png(
             self.folder / "samples.png", grid(rows["image"][:100], subject.task.num_classes or None)
         )
@@ -276,12 +339,16 @@ class _Work:
             )
         return {"image": found.images, "nfe": np.full(len(numbers), found.nfe), "ok": found.ok}
 
-    def _held_out(self, numbers: np.ndarray, transform: Transform) -> dict[str, Array]:
-        """A batch of held-out images, taken in the order of a shuffled set."""
+    def _held_out(
+        self, numbers: np.ndarray, transform: Transform, draw: int = 0
+    ) -> dict[str, Array]:
+        """A batch of held-out images, taken in the order of a shuffled set; a draw of its noise."""
         source = self.subject.held_out
         order = permutation(self.options.seed, 0, len(source))
         positions = range(int(numbers[0]), int(numbers[0]) + len(numbers))
-        batch = transform(source.take(order[numbers]), positions, self.options.seed)
+        # Numbers of the same image in two streams are independent; seeds are below 2^32.
+        seed = self.options.seed + (draw << 32)
+        batch = transform(source.take(order[numbers]), positions, seed)
         return {name: jnp.asarray(value) for name, value in batch.items()}
 
     def _keys(self, purpose: int, numbers: np.ndarray) -> Key[Array, "b"]:

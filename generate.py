@@ -24,7 +24,7 @@ class Generated(NamedTuple):
       images: uint8 (n, height, width, channels).
       labels: the class asked for, int32 (n,); -1 where none was.
       nfe: mean number of network evaluations of a sample.
-      ok: whether each sample is finite, bool (n,).
+      ok: whether each sample reached the end of the grid, bool (n,).
       path: the way of the first batch from noise to samples, uint8 (b, frames, height, width,
         channels), each frame scaled by its own noise level so that it can be seen; None unless
         asked for.
@@ -97,7 +97,7 @@ class Generator:
                 frames=0 if number else frames,
                 progress=_offset(progress, number, batches) if progress else None,
             )
-            images = self.value_range.to_uint8(np.nan_to_num(np.asarray(samples.x)))
+            images = self.value_range.to_uint8(np.asarray(samples.x))
             found.append((images, np.asarray(samples.nfe), np.asarray(samples.ok)))
             if samples.path is not None:
                 path = self._shown(samples.path)

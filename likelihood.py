@@ -2,7 +2,7 @@
 
 The flow dx/dt = v(x, t) carries data to the prior, and along it (Chen et al. 2018, eq. 8)
 
-    log p(x_0) = log prior(x_T) + int_{t_min}^{t_max} div v(x_t, t) dt                  (1)
+    log p(x) = log prior(x_T) + int_{t_min}^{t_max} div v(x_t, t) dt                    (1)
 
 The divergence is estimated with probes e, E[e e^T] = I (Hutchinson 1990; Grathwohl et al. 2019):
 
@@ -10,17 +10,37 @@ The divergence is estimated with probes e, E[e e^T] = I (Hutchinson 1990; Grathw
 
 Drift and (2) come from one linearised pass, with a vector-Jacobian product in x alone: about two
 forwards. Each sample has its own step sizes, so its value does not depend on its neighbours.
+
+What (1) is the density of: the flow is cut off at t_min, since a process may be singular at 0, so
+the value is log p of alpha(t_min) x_0 + sigma(t_min) eps, evaluated at x, and its difference from
+log p of x_0 is of the order of (sigma(t_min) / s)^2 a dimension, s the finest scale of the data. It
+is no random error and not part of `error`. Likewise log prior stands for the model's own density at
+t_max: that is what makes (1) the density of what the flow samples.
+
+8-bit data have probabilities P(k), not densities. With y = k + u and draws u_j from q on [0, 1)^D,
+
+    E log (1/K) sum_j p(k + u_j) / q(u_j) <= log P(k),                                  (3)
+
+which is uniform dequantisation for K = 1 and q = 1 (Theis et al. 2016, eq. 7) and tighter for
+larger K (Ho et al. 2019, eq. 8; Burda et al. 2016, theorem 1). (3) is convex in the noise of (2),
+which would lift it above the bound. So it is taken in the form that is linear in log p (Donsker &
+Varadhan; w any weights of sum 1, best in proportion to p / q),
+
+    log (1/K) sum_j exp(a_j) >= sum_j w_j (a_j - log(K w_j)),                           (4)
+
+w from one half of the probes and a = log p - log q from the other: below log P(k) on average,
+whatever the probes' noise.
 """
 
 import functools
 import math
 from typing import Any, NamedTuple
 
-import diffrax
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
+from latent import Solved, integrate, report_failures, require_positive, scaled_rms, span_of
 from parameterization import NO_COND, Cond, Predictor
 from sde_lib import Process
 
@@ -37,6 +57,8 @@ class LogLikelihood(NamedTuple):
       evaluations: evaluations of drift and divergence that the solve took, int32 (batch,).
       ok: whether the solve reached t_max within its steps and is finite, bool (batch,).
       latent: x at t_max, (batch, *shape).
+      each: the value by each probe alone, (batch, probes); `value` is their mean. One column for
+        the exact divergence.
     """
 
     value: Float[Array, " b"]
@@ -44,6 +66,7 @@ class LogLikelihood(NamedTuple):
     evaluations: Int[Array, " b"]
     ok: Array
     latent: Float[Array, "b *shape"]
+    each: Float[Array, "b k"]
 
 
 def log_likelihood(
@@ -58,9 +81,11 @@ def log_likelihood(
     rtol: float = 1e-5,
     atol: float = 1e-5,
     t_min: float | None = None,
+    t_max: float | None = None,
     max_steps: int = 4096,
     probes: Float[Array, "b k *shape"] | None = None,
     constraint: Any = None,
+    throw: bool = True,
 ) -> LogLikelihood:
     """log p(x) under the model's probability flow, per sample.
 
@@ -71,28 +96,33 @@ def log_likelihood(
       cond: conditioning with a leading batch axis.
       probe: "rademacher", "gaussian", or "exact" (all unit vectors; for few dimensions).
       num_probes: probes per sample, ignored by "exact".
-      rtol, atol: tolerances of the adaptive Dormand-Prince 5(4) solve, for each sample by itself.
-      t_min: where integration begins; default the process's t_min.
-      max_steps: attempted steps after which a sample is given up (`ok` false).
+      rtol, atol: tolerances of each Dormand-Prince 5(4) step, for each sample by itself: of the
+        root mean square over x, and of log p per dimension.
+      t_min, t_max: ends of the flow, by default the process's. Where alpha(t_max) = 0, a predictor
+        made of a noise or a score has no velocity, and t_max must lie before.
+      max_steps: attempted steps after which a sample is given up, with a warning and ok = False.
       probes: probes to use in place of drawn ones, for replaying a recorded run.
       constraint: refused, since constrained sampling has no density.
+      throw: whether a sample that is not finite is an error; if not, it is given up likewise.
 
     Raises:
-      ValueError: a constraint, an unknown probe, tolerances or counts that are not positive.
+      ValueError: a constraint, an unknown probe, tolerances or counts that are not positive, times
+        outside of the process's.
+      FloatingPointError: a sample is not finite; names it and the time at which that happened.
     """
     if constraint is not None:
         raise ValueError("constraint: a constrained sampler has no likelihood; expected None")
     if probe not in PROBES:
         raise ValueError(f"probe: got {probe!r}, expected one of {PROBES}")
-    for name, number in (("rtol", rtol), ("atol", atol), ("num_probes", num_probes)):
-        if number <= 0:
-            raise ValueError(f"{name}: got {number}, expected a positive number")
-    keys = key if key.ndim else jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(len(x)))
+    require_positive(rtol=rtol, atol=atol, num_probes=num_probes, max_steps=max_steps)
+    start, end = span_of(process, t_min, t_max)
     if probes is None:
+        keys = key if key.ndim else jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(len(x)))
         draw = functools.partial(_draw_probes, probe=probe, num=num_probes, shape=x.shape[1:])
         probes = jax.vmap(draw)(keys)
-    start = process.t_min if t_min is None else t_min
-    return _solve(process, predict, x, probes, cond, probe, rtol, atol, start, max_steps)
+    solved = _solve(process, predict, x, probes, cond, start, end, rtol, atol, max_steps)
+    report_failures(solved, end, throw)
+    return _conclude(process, solved, end, exact=probe == "exact")
 
 
 def _draw_probes(key: Array, probe: str, num: int, shape: tuple[int, ...]) -> Array:
@@ -105,58 +135,84 @@ def _draw_probes(key: Array, probe: str, num: int, shape: tuple[int, ...]) -> Ar
     return jnp.eye(dim).reshape(dim, *shape)
 
 
-@functools.partial(
-    jax.jit, static_argnames=("process", "probe", "rtol", "atol", "t_min", "max_steps")
-)
+@functools.partial(jax.jit, static_argnames=("process",))
 def _solve(
     process: Process,
     predict: Predictor,
     x: Array,
     probes: Array,
     cond: Cond,
-    probe: str,
-    rtol: float,
-    atol: float,
-    t_min: float,
-    max_steps: int,
-) -> LogLikelihood:
-    def solve_one(x: Array, probes: Array, cond: Cond) -> tuple[Array, ...]:
-        single = jax.tree.map(lambda leaf: leaf[None], cond)
+    start: Array | float,
+    end: Array | float,
+    rtol: Array | float,
+    atol: Array | float,
+    max_steps: Array | int,
+) -> Solved:
+    """(x, the integral of (2) for each probe) carried from `start` to `end`."""
+    batch, dim = len(x), x[0].size
+    probes = jnp.moveaxis(probes, 1, 0)
 
-        def velocity(t: Array, x: Array) -> Array:
-            node = process.node(jnp.reshape(t, (1,)))
-            return predict(x[None], node, single).velocity(process)[0]
+    def field(t: Array, y: tuple[Array, Array]) -> tuple[Array, Array]:
+        def velocity(x: Array) -> Array:
+            return predict(x, process.node(t), cond).velocity(process)
 
-        def field(t: Any, y: tuple[Array, Array], _: Any) -> tuple[Array, Array]:
-            # Reverse mode: XLA's CPU backend computes it faster inside a loop than forward mode.
-            drift, pullback = jax.vjp(lambda x: velocity(t, x), y[0])
-            products = jax.vmap(lambda e: jnp.sum(e * pullback(e)[0]))(probes)
-            return drift, products
+        # Reverse mode: XLA's CPU backend computes it faster inside a loop than forward mode.
+        drift, pullback = jax.vjp(velocity, y[0])
+        product = lambda e: jnp.sum((e * pullback(e)[0]).reshape(batch, -1), axis=1)  # noqa: E731
+        # One probe is not mapped over, which leaves convolutions as they are.
+        products = product(probes[0])[None] if len(probes) == 1 else jax.vmap(product)(probes)
+        return drift, products.T
 
-        solution = diffrax.diffeqsolve(
-            diffrax.ODETerm(field),
-            diffrax.Dopri5(),
-            t0=t_min,
-            t1=process.t_max,
-            dt0=None,
-            y0=(x, jnp.zeros(probes.shape[0])),
-            stepsize_controller=diffrax.PIDController(rtol=rtol, atol=atol),
-            max_steps=max_steps,
-            throw=False,
-        )
-        assert solution.ys is not None
-        latent, integral = jax.tree.map(lambda leaf: leaf[-1], solution.ys)
-        # Dormand-Prince is first-same-as-last: one evaluation, then six for each attempted step.
-        evaluations = 1 + 6 * solution.stats["num_steps"]
-        return latent, integral, evaluations, solution.result == diffrax.RESULTS.successful
+    def norm(error: Any, y: Any, y_next: Any) -> Array:
+        sizes = jax.tree.map(lambda a, b: jnp.maximum(jnp.abs(a), jnp.abs(b)), y, y_next)
+        of_x = scaled_rms(error[0], atol + rtol * sizes[0])
+        of_log_p = scaled_rms(error[1], dim * atol + rtol * sizes[1])
+        return jnp.maximum(of_x, of_log_p)
 
-    latent, integral, evaluations, ok = jax.vmap(solve_one)(x, probes, cond)
-    count = integral.shape[1]
-    prior = process.prior_logp(latent)
-    if probe == "exact":
-        value, error = prior + jnp.sum(integral, axis=1), jnp.zeros(len(x))
-    else:
-        value = prior + jnp.mean(integral, axis=1)
-        error = jnp.std(integral, axis=1, ddof=1) / math.sqrt(count)
-    ok = ok & jnp.isfinite(value)
-    return LogLikelihood(value, error, evaluations.astype(jnp.int32), ok, latent)
+    y = x, jnp.zeros((batch, len(probes)))
+    return integrate(field, y, jnp.float32(start), jnp.float32(end), norm, jnp.int32(max_steps))
+
+
+@functools.partial(jax.jit, static_argnames=("process", "exact"))
+def _conclude(process: Process, solved: Solved, end: Array | float, exact: bool) -> LogLikelihood:
+    latent, integrals = solved.y
+    if exact:
+        integrals = jnp.sum(integrals, axis=1, keepdims=True)
+    each = process.prior_logp(latent)[:, None] + integrals
+    count = each.shape[1]
+    value = jnp.mean(each, axis=1)
+    error = jnp.std(integrals, axis=1, ddof=1) / math.sqrt(count)
+    ok = (solved.t == jnp.float32(end)) & jnp.isfinite(value)
+    return LogLikelihood(
+        value, jnp.zeros_like(value) if exact else error, solved.evaluations, ok, latent, each
+    )
+
+
+def importance_bound(
+    log_weights: Float[Array, "b draws k"],
+) -> tuple[Float[Array, " b"], Float[Array, " b"]]:
+    """The bound (3) on log P of each datum, in nats, and its standard error from the probes.
+
+    Args:
+      log_weights: log p(k + u_j) - log q(u_j) by each probe, as `LogLikelihood.each` has log p;
+        (batch, draws, probes), a datum's draws under the same probes. With one column, which must
+        then be exact, (3) itself, and an error of 0; otherwise (4), each half of the probes
+        weighing the other.
+    """
+    draws, probes = log_weights.shape[1:]
+    if probes == 1:
+        bound = jax.nn.logsumexp(log_weights[..., 0], axis=1) - math.log(draws)
+        return bound, jnp.zeros_like(bound)
+    halves = log_weights[..., : probes // 2], log_weights[..., probes // 2 :]
+    means = [jnp.mean(half, axis=2) for half in halves]
+    weights = [jax.nn.softmax(mean, axis=1) for mean in means]
+    parts = [
+        jnp.sum(w * (a - jnp.log(draws * jnp.maximum(w, 1e-30))), axis=1)
+        for w, a in zip(weights, reversed(means), strict=True)
+    ]
+    each = jnp.concatenate(
+        [jnp.sum(w[..., None] * half, axis=1)
+         for w, half in zip(weights, reversed(halves), strict=True)], axis=1
+    )  # fmt: skip
+    spread = jnp.std(each, axis=1, ddof=1) / math.sqrt(probes)
+    return jnp.mean(jnp.stack(parts), axis=0), spread

@@ -99,6 +99,60 @@ def test_bits_per_dim_is_that_of_the_density(report, subject):
     assert bits.samples == 10 and bits.evaluations > 20 and "Dormand" in bits.solver
 
 
+def test_the_error_of_probes_is_told_from_that_of_data(subject, params, tmp_path):
+    options = dataclasses.replace(OPTIONS, loss=False, samples=False)
+    # The Jacobian is diagonal: Rademacher probes make no error, Gaussian ones a known one.
+    found = {}
+    for probe in ("rademacher", "gaussian"):
+        chosen = dataclasses.replace(options, probe=probe, num_probes=4)
+        found[probe] = figures(evaluate.evaluate(subject, params, 7, chosen, tmp_path))
+        total = found[probe]["bits_per_dim"].standard_error
+        probes = found[probe]["bits_per_dim_error_of_probes"].value
+        data = found[probe]["bits_per_dim_error_of_data"].value
+        assert probes**2 + data**2 == pytest.approx(total**2)
+    assert found["rademacher"]["bits_per_dim_error_of_probes"].value < 1e-5
+    # int div v dt = log(std at t_max / std at t_min) for each of 784 dimensions, times e^2; var 2.
+    ratio = np.log(np.hypot(STD, 20.0) / np.hypot(STD, 0.01))
+    want = ratio * np.sqrt(2 / 784 / 4 / 10) / np.log(2)
+    got = found["gaussian"]["bits_per_dim_error_of_probes"].value
+    assert 0.6 * want < got < 1.4 * want
+
+
+def test_one_probe_cannot_tell_its_error(report):
+    assert not [name for name in figures(report) if "error_of" in name]
+
+
+def test_several_dequantisations_give_a_tighter_bound(report, subject, params, tmp_path):
+    options = dataclasses.replace(
+        OPTIONS, loss=False, samples=False, num_probes=2, dequantization_draws=3
+    )
+    bits = figures(evaluate.evaluate(subject, params, 7, options, tmp_path))["bits_per_dim"]
+    once = figures(report)["bits_per_dim"]
+    # A smooth density leaves little to gain; the draws differ, and each is evaluated.
+    assert bits.value < once.value + 2e-3 and bits.value != once.value
+    assert bits.evaluations > 2.5 * once.evaluations
+
+
+@pytest.mark.parametrize(
+    "options, match",
+    [
+        ({"dequantization_draws": 0}, "dequantization_draws: got 0"),
+        ({"dequantization_draws": 2}, "num_probes: got 1"),
+    ],
+)
+def test_bad_options_are_refused(options, match):
+    with pytest.raises(ValueError, match=match):
+        EvalOptions(**options)
+
+
+def test_images_whose_likelihood_fails_are_counted(subject, params, tmp_path):
+    broken = jax.tree.map(lambda x: jnp.float32(jnp.nan) * x, params)
+    options = dataclasses.replace(OPTIONS, loss=False, samples=False)
+    with pytest.warns(UserWarning, match="not finite: sample 0"):
+        found = figures(evaluate.evaluate(subject, broken, 7, options, tmp_path))
+    assert found["bits_per_dim_failed"].value == 10 and "bits_per_dim" not in found
+
+
 def test_every_figure_says_what_it_is_of(report):
     found = figures(report)
     assert found["loss"].samples == 19 and found["loss"].standard_error > 0

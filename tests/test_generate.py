@@ -3,10 +3,10 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from oracles import Gaussian
 
 from data import CENTERED
 from generate import DrawSamples, Generator
+from oracles import Gaussian
 from sampling import uniform_grid
 from sde_lib import VPSDE
 from solvers.predictor_corrector import Ancestral, NoCorrector, PredictorCorrector
