@@ -18,6 +18,8 @@ from ml_collections import ConfigDict
 import losses
 import models
 import sampling
+from controllable.resampling import Resampled
+from controls import ControlOptions, Model
 from data import (
     CENTERED,
     CONDITIONING_DIM,
@@ -29,12 +31,18 @@ from data import (
     Source,
     Transform,
 )
+from data.image_file import RefusedImage, decode
+from data.transforms import resize
 from ema import EMA
 from evaluate import EvalOptions, Subject
 from generate import DrawSamples, Generator
+from metrics.extractors import load as load_extractor
+from metrics.legibility import judged
 from optim import Optimizer
 from parameterization import Parameterization
-from sde_lib import PROCESSES, Process
+from sde_lib import PROCESSES, Node, Process
+from solvers import SOLVERS
+from solvers.picard import Picard
 from solvers.predictor_corrector import CORRECTORS, PREDICTORS, PredictorCorrector
 from tasks import ImageTask
 from train import TrainOptions
@@ -88,6 +96,8 @@ def network(config: ConfigDict) -> Any:
         options["num_classes"] = config.data.num_classes
     if config.data.augment:
         options["augment_dim"] = CONDITIONING_DIM
+    if config.parameterization.learned_variance:
+        options["out_channels"] = 2 * config.data.num_channels
     unknown = sorted(set(options) - _fields(cls))
     if unknown:
         near = difflib.get_close_matches(unknown[0], _fields(cls), n=1)
@@ -178,6 +188,13 @@ def task(config: ConfigDict) -> ImageTask:
     """The training task: losses, parameters and pictures of an image model."""
     _choose(losses.WEIGHTINGS, config.loss.weighting, "loss.weighting")
     _choose(losses.REDUCTIONS, config.loss.reduction, "loss.reduction")
+    _choose(losses.COUPLINGS, config.loss.coupling, "loss.coupling")
+    times = _choose(losses.TIMES, config.loss.times, "loss.times")
+    pixels = value_range(config)
+    with _section("loss"):
+        known = _known(losses.VariationalBound, config.loss)
+        bound = losses.VariationalBound(**known, low=pixels.low, high=pixels.high)
+        times = times(**_known(times, config.loss))
     return ImageTask(
         process=process(config),
         parameterization=parameterization(config),
@@ -189,33 +206,50 @@ def task(config: ConfigDict) -> ImageTask:
         dropout=bool(config.model.get("dropout", 0.0)),
         weighting=config.loss.weighting,
         reduction=config.loss.reduction,
+        times=times,
+        coupling=config.loss.coupling,
+        bound=bound if config.parameterization.learned_variance else None,
         sampler=DrawSamples(generator(config), config.sampling.num_samples),
     )
 
 
-def solver(config: ConfigDict) -> PredictorCorrector:
-    """The sampler that `config.sampling` describes."""
+def solver(config: ConfigDict) -> Any:
+    """The sampler that `config.sampling` describes: a solver takes the fields it has."""
     options = config.sampling
-    faithful = options.num_steps if options.faithful else 0
-    predictor = _choose(PREDICTORS, options.predictor, "sampling.predictor")
-    corrector = _choose(CORRECTORS, options.corrector, "sampling.corrector")
+    cls = _choose(SOLVERS, options.solver, "sampling.solver")
+    settings = {key: value for key, value in options.items() if key not in ("solver", "predictor")}
+    # Where solvers differ in what a name means to them.
+    settings |= {
+        "faithful": options.num_steps if options.faithful else 0,
+        "num_steps": options.corrector_steps if cls is PredictorCorrector else options.num_steps,
+    }
     with _section("sampling"):
-        settings = {
-            "probability_flow": options.probability_flow,
-            "variance": options.variance,
-            "faithful": faithful,
-            "snr": options.snr,
-            "num_steps": options.corrector_steps,
-        }
-        take = lambda cls: {k: v for k, v in settings.items() if k in _fields(cls)}  # noqa: E731
-        return PredictorCorrector(predictor(**take(predictor)), corrector(**take(corrector)))
+        if cls is PredictorCorrector:
+            predictor = _choose(PREDICTORS, options.predictor, "predictor")
+            corrector = _choose(CORRECTORS, options.corrector, "corrector")
+            return cls(*(part(**_take(part, settings)) for part in (predictor, corrector)))
+        if cls is Picard:
+            inner = _choose(SOLVERS, options.inner, "inner")
+            settings["solver"] = inner(**_take(inner, settings))
+        return cls(**_take(cls, settings))
 
 
-def grid(config: ConfigDict) -> sampling.Node:
-    """The noise levels that sampling visits."""
-    make = _choose(sampling.GRIDS, config.sampling.grid, "sampling.grid")
+def _take(cls: type, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that `cls` has a field for; adaptive tolerances of 0 are the class's own."""
+    unset = [key for key in ("rtol", "atol") if not settings.get(key)]
+    return {k: v for k, v in settings.items() if k in _fields(cls) and k not in unset}
+
+
+def grid(config: ConfigDict, t_start: float | None = None) -> Node:
+    """The noise levels that sampling visits; t_start takes the place of the config's."""
+    options = config.sampling
+    t_start = t_start or options.t_start
+    make = _choose(sampling.GRIDS, options.grid, "sampling.grid")
+    steps = options.num_steps - bool(options.end_clean)
     with _section("sampling"):
-        return make(process(config), config.sampling.num_steps, t_end=config.sampling.t_end)
+        ends = {"t_end": options.t_end} | ({"t_start": t_start} if t_start else {})
+        nodes = make(process(config), steps, **ends)
+        return sampling.end_clean(nodes) if options.end_clean else nodes
 
 
 def optimizer(config: ConfigDict) -> Optimizer:
@@ -250,17 +284,82 @@ def subject(config: ConfigDict) -> Subject:
     )
 
 
+def control_options(config: ConfigDict) -> ControlOptions:
+    """What controlled generation is asked for."""
+    with _section("control"):
+        return ControlOptions(**_known(ControlOptions, config.control))
+
+
+def control_model(config: ConfigDict) -> Model:
+    """What controlled generation samples with; RePaint's resampling is asked for there too."""
+    method = solver(config)
+    with _section("control"):
+        if config.control.repeats != 1:
+            method = Resampled(method, config.control.repeats)
+    return Model(
+        process=process(config),
+        solver=method,
+        make_grid=lambda t_start: grid(config, t_start),
+        value_range=value_range(config),
+        num_classes=config.data.num_classes,
+        null_label=config.data.num_classes if config.loss.label_dropout else None,
+        denoise=config.sampling.denoise,
+        judge=_judge_digits if config.data.name == "digits" else None,
+    )
+
+
+def _judge_digits(images: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """The share legible as the class asked for, and the share of that class at all."""
+    found = judged(load_extractor("digits"), images, labels)
+    return {name: found[name] for name in ("legible", "accuracy")}
+
+
+def control_images(config: ConfigDict) -> tuple[np.ndarray, np.ndarray]:
+    """The images to control, uint8 (n, h, w, c), and their labels, -1 for none. Reads the disk.
+
+    Some of the evaluation split, chosen by `control.seed`, or the picture `control.image`.
+    """
+    options, (height, width, channels) = config.control, image_shape(config)
+    if options.image:
+        try:
+            pixels = decode(Path(options.image).expanduser(), channels).pixels
+        except (RefusedImage, OSError) as error:
+            raise ValueError(f"control.image: {options.image}: {error}") from None
+        if pixels.shape != (height, width, channels):
+            raise ValueError(
+                f"control.image: {options.image} is of {pixels.shape[0]} x {pixels.shape[1]} "
+                f"pixels, expected {height} x {width}"
+            )
+        images, labels = pixels[None], np.array([-1], np.int32)
+    else:
+        found = source(config, config.data.eval_split)
+        random = np.random.default_rng(options.seed)
+        chosen = random.choice(len(found), min(options.images, len(found)), replace=False)
+        records = [found[int(i)] for i in chosen]
+        images = np.stack([resize(record["image"], height) for record in records])
+        labels = np.array([record["label"] for record in records], np.int32)
+    if options.labels:
+        asked = _parse_labels(options.labels, "control.labels")
+        labels = np.resize(np.array(asked, np.int32), len(images))
+    if not config.data.num_classes:
+        labels = np.full(len(images), -1, np.int32)
+    return images, labels
+
+
+def _parse_labels(text: str, field: str) -> list[int]:
+    """Numbers between commas."""
+    try:
+        return [int(label) for label in text.split(",")]
+    except ValueError:
+        raise ValueError(f"{field}: got {text!r}, expected numbers as in '3,3,7'") from None
+
+
 def sample_labels(config: ConfigDict) -> np.ndarray:
     """The class of each sample: those asked for, over and over, or all in turn; int32 (n,)."""
     count, classes = config.sampling.num_samples, config.data.num_classes
     if not config.sampling.labels:
         return generator(config).labels(count)
-    try:
-        asked = [int(label) for label in config.sampling.labels.split(",")]
-    except ValueError:
-        raise ValueError(
-            f"sampling.labels: got {config.sampling.labels!r}, expected numbers as in '3,3,7'"
-        ) from None
+    asked = _parse_labels(config.sampling.labels, "sampling.labels")
     if not all(0 <= label < classes for label in asked):
         raise ValueError(
             f"sampling.labels: got {asked}, expected classes of the model, 0 to {classes - 1}"

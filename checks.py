@@ -15,7 +15,7 @@ from likelihood import PROBES
 from metrics.extractors import EXTRACTORS
 from sampling import DENOISE_CHOICES
 from sde_lib import Process
-from solvers.predictor_corrector import PREDICTORS
+from solvers.predictor_corrector import PREDICTORS, VARIANCES
 
 AT_LEAST_ONE = (
     "data.image_size",
@@ -42,7 +42,7 @@ POSITIVE = ("optim.eps", "sampling.snr", "eval.rtol", "eval.atol")
 SHARES = ("loss.label_dropout", "data.augment", "model.dropout")
 CHOICES = {
     "sampling.denoise": DENOISE_CHOICES,
-    "sampling.variance": ("small", "large"),
+    "sampling.variance": VARIANCES,
     "eval.probe": PROBES,
     "data.name": tuple(SOURCES),
     "data.crop": CROPS,
@@ -61,6 +61,8 @@ def check(config: ConfigDict, num_devices: int) -> None:
     _training(config, num_devices)
     _sampling(config, process)
     _evaluation(config)
+    builders.control_options(config)
+    builders.control_model(config)
     builders.task(config)
 
 
@@ -178,14 +180,21 @@ def _sampling(config: ConfigDict, process) -> None:
             "faithful choices go with the grid 'published', and it with them"
         )
     solver = builders.solver(config)
-    if options.probability_flow and not hasattr(solver.predictor, "probability_flow"):
+    predictor = getattr(solver, "predictor", None)
+    learned = getattr(predictor, "variance", "") == "learned"
+    if learned and not config.parameterization.learned_variance:
+        raise ValueError(
+            "sampling.variance: got 'learned', but parameterization.learned_variance is False"
+        )
+    if options.probability_flow and not hasattr(predictor, "probability_flow"):
         with_one = [name for name, cls in PREDICTORS.items() if hasattr(cls, "probability_flow")]
         raise ValueError(
-            f"sampling.probability_flow: got True, but the predictor {options.predictor!r} has "
-            f"none; expected one of {with_one}"
+            f"sampling.probability_flow: got True, but the solver {options.solver!r} with the "
+            f"predictor {options.predictor!r} has none; expected the solver 'pc' with one of "
+            f"{with_one}"
         )
     try:
-        solver.validate(process)
+        solver.validate(process, builders.grid(config))
     except ValueError as error:
         message = str(error)
         raise ValueError(

@@ -4,6 +4,11 @@ python main.py --config configs/digits/vp_small.py --workdir runs/a --mode train
 python main.py --workdir runs/a --mode eval                  (the run remembers its config)
 python main.py --workdir runs/a --mode sample --config.sampling.num_samples=16
 python main.py --mode sample                                 (the model that the project ships)
+python main.py --mode control --config.control.task=inpaint --config.control.mask=half
+python main.py --mode control --config.control.task=restore --config.control.operator=blur
+python main.py --mode control --config.control.task=edit --config.control.t=0.4
+python main.py --mode control --config.control.task=guide --config.control.scale=3
+python main.py --workdir runs/a --mode control --config.control.task=colorize     (colour models)
 
 Any field of a config: --config.training.batch_size=64. Several hosts: the same command on each,
 with --coordinator HOST:PORT --num_processes N --process_id 0 ... N-1; on a TPU pod or under SLURM
@@ -20,7 +25,7 @@ from typing import Any, NoReturn
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-MODES = ("train", "eval", "sample")
+MODES = ("train", "eval", "sample", "control")
 HELP = {"help", "helpshort", "h", "?"}
 PRETRAINED = Path(__file__).parent / "pretrained" / "digits.npz"
 CPU_FLAGS = "--xla_cpu_experimental_ynn_fusion_type=-individual_convolution"

@@ -1,6 +1,7 @@
-"""What main.py can do: train, evaluate, sample."""
+"""What main.py can do: train, evaluate, sample, control."""
 
 import dataclasses
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ from tqdm import tqdm
 import builders
 import checkpoint
 import checks
+import controls
 import evaluate
+import files
 import parallel
 import pictures
 import train
@@ -31,6 +34,7 @@ CONTINUABLE = (
     "training.keep",
     "training.keep_every",
     "sampling",
+    "control",
     "eval",
 )
 
@@ -110,6 +114,30 @@ def run_sample(run: Run) -> int:
     return 0
 
 
+def run_control(run: Run) -> int:
+    """Controlled generation into workdir/control: a picture, the arrays and the figures."""
+    checks.check(run.config, jax.device_count())
+    options, model = builders.control_options(run.config), builders.control_model(run.config)
+    images, labels = builders.control_images(run.config)
+    key = jax.random.key(options.seed)
+    with tqdm(desc=options.task, unit="step") as bar:
+        made = controls.control(
+            model, predictor(run), images, labels, options, key, bar_updater(bar)
+        )
+    folder = run.workdir / "control"
+    pictures.write_png(folder / f"{options.task}.png", pictures.enlarge(made.picture, 2))
+    pictures.write_npz(
+        folder / f"{options.task}.npz", images=images, labels=labels, results=made.results
+    )
+    about = {"control": run.config.control.to_dict(), "solver": repr(model.solver)}
+    with files.atomic_write(folder / f"{options.task}.json", "w") as file:
+        json.dump(about | {"images": len(images), "figures": made.figures}, file, indent=2)
+    for name, value in made.figures.items():
+        print(f"{name:24} {value:.4g}")
+    print(f"{len(images)} images, {options.results} results each: {folder}")
+    return 0
+
+
 def write_path(to: Path, made: Generated) -> None:
     """The way of the first ten samples from noise to the end, a row each, as PNG."""
     assert made.path is not None
@@ -132,4 +160,5 @@ MODES: dict[str, Callable[[Run], int]] = {
     "train": run_train,
     "eval": run_eval,
     "sample": run_sample,
+    "control": run_control,
 }

@@ -37,6 +37,7 @@ def refusal(name: str, overrides: dict, devices: int = 1) -> str:
     return message
 
 
+VARIANCE = "digits/learned_variance"
 DIGITS, VE, VP = "digits/vp_small", "ve/cifar10_ncsnpp", "vp/cifar10_ddpmpp"
 SUBVP, DDPM, FOLDER = "subvp/cifar10_ddpmpp", "vp/cifar10_ddpm_discrete", "folder_64"
 # (config, what is changed, the field that the refusal names)
@@ -83,6 +84,12 @@ BAD = [
     (DIGITS, {"model.patch_size": 3}, "model.ch_mult"),
     (VE, {"loss.weighting": "uniform"}, "loss.weighting"),
     (VE, {"loss.reduction": "sum"}, "loss.reduction"),
+    (VE, {"loss.times": "log_normal"}, "loss.times"),
+    (DIGITS, {"loss.times": "lognormal", "loss.time_std": 0.0}, "loss.time_std"),
+    (DIGITS, {"loss.times": "logit_normal", "loss.time_std": -1.0}, "loss.time_std"),
+    (DIGITS, {"loss.coupling": "transport"}, "loss.coupling"),
+    (VARIANCE, {"loss.vlb_steps": 1}, "loss.vlb_steps"),
+    (VARIANCE, {"loss.vlb_weight": 0.0}, "loss.vlb_weight"),
     (VE, {"loss.label_dropout": 0.1}, "loss.label_dropout"),
     (DIGITS, {"loss.label_dropout": 1.0}, "loss.label_dropout"),
     (VE, {"optim.lr": 0.0}, "optim.lr"),
@@ -121,6 +128,11 @@ BAD = [
     (VE, {"sampling.t_end": 1e-6}, "sampling.t_end"),
     (VE, {"sampling.denoise": "yes"}, "sampling.denoise"),
     (VE, {"sampling.variance": "medium"}, "sampling.variance"),
+    (
+        DIGITS,
+        {"sampling.variance": "learned"},
+        "sampling.variance: got 'learned', but parameterization.learned_variance",
+    ),
     (VE, {"sampling.num_samples": 0}, "sampling.num_samples"),
     (VE, {"sampling.batch_size": 0}, "sampling.batch_size"),
     (VE, {"sampling.labels": "3"}, "sampling.labels"),
@@ -207,7 +219,8 @@ TRACED: set[str] = set()
 
 
 def trace(process: type, task: ImageTask) -> None:
-    key = repr((process, task.network, task.parameterization, task.image_shape, task.weighting))
+    loss = (task.weighting, task.times, task.coupling, task.bound)
+    key = repr((process, task.network, task.parameterization, task.image_shape, loss))
     if key in TRACED:
         return
     TRACED.add(key)

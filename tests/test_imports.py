@@ -21,7 +21,9 @@ MAY_IMPORT = {
     "losses": "sde_lib parameterization",
     "sampling": "sde_lib parameterization",
     "solvers": "sde_lib parameterization sampling",
-    "likelihood": "sde_lib parameterization",
+    "latent": "sde_lib parameterization",
+    "likelihood": "sde_lib parameterization latent",
+    "oracles": "sde_lib parameterization",
     "controllable": "sde_lib parameterization sampling",
     "models": "sde_lib parameterization",
     # Images in, batches and figures out.
@@ -45,14 +47,15 @@ MAY_IMPORT = {
     # Image models.
     "tasks": "sde_lib parameterization losses",
     "generate": "sde_lib parameterization sampling pictures data",
+    "controls": "sde_lib parameterization sampling pictures data controllable",
     "evaluate": "parameterization likelihood checkpoint data metrics pictures tasks generate",
     # Configs.
     "configs": "weights workdir",
     "builders": "sde_lib parameterization losses sampling solvers models data ema optim train tasks"
-    " generate evaluate",
+    " generate evaluate controllable controls metrics",
     "checks": "sde_lib sampling solvers likelihood data metrics builders",
     "modes": "parameterization checkpoint parallel pictures weights train generate evaluate"
-    " builders checks",
+    " files controls builders checks",
     "main": "modes",
 }
 READ_CONFIGS = {"main", "modes", "builders", "checks", "configs", "tools"}

@@ -78,7 +78,7 @@ finally:
 def test_help_names_the_flags_and_shows_commands():
     done = run("--help")
     assert done.returncode == 0
-    for flag in ("--config", "--workdir", "--mode: <train|eval|sample>", "--weights"):
+    for flag in ("--config", "--workdir", "--mode: <train|eval|sample|control>", "--weights"):
         assert flag in done.stdout
     assert "python main.py --config configs/digits/vp_small.py --workdir" in done.stdout
 
@@ -92,7 +92,7 @@ def test_help_names_the_flags_and_shows_commands():
         ([CONFIG, "--config.qqqq=4"], "--config.qqqq: the config has no such field"),
         ([CONFIG, "--config.training.steps=four"], "--config.training.steps=four: invalid"),
         ([CONFIG, "--config.data.image_size=28.5"], "--config.data.image_size=28.5: invalid"),
-        ([CONFIG, "--mode=dance"], "--mode=dance: value should be one of <train|eval|sample>"),
+        ([CONFIG, "--mode=dance"], "--mode=dance: value should be one of <train|eval|sample"),
         ([CONFIG, "--workdri=a"], "Did you mean: workdir"),
         ([CONFIG], "--workdir: a run needs a folder"),
         ([CONFIG, "--workdir=a", "train"], "got 'train', expected flags"),
