@@ -16,6 +16,7 @@ from pathlib import Path
 from benchmarks.batches import batch_table
 from benchmarks.breakdown import breakdown_table
 from benchmarks.compare import Options, compare_table, details_table, flags_table, measure
+from benchmarks.likelihood import likelihood_tables
 from benchmarks.scaling import scaling_table
 from benchmarks.startup import startup_table
 from benchmarks.tables import Table
@@ -36,11 +37,17 @@ def profiles(args: argparse.Namespace, cache: Path) -> Iterator[Table]:
         yield breakdown_table(network, str(cache))
 
 
+def likelihood(args: argparse.Namespace, cache: Path) -> Iterator[Table]:
+    names = args.networks.split(",")
+    yield from likelihood_tables(names, args.torch_python, args.torch_compile, cache, args.rounds)
+
+
 SECTIONS: dict[str, Callable[[argparse.Namespace, Path], Iterator[Table]]] = {
     "networks": networks,
     "profile": profiles,
     "batch": lambda args, cache: iter([batch_table(args.small, cache)]),
     "scaling": lambda args, cache: iter([scaling_table(args.small, str(cache))]),
+    "likelihood": likelihood,
     "startup": lambda args, cache: iter([startup_table()]),
 }
 

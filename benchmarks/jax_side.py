@@ -52,7 +52,7 @@ class Step:
         import microbatch
         import parallel
         import train
-        from program import apply_gradient, mean_gradient
+        from program import apply_gradient, mean_gradient, return_free_memory
 
         options, task = builders.train_options(config), builders.task(config)
         ways = parallel.STRATEGIES[strategy](parallel.make_mesh())
@@ -60,7 +60,9 @@ class Step:
         began = time.perf_counter()
         state = train.new_state(task, options)
         self.state = jax.block_until_ready(parallel.place(state, ways.sharding(state)))
+        del state
         initialised = time.perf_counter()
+        return_free_memory()
         per_device = train.examples_per_device(options)
         gradient = partial(mean_gradient, task.loss, per_device)
         update = partial(apply_gradient, options.optimizer, options.ema)
@@ -68,6 +70,7 @@ class Step:
         traced = time.perf_counter()
         self.compiled = lowered.compile()
         compiled = time.perf_counter()
+        return_free_memory()
         cost, text = self.compiled.cost_analysis(), self.compiled.as_text()
         assert cost is not None and text is not None
         self.text = text
@@ -141,7 +144,7 @@ def _sampled(config: Any) -> tuple[Any, tuple[int, ...], dict[str, Any]]:
     task, batch = builders.task(config), config.training.batch_size
     cond = {"labels": jax.numpy.zeros(batch, int)} if config.data.num_classes else {}
     shape = (batch, *builders.image_shape(config))
-    return task.predictor(task.init(jax.random.key(0))), shape, cond
+    return task.predictor(jax.jit(task.init)(jax.random.key(0))), shape, cond
 
 
 PREPARE = {"forward": prepare_forward, "train": prepare_train, "pc": prepare_pc}

@@ -51,5 +51,7 @@ def test_a_short_training_learns(images):
     x = jnp.asarray(source.images[..., 0], jnp.float32) / 255
     params = tool.train(x, jnp.asarray(source.labels, jnp.int32), steps=300)
     test = data.digits("test")
-    out = digits.DigitClassifier().apply({"params": params}, test.images / np.float32(255))
+    out = digits.DigitClassifier().apply(
+        {"params": params}, jnp.asarray(test.images / 255, jnp.float32)
+    )
     assert np.mean(np.argmax(out.logits[:, :10], axis=1) == test.labels) > 0.9
