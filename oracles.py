@@ -86,6 +86,11 @@ class Mixture:
         """log density of x_t, in nats."""
         return jax.nn.logsumexp(self.log_parts(node, x), axis=-1)
 
+    def log_probs(self, x: Float[Array, "b d"], node: Node) -> Float[Array, "b k"]:
+        """log p(k | x_t) of each component k: the exact classifier of noisy states, with the
+        interface of `classification.NoisyClassifier`."""
+        return jax.nn.log_softmax(self.log_parts(node, x), axis=-1)
+
     def __call__(self, x: Array, node: Node, cond: Cond = NO_COND) -> Prediction:
         # The responsible mean m, then (1) with it in the place of the mean.
         mean = jax.nn.softmax(self.log_parts(node, x), axis=-1) @ self.means

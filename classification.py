@@ -1,0 +1,135 @@
+"""Classifiers of noisy states: what they say, and how they are trained.
+
+    logits = F(x_t, c_noise),    log p(y | x_t) = log softmax(logits)_y                    (1)
+
+trained on x_t = alpha x_0 + sigma eps by the cross-entropy at every noise level
+
+    loss = -sum_k q_k log p(k | x_t),    q = (1 - a) [k = y] + a / K                       (2)
+
+with a the label smoothing (Szegedy et al. 2016, section 7) and K the number of classes. Its
+gradient in x_t is what guides a score to a class (Song et al. 2021, section 5).
+"""
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Key
+
+import losses
+from parameterization import C_NOISE
+from sde_lib import Node, Process, expand_right
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["params"],
+    meta_fields=["network", "c_noise", "time_scale"],
+)
+@dataclasses.dataclass(frozen=True)
+class NoisyClassifier:
+    """A classifier of noisy states. `params` are its leaves; the rest is static and hashable.
+
+    Attributes:
+      network: a Flax module called as (x, c_noise) -> logits (batch, classes).
+      c_noise, time_scale: what it is told of the noise level, see `parameterization.C_NOISE`;
+        "log_sigma" is the published choice.
+    """
+
+    network: Any
+    params: Any
+    c_noise: str = "log_sigma"
+    time_scale: float = 999.0
+
+    def logits(
+        self, x: Float[Array, "b *shape"], node: Node, **options: Any
+    ) -> Float[Array, "b k"]:
+        """F of (1); node's fields have shape (batch,), options are the network's own."""
+        c_noise = C_NOISE[self.c_noise](node, self.time_scale)
+        return self.network.apply({"params": self.params}, x, c_noise, **options)
+
+    def log_probs(self, x: Float[Array, "b *shape"], node: Node) -> Float[Array, "b k"]:
+        """log p(y | x_t) of every class y, at nodes of shape (batch,)."""
+        return jax.nn.log_softmax(self.logits(x, node))
+
+
+def cross_entropy(
+    log_probs: Float[Array, "b k"], labels: Int[Array, " b"], label_smoothing: float = 0.0
+) -> Float[Array, " b"]:
+    """The loss (2) of each example, in nats."""
+    chosen = jnp.take_along_axis(log_probs, labels[:, None], axis=1)[:, 0]
+    return -(1 - label_smoothing) * chosen - label_smoothing * jnp.mean(log_probs, axis=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassifierTask:
+    """Training a classifier of noisy states on batches of "image" and "label".
+
+    Attributes:
+      network, c_noise, time_scale: see `NoisyClassifier`.
+      shape: of one example, for images (height, width, channels).
+      label_smoothing: a of (2), in [0, 1).
+      times: how training times are drawn. The best classifier at one level does not depend on the
+        others', so the losses are not weighted by it.
+      dropout: whether the network is given keys for its dropout.
+    """
+
+    process: Process
+    network: Any
+    shape: tuple[int, ...]
+    c_noise: str = "log_sigma"
+    time_scale: float = 999.0
+    label_smoothing: float = 0.0
+    times: losses.Times = losses.UniformTimes()
+    dropout: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.label_smoothing < 1:
+            raise ValueError(
+                f"label_smoothing: got {self.label_smoothing}, expected a number in [0, 1)"
+            )
+        if self.c_noise not in C_NOISE:
+            raise ValueError(f"c_noise: got {self.c_noise!r}, expected one of {list(C_NOISE)}")
+
+    def init(self, key: Key[Array, ""]) -> Any:
+        """Freshly initialised parameters, float32."""
+        return self.network.init(key, jnp.zeros((1, *self.shape)), jnp.zeros(1))["params"]
+
+    def classifier(self, params: Any) -> NoisyClassifier:
+        """The network with these parameters as what guidance takes."""
+        return NoisyClassifier(self.network, params, self.c_noise, self.time_scale)
+
+    def loss(
+        self, params: Any, batch: dict[str, Array], keys: Key[Array, " b"]
+    ) -> tuple[Float[Array, ""], dict[str, Array]]:
+        """Mean loss of the batch; each example's loss, noise level t / t_max, and whether its class
+        was the likeliest."""
+        noise_keys, dropout_keys = jax.vmap(jax.random.split)(keys).T
+        x_0, labels = batch["image"], batch["label"]
+        t, eps = losses.draw_times_and_noise(self.process, noise_keys, x_0.shape[1:], self.times)
+        options = {"dropout_keys": dropout_keys} if self.dropout else {}
+        log_probs = self.log_probs_at(params, x_0, t, eps, **options)
+        values = cross_entropy(log_probs, labels, self.label_smoothing)
+        correct = (jnp.argmax(log_probs, axis=1) == labels).astype(jnp.float32)
+        level = t / self.process.t_max
+        return jnp.mean(values), {"loss": values, "level": level, "accuracy": correct}
+
+    def log_probs_at(
+        self,
+        params: Any,
+        x_0: Float[Array, "b *shape"],
+        t: Float[Array, " b"],
+        eps: Float[Array, "b *shape"],
+        **options: Any,
+    ) -> Float[Array, "b k"]:
+        """log p(y | x_t) for examples noised to given times by given noise."""
+        node = self.process.node(t)
+        x = expand_right(node.alpha, x_0) * x_0 + expand_right(node.sigma, x_0) * eps
+        return jax.nn.log_softmax(self.classifier(params).logits(x, node, **options))
+
+    def draw(self, params: Any, key: Key[Array, ""]) -> dict[str, np.ndarray]:
+        """Nothing: a classifier has no pictures of its own."""
+        return {}
