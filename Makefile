@@ -10,7 +10,7 @@ MODULES := $(patsubst %.py,%,$(wildcard *.py)) controllable data metrics models 
 # Programs compiled by one test run are read from here by the next.
 export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.venv/jax_cache
 
-.PHONY: help demo test slow coverage lint format types docs bench
+.PHONY: help demo test slow coverage lint format types docs bench emoji
 
 help:
 	@echo "make demo      train, sample and evaluate on handwritten digits"
@@ -20,6 +20,7 @@ help:
 	@echo "make lint      ruff, check only      make format  ruff, in place"
 	@echo "make types     mypy                  make docs    API reference into docs/api"
 	@echo "make bench     all benchmarks; TORCH_PYTHON=PATH names a Python with the opponent"
+	@echo "make emoji     draw the colour pictures at 32 and 64 px into runs/emoji (needs npm)"
 
 demo: $(RUN)
 	env -u JAX_COMPILATION_CACHE_DIR $(BIN)/python -m tools.demo
@@ -49,6 +50,12 @@ docs: $(DEV)
 
 bench: $(RUN)
 	$(BIN)/python -m benchmarks --torch_python "$(TORCH_PYTHON)"
+
+emoji: $(RUN)
+	mkdir -p runs/emoji/packages
+	cd runs/emoji/packages && npm pack --silent $$(cd $(CURDIR) && $(BIN)/python -m tools.build_emoji --packages)
+	$(BIN)/python -m pip install --disable-pip-version-check resvg_py==0.5.0
+	$(BIN)/python -m tools.build_emoji --archives runs/emoji/packages --out runs/emoji
 
 $(BIN)/python:
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || \

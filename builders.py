@@ -7,6 +7,7 @@ is at fault. `checks.py` goes through all of them before anything is compiled or
 import contextlib
 import dataclasses
 import difflib
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -49,12 +50,14 @@ from train import TrainOptions
 
 
 @contextlib.contextmanager
-def _section(name: str) -> Iterator[None]:
-    """Puts the section's name before an error that names a field of it."""
+def _section(name: str, **fields: str) -> Iterator[None]:
+    """Puts the section's name before an error that names a field of it, there called `fields`."""
     try:
         yield
     except ValueError as error:
         message = str(error)
+        for theirs, ours in fields.items():
+            message = re.sub(f"^{theirs}:", f"{ours}:", message)
         raise ValueError(message if message.startswith(name) else f"{name}.{message}") from None
 
 
@@ -140,16 +143,21 @@ def source(config: ConfigDict, split: str) -> Source:
     A folder of images is all there is of every split, unless sub-folders are named after splits.
     """
     options = config.data
-    with _section("data"):
+    with _section("data", split="train_split" if split == options.train_split else "eval_split"):
         if options.name == "folder":
             path = Path(options.path).expanduser()
             if any((path / name).is_dir() for name in (options.train_split, options.eval_split)):
                 path = path / split
             found = SOURCES["folder"](path, channels=options.num_channels)
-        elif options.name == "tfds":
-            found = SOURCES["tfds"](options.path, split)
+        elif options.name in ("tfds", "npz"):
+            found = SOURCES[options.name](options.path, split)
         else:
             found = _choose(SOURCES, options.name, "data.name")(split)
+        if found.image_shape and found.image_shape[2] != options.num_channels:
+            raise ValueError(
+                f"num_channels: got {options.num_channels}, but {found.name} has "
+                f"{found.image_shape[2]}"
+            )
         if options.num_classes not in (0, found.num_classes):
             raise ValueError(
                 f"num_classes: got {options.num_classes}, but {found.name} has "

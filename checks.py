@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 import builders
-from data import SOURCES
+from data import EMBEDDED, SOURCES
 from data.transforms import CROPS
 from likelihood import PROBES
 from metrics.extractors import EXTRACTORS
@@ -90,16 +90,20 @@ def _ranges(config: ConfigDict) -> None:
 
 def _data(config: ConfigDict) -> None:
     options = config.data
-    if options.name == "digits" and options.num_channels != 1:
-        raise ValueError(f"data.num_channels: got {options.num_channels}, but the digits are grey")
-    if options.name == "digits" and options.num_classes not in (0, 10):
+    channels, classes = EMBEDDED.get(options.name, (options.num_channels, options.num_classes))
+    if options.num_channels != channels:
         raise ValueError(
-            f"data.num_classes: got {options.num_classes}, but the digits have 10 (or 0 to ignore)"
+            f"data.num_channels: got {options.num_channels}, but the {options.name} have {channels}"
+        )
+    if options.num_classes not in (0, classes):
+        raise ValueError(
+            f"data.num_classes: got {options.num_classes}, but the {options.name} have {classes} "
+            "(or 0 to ignore)"
         )
     if options.random_flip and options.augment:
         raise ValueError("data.random_flip: got True together with data.augment, which flips too")
-    if options.name in ("folder", "tfds") and not options.path:
-        raise ValueError(f"data.path: got nothing, but data.name = {options.name!r} needs a folder")
+    if options.name in ("folder", "npz", "tfds") and not options.path:
+        raise ValueError(f"data.path: got nothing, but data.name = {options.name!r} needs one")
     if options.num_channels not in (1, 3):
         raise ValueError(f"data.num_channels: got {options.num_channels}, expected 1 or 3")
     if config.loss.label_dropout and not options.num_classes:

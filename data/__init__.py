@@ -7,8 +7,10 @@ example once. Pixel values live in a `Range`.
 
 from collections.abc import Callable
 
+from data.array_file import array_file
 from data.augment import CONDITIONING_DIM, Augment
 from data.digits import digits
+from data.emoji import emoji
 from data.image_folder import ImageFolder, folder
 from data.loader import EvalBatch, Loader, eval_batches
 from data.range import CENTERED, UNIT, Range
@@ -16,11 +18,20 @@ from data.source import ArraySource, Record, Records, Source, Subset
 from data.tfds_source import TfdsSource, tfds
 from data.transforms import Batch, Transform
 
-SOURCES: dict[str, Callable[..., Source]] = {"digits": digits, "folder": folder, "tfds": tfds}
+SOURCES: dict[str, Callable[..., Source]] = {
+    "digits": digits,
+    "emoji": emoji,
+    "folder": folder,
+    "npz": array_file,
+    "tfds": tfds,
+}
+# (channels, classes) of the sets that come with the project.
+EMBEDDED = {"digits": (1, 10), "emoji": (3, 9)}
 
 __all__ = [
     "CENTERED",
     "CONDITIONING_DIM",
+    "EMBEDDED",
     "SOURCES",
     "UNIT",
     "ArraySource",
@@ -36,7 +47,9 @@ __all__ = [
     "Subset",
     "TfdsSource",
     "Transform",
+    "array_file",
     "digits",
+    "emoji",
     "eval_batches",
     "folder",
     "tfds",

@@ -38,6 +38,7 @@ def refusal(name: str, overrides: dict, devices: int = 1) -> str:
 
 
 VARIANCE = "digits/learned_variance"
+EMOJI = "emoji/vp"
 DIGITS, VE, VP = "digits/vp_small", "ve/cifar10_ncsnpp", "vp/cifar10_ddpmpp"
 SUBVP, DDPM, FOLDER = "subvp/cifar10_ddpmpp", "vp/cifar10_ddpm_discrete", "folder_64"
 # (config, what is changed, the field that the refusal names)
@@ -49,6 +50,10 @@ BAD = [
     (FOLDER, {"data.num_channels": 2}, "data.num_channels"),
     (DIGITS, {"data.num_classes": -1}, "data.num_classes"),
     (DIGITS, {"data.num_classes": 7}, "data.num_classes"),
+    (DIGITS, {"data.name": "emoji"}, "data.num_channels: got 1, but the emoji have 3"),
+    (EMOJI, {"data.num_channels": 1}, "data.num_channels: got 1, but the emoji have 3"),
+    (EMOJI, {"data.num_classes": 10}, "data.num_classes: got 10, but the emoji have 9"),
+    (EMOJI, {"data.name": "npz"}, "data.path"),
     (FOLDER, {"data.path": ""}, "data.path"),
     (VE, {"data.path": ""}, "data.path"),
     (VE, {"data.crop": "middle"}, "data.crop"),

@@ -1,0 +1,20 @@
+"""Class-conditional NCSN++ on the embedded emoji (32x32, colour), VP: the colour model shipped.
+
+The label is hidden from a tenth of the examples, so the network is an unconditional model too.
+Command: python main.py --config configs/emoji/vp.py --workdir runs/emoji_vp --mode train
+Result: not yet run.
+"""
+
+from ml_collections import ConfigDict
+
+from configs.digits.vp import get_config as digits
+
+
+def get_config() -> ConfigDict:
+    config = digits()
+    config.data.update({"name": "emoji", "image_size": 32, "num_channels": 3, "num_classes": 9})
+    config.model.update({"nf": 64, "attn_resolutions": (8,)})
+    config.training.update({"steps": 12_000})
+    config.sampling.update({"num_samples": 45, "batch_size": 45})
+    config.eval.update({"likelihood": False})
+    return config
