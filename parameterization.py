@@ -63,6 +63,16 @@ class Prediction(NamedTuple):
         sigma_dot = expand_right(process.sigma_dot(self.node.t), self.eps)
         return alpha_dot * self.x_0 + sigma_dot * self.eps
 
+    def with_score_added(self, g: Float[Array, "b *shape"]) -> "Prediction":
+        """The prediction of the same x under a score larger by g: x_0 + sigma^2 g / alpha and
+        eps - sigma g, which keep (1). Unchanged where alpha is 0: there x_t tells nothing of x_0,
+        so no likelihood of x_t has a gradient.
+        """
+        alpha, sigma = expand_right(self.node.alpha, g), expand_right(self.node.sigma, g)
+        told = alpha > 0
+        x_0 = self.x_0 + jnp.where(told, sigma**2 * g / jnp.where(told, alpha, 1.0), 0.0)
+        return self._replace(x_0=x_0, eps=self.eps - jnp.where(told, sigma * g, 0.0))
+
     def as_output(self, output: str) -> Float[Array, "b *shape"]:
         """What a network of this output would have said, (batch, *shape); a row of the table.
 
@@ -261,3 +271,9 @@ class ScorePredictor:
 def from_score(score_fn: ScoreFn) -> ScorePredictor:
     """The predictor of a score function; `score_fn(x, t)` takes t of shape (batch,)."""
     return ScorePredictor(score_fn)
+
+
+def as_pytree(function: Any) -> Any:
+    """A plain function as a pytree without leaves; pytrees and None as they are."""
+    plain = function is not None and jax.tree_util.all_leaves([function])
+    return jax.tree_util.Partial(function) if plain else function

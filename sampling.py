@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from parameterization import NO_COND, Cond, Predictor
+from parameterization import NO_COND, Cond, Predictor, as_pytree
 from sde_lib import Node, Process, expand_right
 
 Draw = Callable[[int], Array]
@@ -461,12 +461,6 @@ def _check_grid(grid: Node) -> int:
     return t.size - 1
 
 
-def _as_pytree(function: Any) -> Any:
-    """A plain function as a pytree without leaves; pytrees and None as they are."""
-    is_leaf = function is not None and jax.tree_util.all_leaves([function])
-    return jax.tree_util.Partial(function) if is_leaf else function
-
-
 def keys_for(key: Key[Array, ""], batch: int, first_index: int = 0) -> Key[Array, " b"]:
     """The key of each sample, by its index in the whole run."""
     return jax.vmap(jax.random.fold_in, (None, 0))(key, first_index + jnp.arange(batch))
@@ -526,9 +520,9 @@ def sample(
         raise ValueError(f"denoise: got {denoise!r}, expected one of {DENOISE_CHOICES}")
     pacer = solver if isinstance(solver, Pacer) else FixedSteps(solver)
     pacer.validate(process, grid)
-    predict, constraint = _as_pytree(predict), _as_pytree(constraint)
+    predict, constraint = as_pytree(predict), as_pytree(constraint)
     if guidance is not None:
-        predict = _as_pytree(guidance(predict))
+        predict = as_pytree(guidance(predict))
     if noise is None:
         keys = keys_for(key, shape[0], first_index)
         noise = KeyedNoise(keys if sharding is None else jax.device_put(keys, sharding))

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from controllable.schedules import Constant, Schedule
+from controllable.schedules import Schedule, as_schedule
 from parameterization import NO_COND, Cond, Prediction, Predictor
 from sde_lib import Node, expand_right
 
@@ -54,7 +54,5 @@ def classifier_free(
     null_label: the label that a network trained with label dropout knows as none: its number of
       classes. name: of the labels in cond.
     """
-    schedule = Constant(scale) if isinstance(scale, (int, float)) else scale
-    if jax.tree_util.all_leaves([schedule]):  # a plain function has no leaves of its own
-        schedule = jax.tree_util.Partial(schedule)
+    schedule = as_schedule(scale)
     return lambda predict: _Guided(predict, schedule, null_label, name)

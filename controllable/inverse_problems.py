@@ -164,7 +164,7 @@ class Projection:
 
 
 class _Guided:
-    """x_0 + (sigma^2 / alpha) g and eps - sigma g for a likelihood score g: they keep x."""
+    """The prediction with a likelihood score added."""
 
     predict: Predictor
     operator: Operator
@@ -178,8 +178,7 @@ class _Guided:
         x_0, pullback, found = jax.vjp(denoised, x, has_aux=True)
         gap = self.measurement - self.operator(x_0)
         g = pullback(self.operator.adjoint(self.weigh(gap, node)))[0]
-        alpha, sigma = expand_right(node.alpha, x), expand_right(node.sigma, x)
-        return found._replace(x_0=x_0 + sigma**2 / alpha * g, eps=found.eps - sigma * g)
+        return found.with_score_added(g)
 
     def weigh(self, gap: Array, node: Node) -> Array:
         """What A^T is applied to, for y - A x_0."""

@@ -8,11 +8,13 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from parameterization import as_pytree
 from sde_lib import Node
 
 Schedule = Callable[[Node], Float[Array, " b"]]
@@ -21,6 +23,11 @@ Schedule = Callable[[Node], Float[Array, " b"]]
 def _require_scale(name: str, value: float) -> None:
     if not value >= 0:
         raise ValueError(f"{name}: got {value}, expected 0 or more")
+
+
+def as_schedule(scale: "Schedule | float") -> Any:
+    """A number as a constant schedule, and a plain function as a pytree without leaves."""
+    return as_pytree(Constant(scale) if isinstance(scale, (int, float)) else scale)
 
 
 def level_of(node: Node) -> Float[Array, " b"]:

@@ -1,0 +1,234 @@
+"""Classifier guidance on a mixture, whose classes, classifier and conditional laws are exact."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from controllable.automatic_guidance import automatic_guidance, best_temperature, measure
+from controllable.classifier_guidance import class_gradient, classifier_guidance, told_level
+from controllable.schedules import Constant, Interval, Linear
+from oracles import Gaussian, Mixture
+from parameterization import Prediction
+from sampling import log_snr_grid, sample
+from sde_lib import VESDE, VPSDE, FlowMatching
+from solvers import DDIM, AdaptiveSDE, DPMSolverPP, Heun, PredictorCorrector
+from solvers.predictor_corrector import Ancestral, NoCorrector
+
+DATA = Mixture(jnp.array([[-1.0, 0.0], [1.0, 0.5], [0.3, -1.2]]), 0.3, jnp.array([0.3, 0.5, 0.2]))
+PROCESS = VPSDE()
+FLOW = DDIM()
+LABELS = jnp.repeat(jnp.arange(3), 600)
+
+
+@jax.tree_util.register_static
+@dataclasses.dataclass(frozen=True)
+class Exact:
+    """The classifier of the mixture's parts: log p times `sharpness`, gradients times `slope`."""
+
+    sharpness: float = 1.0
+    slope: float = 1.0
+
+    def log_probs(self, x, node):
+        log_p = self.sharpness * jax.nn.log_softmax(DATA.log_parts(node, x))
+        return self.slope * log_p + jax.lax.stop_gradient((1 - self.slope) * log_p)
+
+
+def score(x, node, cond):
+    """The mixture as an unconditional network: told a class it would fail."""
+    assert not cond
+    return DATA(x, node)
+
+
+def told_no_class(x, node, cond):
+    """As a network trained with label dropout, whose null label is 3."""
+    return DATA(x + 0 * (cond["labels"] - 3)[:, None] * jnp.nan_to_num(jnp.inf), node)
+
+
+def draw(guidance, solver=FLOW, process=PROCESS, labels=LABELS, steps=200, predict=score):
+    start = {"t_start": 0.999} if isinstance(process, FlowMatching) else {}
+    grid = log_snr_grid(process, steps, t_end=1e-3, **start)
+    shape = (len(labels), 2)
+    made = sample(
+        jax.random.key(0), process, predict, solver, grid, shape,
+        cond={"labels": labels}, guidance=guidance,
+    )  # fmt: skip
+    return np.asarray(made.x)
+
+
+def assert_is_the_class(x, labels, spread=0.1):
+    for k in range(3):
+        own = x[np.asarray(labels) == k]
+        np.testing.assert_allclose(own.mean(0), DATA.means[k], atol=0.06)
+        np.testing.assert_allclose(own.std(0) / DATA.std, 1.0, atol=spread)
+
+
+@pytest.mark.parametrize("process", [VPSDE(), VESDE(0.01, 30.0), FlowMatching()])
+def test_bayes_rule_makes_the_score_of_a_class(process):
+    node = process.node(jnp.full(3, 0.4 * process.t_max))
+    x, labels = jax.random.normal(jax.random.key(1), (3, 2)), jnp.arange(3)
+    guided = classifier_guidance(Exact())(score)(x, node, {"labels": labels})
+    for k in range(3):
+        one = Gaussian(DATA.means[k], jnp.full(2, DATA.std))(x, node)
+        np.testing.assert_allclose(guided.x_0[k], one.x_0[k], rtol=2e-3, atol=1e-4)
+        np.testing.assert_allclose(guided.eps[k], one.eps[k], rtol=2e-3, atol=1e-4)
+
+
+SOLVERS = [
+    DDIM(), DPMSolverPP(), Heun(), PredictorCorrector(Ancestral(), NoCorrector()), AdaptiveSDE(),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("solver", SOLVERS, ids=lambda solver: type(solver).__name__)
+def test_bayes_rule_samples_the_class_with_every_solver(solver):
+    assert_is_the_class(draw(classifier_guidance(Exact()), solver), LABELS)
+
+
+def test_amplified_guidance_sharpens():
+    labels = jnp.zeros(500, jnp.int32)
+    plain, strong = (draw(classifier_guidance(Exact(), scale), labels=labels) for scale in (1, 20))
+    # Away from the other two parts, which lie to the right.
+    assert strong[:, 0].mean() < plain[:, 0].mean() - 0.1
+    assert strong.std(0).mean() < plain.std(0).mean()
+
+
+def test_scale_0_is_the_model_and_the_null_label_is_told():
+    x = draw(classifier_guidance(Exact(), 0.0))
+    np.testing.assert_allclose(x.mean(0), DATA.weights @ DATA.means, atol=0.1)
+    y = draw(classifier_guidance(Exact(), 0.0, null_label=3), predict=told_no_class)
+    np.testing.assert_allclose(x, y, atol=1e-5)
+
+
+def test_the_zone_of_guidance_and_the_level_that_the_classifier_is_told():
+    node = PROCESS.node(jnp.array([0.05, 0.4, 0.9]))
+    x, cond = jnp.ones((3, 2)), {"labels": jnp.array([0, 0, 0])}
+    s = np.asarray(node.sigma / node.alpha)
+    low, high = (s[0] + s[1]) / 2, (s[1] + s[2]) / 2
+    plain = DATA(x, node)
+    bayes = classifier_guidance(Exact())(score)(x, node, cond)
+    zone = classifier_guidance(Exact(), Interval(Constant(1.0), low, high))(score)(x, node, cond)
+    np.testing.assert_allclose(zone.eps[::2], plain.eps[::2])
+    np.testing.assert_allclose(zone.eps[1], bayes.eps[1], rtol=1e-5)
+
+    told, factor = told_level(PROCESS, node, float(s[1]))
+    np.testing.assert_allclose(told.sigma / told.alpha, np.minimum(s, s[1]), rtol=1e-4)
+    np.testing.assert_allclose(factor * node.alpha, told.alpha, rtol=1e-5)
+    clamped = classifier_guidance(
+        Exact(), Linear(2.0, 1.0), process=PROCESS, s_max_classifier=float(s[1])
+    )(score)(x, node, cond)
+    g, _ = class_gradient(Exact(), factor[:, None] * x, told, cond["labels"])
+    want = plain.score + (1 + node.t[:, None]) * factor[:, None] * g
+    np.testing.assert_allclose(clamped.score, want, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: classifier_guidance(Exact(), -1.0), "scale: got -1.0, expected 0 or more"),
+        (lambda: classifier_guidance(Exact(), s_max_classifier=1.0), "process: got None"),
+        (
+            lambda: classifier_guidance(Exact(), process=PROCESS, s_max_classifier=0.0),
+            "s_max_classifier: got 0.0",
+        ),
+        (
+            lambda: measure(
+                jax.random.key(0), PROCESS, score, Exact(), jnp.zeros((4, 2)), np.zeros(3, int)
+            ),
+            "x_0: got 4 and 3 labels",
+        ),
+    ],
+)
+def test_bad_guidance_is_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+# Automatic guidance.
+
+
+def measured(classifier, predict=score, n=4000, **options):
+    which, noise = jax.random.split(jax.random.key(3))
+    labels = jax.random.categorical(which, jnp.log(DATA.weights), shape=(n,))
+    x_0 = DATA.means[labels] + DATA.std * jax.random.normal(noise, (n, 2))
+    return measure(
+        jax.random.key(4), PROCESS, predict, classifier, x_0, np.asarray(labels),
+        batch_size=n, levels=12, **options,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "classifier, temperature, scale",
+    [(Exact(), 1, 1), (Exact(sharpness=0.1), 0.1, 1), (Exact(slope=1e-3), 1, 1e3)],
+    ids=["exact", "unsure", "smooth"],
+)
+def test_scale_and_temperature_undo_what_is_wrong_with_a_classifier(classifier, temperature, scale):
+    found = measured(classifier)
+    informed = (found.nll > 0.05) & found.zone
+    assert informed.sum() >= 3
+    # A temperature that is found too low makes a scale that is found too low, and the other way.
+    exact = found.scales * temperature / found.temperatures
+    np.testing.assert_allclose(exact[informed], scale, rtol=0.05)
+    np.testing.assert_allclose(found.temperatures[informed], temperature, rtol=0.1)
+    assert np.all(found.errors[informed] < 0.03 * scale)
+    assert np.all(found.explained[informed] > 0.01)
+
+
+def test_a_classifier_that_knows_nothing_is_not_followed():
+    """Its gradients are large, but waves that have nothing to do with the classes."""
+
+    @jax.tree_util.register_static
+    class Waves:
+        def log_probs(self, x, node):
+            return jax.nn.log_softmax(jnp.sin(60 * x[:, :1] / node.sigma[:, None] + jnp.arange(3)))
+
+    found = measured(Waves())
+    assert np.max(np.where(found.zone, found.explained, 0.0)) < 2e-3
+    assert np.max(np.abs(found.calibration().scales)) < 0.1
+
+
+@pytest.mark.parametrize("classifier", [Exact(), Exact(slope=1e-3)], ids=["exact", "smooth"])
+@pytest.mark.parametrize("solver", SOLVERS[1::2], ids=lambda solver: type(solver).__name__)
+def test_automatic_guidance_samples_the_class(classifier, solver):
+    """Within what pushing the least likely twentieth of the samples harder takes off the spread."""
+    calibration = measured(classifier).calibration()
+    x = draw(automatic_guidance(classifier, calibration), solver)
+    assert_is_the_class(x, LABELS, spread=0.15)
+
+
+def test_a_sample_that_went_astray_is_pushed_harder_but_not_beyond_the_noise():
+    calibration = measured(Exact()).calibration()
+    node = PROCESS.node(jnp.full(2, 0.25))
+    scale, temperature, quantile = calibration.at(node)
+    alpha = float(node.alpha[0])
+    x = alpha * jnp.stack([DATA.means[0], DATA.means[1]])
+    guided = automatic_guidance(Exact(), calibration)(score)(x, node, {"labels": jnp.array([0, 0])})
+    g, log_p = class_gradient(Exact(), x, node, jnp.array([0, 0]), temperature)
+    plain = DATA(x, node)
+    push = np.linalg.norm(guided.eps - plain.eps, axis=1)
+    unit = np.asarray(node.sigma * scale) * np.linalg.norm(g, axis=1)
+    assert log_p[0] > quantile[0] and log_p[1] < 1.2 * quantile[1]
+    np.testing.assert_allclose(push[0], unit[0], rtol=1e-4, atol=1e-6)
+    want = max(unit[1], min(unit[1] * float(log_p[1] / quantile[1]), np.sqrt(2)))
+    np.testing.assert_allclose(push[1], want, rtol=1e-4)
+
+
+def test_the_best_temperature_of_known_logits():
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(20_000, 5))
+    p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    labels = (p.cumsum(1) > rng.random((len(p), 1))).argmax(1)
+    assert abs(best_temperature(np.log(p), labels) - 1) < 0.08
+    assert abs(best_temperature(3 * np.log(p), labels) / 3 - 1) < 0.08
+
+
+def test_the_prediction_with_a_score_added_keeps_the_state():
+    node = FlowMatching().node(jnp.array([0.5, 1.0]))
+    x, g = jnp.ones((2, 3)), jnp.full((2, 3), 0.7)
+    plain = Prediction(jnp.zeros((2, 3)), x / node.sigma[:, None], node)
+    found = plain.with_score_added(g)
+    back = node.alpha[:, None] * found.x_0 + node.sigma[:, None] * found.eps
+    np.testing.assert_allclose(back, x, rtol=1e-6)
+    np.testing.assert_allclose(found.score[0] - plain.score[0], g[0], rtol=1e-6)
+    np.testing.assert_array_equal(found.x_0[1], plain.x_0[1])
