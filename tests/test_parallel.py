@@ -29,7 +29,7 @@ def start(devices, entries):
 
 
 def finish(process):
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=400)
     assert process.returncode == 0, output[-3000:]
     return output
 
