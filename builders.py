@@ -7,6 +7,7 @@ is at fault. `checks.py` goes through all of them before anything is compiled or
 import contextlib
 import dataclasses
 import difflib
+import functools
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -20,6 +21,7 @@ import losses
 import models
 import sampling
 from controllable.resampling import Resampled
+from controllable.super_resolution import LowResolution, Stage
 from controls import ControlOptions, Model
 from data import (
     CENTERED,
@@ -36,11 +38,12 @@ from data.image_file import RefusedImage, decode
 from data.transforms import resize
 from ema import EMA
 from evaluate import EvalOptions, Subject
-from generate import DrawSamples, Generator
+from generate import DrawSamples, Generator, HeldOutLow
 from metrics.extractors import load as load_extractor
 from metrics.legibility import judged
+from models.upsampler import LEVEL_DIM, Upsampler
 from optim import Optimizer
-from parameterization import Parameterization
+from parameterization import Parameterization, Predictor
 from sde_lib import PROCESSES, Node, Process
 from solvers import SOLVERS
 from solvers.picard import Picard
@@ -101,12 +104,15 @@ def network(config: ConfigDict) -> Any:
         options["augment_dim"] = CONDITIONING_DIM
     if config.parameterization.learned_variance:
         options["out_channels"] = 2 * config.data.num_channels
+    if config.data.low_size:
+        options.setdefault("out_channels", config.data.num_channels)
+        options["augment_dim"] = options.get("augment_dim", 0) + LEVEL_DIM
     unknown = sorted(set(options) - _fields(cls))
     if unknown:
         near = difflib.get_close_matches(unknown[0], _fields(cls), n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ValueError(f"model.{unknown[0]}: {cls.__name__} has no such field{hint}")
-    return cls(**options)
+    return Upsampler(cls(**options)) if config.data.low_size else cls(**options)
 
 
 def _frozen(value: Any) -> Any:
@@ -124,6 +130,24 @@ def image_shape(config: ConfigDict) -> tuple[int, int, int]:
     return config.data.image_size, config.data.image_size, config.data.num_channels
 
 
+def low_resolution(config: ConfigDict) -> LowResolution | None:
+    """What an upsampler is told of an image; None for an ordinary model."""
+    if not config.data.low_size:
+        return None
+    with _section("data"):
+        low = LowResolution(config.data.low_size, config.data.low_level)
+        low.shape(image_shape(config))
+    with _section("sampling"):
+        low.check_level(config.sampling.low_level)
+    return low
+
+
+def _resized(config: ConfigDict, image: np.ndarray) -> np.ndarray:
+    """An image of a source at the model's size, uint8, as an evaluation sees it."""
+    options = config.data
+    return resize(image, options.image_size, options.crop != "none", by=options.resize)
+
+
 def transform(config: ConfigDict) -> Transform:
     """What is made of an image on its way into a batch."""
     with _section("data"):
@@ -134,6 +158,7 @@ def transform(config: ConfigDict) -> Transform:
             dequantize=config.data.dequantize,
             augment=Augment(config.data.augment) if config.data.augment else None,
             value_range=value_range(config),
+            resize=config.data.resize,
         )
 
 
@@ -179,7 +204,16 @@ def loader(config: ConfigDict) -> Loader:
 
 
 def generator(config: ConfigDict) -> Generator:
-    """How the model is sampled."""
+    """How the model is sampled; an upsampler enlarges pictures of the evaluation split."""
+    low, told = low_resolution(config), None
+    if low is not None:
+        told = HeldOutLow(
+            read=functools.partial(source, config, config.data.eval_split),
+            prepare=functools.partial(_resized, config),
+            low=low,
+            value_range=value_range(config),
+            level=config.sampling.low_level,
+        )
     return Generator(
         process=process(config),
         solver=solver(config),
@@ -189,6 +223,21 @@ def generator(config: ConfigDict) -> Generator:
         num_classes=config.data.num_classes,
         denoise=config.sampling.denoise,
         batch_size=config.sampling.batch_size,
+        told=told,
+    )
+
+
+def stage(config: ConfigDict, predict: Predictor) -> Stage:
+    """The model of a cascade with this predictor."""
+    return Stage(
+        process=process(config),
+        predict=predict,
+        solver=solver(config),
+        grid=grid(config),
+        image_shape=image_shape(config),
+        low=low_resolution(config),
+        num_classes=config.data.num_classes,
+        denoise=config.sampling.denoise,
     )
 
 
@@ -211,6 +260,7 @@ def task(config: ConfigDict) -> ImageTask:
         num_classes=config.data.num_classes,
         label_dropout=config.loss.label_dropout,
         augment_dim=CONDITIONING_DIM if config.data.augment else 0,
+        conditioning=low_resolution(config),
         dropout=bool(config.model.get("dropout", 0.0)),
         weighting=config.loss.weighting,
         reduction=config.loss.reduction,
@@ -312,6 +362,9 @@ def control_model(config: ConfigDict) -> Model:
         num_classes=config.data.num_classes,
         null_label=config.data.num_classes if config.loss.label_dropout else None,
         denoise=config.sampling.denoise,
+        image_shape=image_shape(config),
+        low=low_resolution(config),
+        low_level=config.sampling.low_level,
         judge=_judge_digits if config.data.name == "digits" else None,
     )
 
@@ -333,10 +386,14 @@ def control_images(config: ConfigDict) -> tuple[np.ndarray, np.ndarray]:
             pixels = decode(Path(options.image).expanduser(), channels).pixels
         except (RefusedImage, OSError) as error:
             raise ValueError(f"control.image: {options.image}: {error}") from None
-        if pixels.shape != (height, width, channels):
+        sizes = [(height, width)]
+        if (low := low_resolution(config)) is not None:
+            sizes.append(low.shape((height, width, channels))[:2])
+        if pixels.shape[:2] not in sizes:
+            expected = " or ".join(f"{h} x {w}" for h, w in sizes)
             raise ValueError(
                 f"control.image: {options.image} is of {pixels.shape[0]} x {pixels.shape[1]} "
-                f"pixels, expected {height} x {width}"
+                f"pixels, expected {expected}"
             )
         images, labels = pixels[None], np.array([-1], np.int32)
     else:
@@ -344,7 +401,7 @@ def control_images(config: ConfigDict) -> tuple[np.ndarray, np.ndarray]:
         random = np.random.default_rng(options.seed)
         chosen = random.choice(len(found), min(options.images, len(found)), replace=False)
         records = [found[int(i)] for i in chosen]
-        images = np.stack([resize(record["image"], height) for record in records])
+        images = np.stack([_resized(config, record["image"]) for record in records])
         labels = np.array([record["label"] for record in records], np.int32)
     if options.labels:
         asked = _parse_labels(options.labels, "control.labels")

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 import builders
 from data import EMBEDDED, SOURCES
-from data.transforms import CROPS
+from data.transforms import CROPS, FILTERS
 from likelihood import PROBES
 from metrics.extractors import EXTRACTORS
 from sampling import DENOISE_CHOICES
@@ -31,6 +31,7 @@ AT_LEAST_ONE = (
 )
 NOT_NEGATIVE = (
     "data.num_classes",
+    "data.low_size",
     "training.max_seconds",
     "training.device_memory",
     "training.keep_every",
@@ -46,6 +47,7 @@ CHOICES = {
     "eval.probe": PROBES,
     "data.name": tuple(SOURCES),
     "data.crop": CROPS,
+    "data.resize": tuple(FILTERS),
     "eval.extractor": tuple(EXTRACTORS),
 }
 
@@ -111,6 +113,7 @@ def _data(config: ConfigDict) -> None:
             f"loss.label_dropout: got {config.loss.label_dropout}, but data.num_classes is 0"
         )
     builders.transform(config)
+    builders.low_resolution(config)
 
 
 def _process(config: ConfigDict, process: Process) -> None:
@@ -210,6 +213,11 @@ def _sampling(config: ConfigDict, process) -> None:
 
 def _evaluation(config: ConfigDict) -> None:
     options = builders.eval_options(config)
+    if config.data.low_size and options.likelihood:
+        raise ValueError(
+            "eval.likelihood: got True, expected False for an upsampler (data.low_size): given the "
+            "means over its squares an image has no density"
+        )
     if options.num_samples < 2:
         raise ValueError(f"eval.num_samples: got {options.num_samples}, expected at least 2")
     steps = options.checkpoints.split(",")

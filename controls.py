@@ -8,12 +8,13 @@ is shown as rows of (image, what was known, several results) and measured.
     restore    a blurred, smaller, masked or projected image       DPS, pseudo-inverse guidance
     edit       the image itself, noised to time t                  SDEdit
     guide      the class alone                                     classifier-free guidance
+    upscale    a smaller picture of it                             an upsampler, of its own weights
 """
 
 import dataclasses
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,8 +28,9 @@ import sampling
 from controllable import inverse_problems, masks, replacement
 from controllable.classifier_free import classifier_free
 from controllable.sdedit import noised_start
+from controllable.super_resolution import LowResolution
 from data.range import Range
-from parameterization import Predictor
+from parameterization import NO_COND, Predictor
 from sampling import Pacer, Solver
 from sde_lib import Node, Process
 
@@ -77,6 +79,7 @@ class Model:
     """What samples: everything but the parameters.
 
     make_grid(t_start): the grid from there on; t_start None from the prior.
+    image_shape, low, low_level: of an upsampler, what it is told and how noisy; None for others.
     null_label: the label of no class, if the model was trained with label dropout; else None.
     judge: figures of images and the classes they should be, if there is a judge of such data.
     """
@@ -88,6 +91,9 @@ class Model:
     num_classes: int = 0
     null_label: int | None = None
     denoise: str = "tweedie"
+    image_shape: tuple[int, int, int] | None = None
+    low: LowResolution | None = None
+    low_level: float = 0.0
     judge: Callable[[Pictures, np.ndarray], dict[str, float]] | None = None
 
 
@@ -97,12 +103,15 @@ class Setup(NamedTuple):
     options: arguments of `sampling.sample` for n * results samples.
     shown: what is known, in the process's range, or None.
     figures: of results (n, results, *shape), by name, in units of [0, 1].
+    cond: conditioning of the n * results samples. shape: of a sample where it is not the image's.
     """
 
     options: dict[str, Any]
     shown: Array | None
     figures: Callable[[np.ndarray], dict[str, float]]
     t_start: float | None = None
+    cond: Mapping[str, Array] = NO_COND
+    shape: tuple[int, ...] | None = None
 
 
 class Controlled(NamedTuple):
@@ -248,12 +257,48 @@ def _guide(model: Model, x: Array, options: ControlOptions) -> Setup:
     return Setup({"guidance": guidance}, None, lambda found: {})
 
 
+def _upscale(model: Model, x: Array, options: ControlOptions) -> Setup:
+    told, shape = model.low, model.image_shape
+    if told is None or shape is None:
+        raise ValueError("task: 'upscale' needs the weights of an upsampler (data.low_size)")
+    small = told.shape(shape)
+    if x.shape[1:] not in (small, shape):
+        raise ValueError(
+            f"image: got pictures of shape {x.shape[1:]}, expected {small}, or {shape} to make "
+            "smaller first"
+        )
+    known = x if x.shape[1:] == small else told.of(x)
+    told.check_level(model.low_level)
+    level = jnp.full(len(x) * options.results, model.low_level)
+    keys = sampling.keys_for(jax.random.key(options.seed), len(level))
+    cond = told.noised(_each(known, options), level, keys)
+
+    def enlarged(method: str) -> Array:
+        return jax.image.resize(known, (len(known), *shape), method)
+
+    def figures(found: np.ndarray) -> dict[str, float]:
+        flat = jnp.asarray(model.value_range.from_unit(found)).reshape(-1, *shape)
+        gap = np.asarray(told.of(flat) - _each(known, options)) / model.value_range.width
+        made = {
+            "consistency_rmse": float(np.sqrt(np.mean(gap**2))),
+            "spread": float(found.std(axis=1).mean()),
+        }
+        if x.shape[1:] == shape:
+            truth, cubic = map(np.asarray, map(model.value_range.to_unit, (x, enlarged("cubic"))))
+            made["psnr"] = psnr(found, np.broadcast_to(truth[:, None], found.shape))
+            made["psnr_of_cubic"] = psnr(cubic, truth)
+        return made
+
+    return Setup({}, enlarged("nearest"), figures, cond=cond, shape=shape)
+
+
 TASKS: dict[str, Callable[[Model, Array, ControlOptions], Setup]] = {
     "inpaint": _inpaint,
     "colorize": _colorize,
     "restore": _restore,
     "edit": _edit,
     "guide": _guide,
+    "upscale": _upscale,
 }
 
 
@@ -285,9 +330,15 @@ def control(
 
     images: uint8, of the model's size; labels: int32 (n,), -1 where there is none.
     """
+    if model.low is not None and options.task != "upscale":
+        raise ValueError(
+            f"task: got {options.task!r}, but an upsampler (data.low_size) needs a picture to "
+            "enlarge; expected 'upscale'"
+        )
     x = jnp.asarray(model.value_range.from_uint8(images))
     setup = TASKS[options.task](model, x, options)
-    cond = {}
+    shape = setup.shape or images.shape[1:]
+    cond = dict(setup.cond)
     if model.num_classes:
         cond["labels"] = _each(jnp.asarray(_known_labels(model, labels)), options)
     began = time.perf_counter()
@@ -297,23 +348,25 @@ def control(
         predict,
         model.solver,
         model.make_grid(setup.t_start),
-        (len(images) * options.results, *images.shape[1:]),
+        (len(images) * options.results, *shape),
         cond=cond,
         denoise=model.denoise,
         progress=progress,
         **setup.options,
     )
-    results = np.asarray(made.x).reshape(len(images), options.results, *images.shape[1:])
+    results = np.asarray(made.x).reshape(len(images), options.results, *shape)
     figures = setup.figures(np.asarray(model.value_range.to_unit(results)))
     uint8 = model.value_range.to_uint8
     if model.judge is not None and np.all(labels >= 0):
-        flat = uint8(results).reshape(-1, *images.shape[1:])
+        flat = uint8(results).reshape(-1, *shape)
         figures |= model.judge(flat, np.repeat(labels, options.results))
     figures |= {
         "evaluations": float(made.nfe.mean()),
         "seconds": time.perf_counter() - began,
     }
-    columns = [images] if setup.shown is None else [images, uint8(setup.shown)]
+    columns = [] if images.shape[1:] != shape else [images]
+    if setup.shown is not None:
+        columns.append(uint8(setup.shown))
     rows = np.concatenate([np.stack(columns, axis=1), uint8(results)], axis=1)
-    picture = pictures.grid(rows.reshape(-1, *images.shape[1:]), rows.shape[1])
+    picture = pictures.grid(rows.reshape(-1, *shape), rows.shape[1])
     return Controlled(picture, uint8(results), figures)

@@ -106,10 +106,11 @@ class Subject:
     def image_set(self, source: Source) -> ImageSet:
         """The images of a source at the model's size, as uint8."""
         size, square = self.task.image_shape[0], self.transform.crop != "none"
+        by = self.transform.resize
 
         def read(indices: Int[np.ndarray, "b"]) -> Labelled:
             records = source.take(indices)
-            images = [resize(image, size, square) for image in records["image"]]
+            images = [resize(image, size, square, by=by) for image in records["image"]]
             return np.stack(images), records["label"]
 
         return ImageSet(source.name, len(source), read)
@@ -304,6 +305,8 @@ class _Work:
             # A batch-mean corrector couples the samples of a batch.
             "batch_size": generator.batch_size,
         }
+        if generator.told is not None:
+            identity["low_level"] = generator.told.level
         labels = generator.labels(options.num_samples)
         store = Resumable(self.folder, "samples", identity)
         rows = fill(store, len(labels), generator.batch_size, self._draw, "samples")

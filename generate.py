@@ -1,20 +1,26 @@
 """Pictures from a predictor: sampling in batches, in the range of uint8."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key
 from tqdm import tqdm
 
 import pictures
+from controllable.super_resolution import LowResolution
 from data.range import Range
+from data.source import Source
 from parameterization import Predictor
-from sampling import Solver, sample
+from sampling import Solver, keys_for, sample
 from sde_lib import Node, Process
+
+LOW_SEED = 0  # of the noise on low-resolution pictures
 
 
 class Generated(NamedTuple):
@@ -38,10 +44,54 @@ class Generated(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
+class HeldOutLow:
+    """What an upsampler is told of its samples: low-resolution pictures of images of their classes.
+
+    Attributes:
+      read: the source of the images, read when it is first needed.
+      prepare: an image of the source, at the model's size.
+      level: of the noise on the pictures, see `super_resolution`.
+    """
+
+    read: Callable[[], Source]
+    prepare: Callable[[np.ndarray], np.ndarray]
+    low: LowResolution
+    value_range: Range
+    level: float
+
+    @functools.cached_property
+    def _source(self) -> Source:
+        return self.read()
+
+    @functools.cached_property
+    def _labels(self) -> np.ndarray:
+        source = self._source
+        return np.array([source[i]["label"] for i in range(len(source))], np.int32)
+
+    def images(self, labels: np.ndarray, first_index: int) -> np.ndarray:
+        """An image for each label, -1 for any, uint8: that of sample i depends on i alone."""
+        found = []
+        for i, label in enumerate(labels, first_index):
+            of_class = np.flatnonzero(self._labels == label)
+            choice = of_class if len(of_class) else np.arange(len(self._labels))
+            index = choice[np.random.default_rng(i).integers(len(choice))]
+            found.append(self.prepare(self._source[int(index)]["image"]))
+        return np.stack(found)
+
+    def __call__(self, labels: np.ndarray, first_index: int) -> dict[str, Array]:
+        x = jnp.asarray(self.value_range.from_uint8(self.images(labels, first_index)))
+        keys = keys_for(jax.random.key(LOW_SEED), len(labels), first_index)
+        return self.low.noised(self.low.of(x), jnp.full(len(labels), self.level), keys)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Generator:
     """How a model is sampled: everything but its parameters and the key.
 
     Sample i depends on the key, on i and on its label, not on the size of the batch it is drawn in.
+
+    Attributes:
+      told: the pictures that an upsampler enlarges; None for other models.
     """
 
     process: Process
@@ -52,6 +102,7 @@ class Generator:
     num_classes: int = 0
     denoise: str = "tweedie"
     batch_size: int = 64
+    told: HeldOutLow | None = None
 
     def labels(self, count: int) -> np.ndarray:
         """The classes in turn, 0, 1, ..., int32 (count,); -1 throughout without classes."""
@@ -84,6 +135,10 @@ class Generator:
         for number in range(batches):
             # The last batch is filled up with samples that are dropped: one program serves all.
             chosen = np.resize(labels[number * size :], size)
+            first = first_index + number * size
+            cond = {"labels": jnp.asarray(chosen)} if self.num_classes else {}
+            if self.told is not None:
+                cond |= self.told(chosen, first)
             samples = sample(
                 key,
                 self.process,
@@ -91,9 +146,9 @@ class Generator:
                 self.solver,
                 self.grid,
                 (size, *self.image_shape),
-                cond={"labels": jnp.asarray(chosen)} if self.num_classes else {},
+                cond=cond,
                 denoise=self.denoise,
-                first_index=first_index + number * size,
+                first_index=first,
                 frames=0 if number else frames,
                 progress=_offset(progress, number, batches) if progress else None,
             )

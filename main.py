@@ -9,6 +9,7 @@ python main.py --mode control --config.control.task=restore --config.control.ope
 python main.py --mode control --config.control.task=edit --config.control.t=0.4
 python main.py --mode control --config.control.task=guide --config.control.scale=3
 python main.py --workdir runs/a --mode control --config.control.task=colorize     (colour models)
+python main.py --workdir runs/up --mode control --config.control.task=upscale       (upsamplers)
 
 Any field of a config: --config.training.batch_size=64. Several hosts: the same command on each,
 with --coordinator HOST:PORT --num_processes N --process_id 0 ... N-1; on a TPU pod or under SLURM

@@ -6,7 +6,7 @@ The training loop knows a task by three methods: `init(key) -> params`, `loss(pa
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +19,20 @@ from sde_lib import Process
 
 Batch = dict[str, Array]
 Picture = np.ndarray
+TOLD = 1 << 16  # folded into an example's key for the conditioning, apart from all that is split
+
+
+@runtime_checkable
+class Conditioning(Protocol):
+    """What a network is told of every training image, beside its class; hashable.
+
+    `draw(x_0, keys)` makes it of a batch, by one key an example; `example(image_shape)` gives that
+    of one image, for the shapes. Both are dicts of arrays with a leading batch axis.
+    """
+
+    def draw(self, x_0: Array, keys: Array) -> dict[str, Array]: ...
+
+    def example(self, image_shape: tuple[int, ...]) -> dict[str, Array]: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +46,8 @@ class ImageTask:
       label_dropout: rate at which a label is replaced by the null label, `num_classes`, so that one
         network is conditional and unconditional (Ho & Salimans 2022).
       augment_dim: length of the augmentation vector in batch["augment"]; 0 for none.
+      conditioning: what else the network is told of each image, such as its low-resolution picture;
+        None for nothing.
       weighting, reduction, bound: see `losses.loss_at`; its sigma_data is the parameterization's.
       times: how training times are drawn.
       coupling: how noise goes with images, a key of `losses.COUPLINGS`. "optimal_transport" pairs
@@ -47,6 +63,7 @@ class ImageTask:
     num_classes: int = 0
     label_dropout: float = 0.0
     augment_dim: int = 0
+    conditioning: Conditioning | None = None
     dropout: bool = False
     weighting: str = "noise"
     reduction: str = "mean"
@@ -66,6 +83,8 @@ class ImageTask:
             cond["labels"] = jnp.zeros(1, jnp.int32)
         if self.augment_dim:
             cond["augment"] = jnp.zeros((1, self.augment_dim))
+        if self.conditioning is not None:
+            cond |= self.conditioning.example(self.image_shape)
         return cond
 
     def predictor(self, params: Any) -> NetworkPredictor:
@@ -82,6 +101,9 @@ class ImageTask:
         labels = batch["label"] if self.num_classes else None
         eps = losses.COUPLINGS[self.coupling](x_0, eps, labels)
         cond = self._training_cond(batch, label_keys, dropout_keys)
+        if self.conditioning is not None:
+            told_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, TOLD)
+            cond |= self.conditioning.draw(x_0, told_keys)
         values = self.times.weight(self.process, t) * self.loss_at(params, x_0, t, eps, cond)
         return jnp.mean(values), {"loss": values, "level": t / self.process.t_max}
 
@@ -107,7 +129,9 @@ class ImageTask:
             bound=self.bound,
         )
 
-    def _training_cond(self, batch: Batch, label_keys: Array, dropout_keys: Array) -> Cond:
+    def _training_cond(
+        self, batch: Batch, label_keys: Array, dropout_keys: Array
+    ) -> dict[str, Array]:
         cond: dict[str, Array] = {}
         if self.num_classes:
             labels = batch["label"]

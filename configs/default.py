@@ -64,10 +64,13 @@ def get_default_config() -> ConfigDict:
             "num_channels": 1,
             "centered": False,  # data in [-1, 1] instead of [0, 1]
             "crop": "center",
+            "resize": "bicubic",  # or "box", means over squares: data.transforms.FILTERS
             "random_flip": False,
             "dequantize": False,
             "augment": 0.0,  # probability of EDM's non-leaking augmentation
             "num_classes": 0,  # classes that the model is told; 0: unconditional
+            "low_size": 0,  # of the picture that an upsampler enlarges; 0: an ordinary model
+            "low_level": 1.0,  # the most noise that it has in training, in (0, 1]
         }
     )
 
@@ -112,6 +115,7 @@ def get_default_config() -> ConfigDict:
             "t_end": 1e-5,
             "end_clean": False,  # the last step goes on from t_end to sigma = 0
             "denoise": "tweedie",  # or "mean", "none"
+            "low_level": 0.1,  # of the noise on what an upsampler enlarges, in [0, data.low_level]
             # pc
             "predictor": "reverse_diffusion",
             "corrector": "langevin",

@@ -138,13 +138,13 @@ def measured(
     return Replacement(jnp.asarray(measurement), check_mask(mask, (1, *shape)), rotation)
 
 
-def check_range(image: Array, data_range: tuple[float, float]) -> None:
+def check_range(image: Array, data_range: tuple[float, float], name: str = "image") -> None:
     """ValueError unless the image lies in the range, up to rounding."""
     low, high = float(jnp.min(image)), float(jnp.max(image))
     slack = 1e-3 * (data_range[1] - data_range[0])
     if not data_range[0] - slack <= low <= high <= data_range[1] + slack:
         raise ValueError(
-            f"image: got values from {low:.4g} to {high:.4g}, expected the model's range "
+            f"{name}: got values from {low:.4g} to {high:.4g}, expected the model's range "
             f"{list(data_range)}"
         )
 

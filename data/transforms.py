@@ -22,6 +22,7 @@ from data.range import UNIT, Range
 from data.source import Records, Source
 
 CROPS = ("center", "random", "none")
+FILTERS = {"bicubic": Image.Resampling.BICUBIC, "box": Image.Resampling.BOX}
 
 
 class Batch(TypedDict):
@@ -36,8 +37,10 @@ class Batch(TypedDict):
 class Transform:
     """Crop, resize, flip, augment, dequantise and scale.
 
-    image_size: side of the square that images are resized to, with antialiasing; None leaves
-        them as they are, which needs a source of images of one size.
+    image_size: side of the square that images are resized to; None leaves them as they are, which
+        needs a source of images of one size.
+    resize: how an image is made smaller or larger: "bicubic", with antialiasing, or "box", whose
+        pixels are the means over squares where the sizes divide.
     crop: "center" or "random" takes the largest square in the image; "none" squeezes all of it.
     flip: mirror half of the images left-right.
     dequantize: equation (1) instead of (2).
@@ -51,8 +54,11 @@ class Transform:
     dequantize: bool = False
     augment: Augment | None = None
     value_range: Range = UNIT
+    resize: str = "bicubic"
 
     def __post_init__(self) -> None:
+        if self.resize not in FILTERS:
+            raise ValueError(f"resize: got {self.resize!r}, expected one of {', '.join(FILTERS)}")
         if self.image_size is not None and self.image_size < 1:
             raise ValueError(f"image_size: got {self.image_size}, expected at least 1")
         if self.crop not in CROPS:
@@ -104,13 +110,18 @@ class Transform:
         if self.crop == "random":
             at = uniforms(seed, Purpose.CROP, positions, 1)[:, 0].astype(np.float64)
         square = self.crop != "none"
-        return np.stack([resize(x, size, square, u) for x, u in zip(images, at, strict=True)])
+        resized = [resize(x, size, square, u, self.resize) for x, u in zip(images, at, strict=True)]
+        return np.stack(resized)
 
 
 def resize(
-    image: UInt8[np.ndarray, "h w channels"], size: int, square: bool = True, at: float = 0.5
+    image: UInt8[np.ndarray, "h w channels"],
+    size: int,
+    square: bool = True,
+    at: float = 0.5,
+    by: str = "bicubic",
 ) -> UInt8[np.ndarray, "size size channels"]:
-    """A size x size picture of `image`, by Pillow's bicubic filter with antialiasing.
+    """A size x size picture of `image`, by a filter of Pillow's with antialiasing, see `Transform`.
 
     square: take the largest square, whose place along the longer side `at` in [0, 1) gives
     (0.5 is the centre); otherwise the whole image is squeezed.
@@ -123,7 +134,7 @@ def resize(
         top, left = (int(at * (length - side + 1)) for length in (height, width))
         image = image[top : top + side, left : left + side]
     planes = [
-        np.asarray(Image.fromarray(plane).resize((size, size), Image.Resampling.BICUBIC))
+        np.asarray(Image.fromarray(plane).resize((size, size), FILTERS[by]))
         for plane in np.ascontiguousarray(np.moveaxis(image, -1, 0))
     ]
     return np.stack(planes, -1)

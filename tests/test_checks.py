@@ -37,7 +37,7 @@ def refusal(name: str, overrides: dict, devices: int = 1) -> str:
     return message
 
 
-VARIANCE = "digits/learned_variance"
+VARIANCE, UP = "digits/learned_variance", "emoji/up_16"
 EMOJI = "emoji/vp"
 DIGITS, VE, VP = "digits/vp_small", "ve/cifar10_ncsnpp", "vp/cifar10_ddpmpp"
 SUBVP, DDPM, FOLDER = "subvp/cifar10_ddpmpp", "vp/cifar10_ddpm_discrete", "folder_64"
@@ -87,6 +87,13 @@ BAD = [
     (VE, {"data.image_size": 36}, "model.ch_mult"),
     (VP, {"data.image_size": 30}, "model.ch_mult"),
     (DIGITS, {"model.patch_size": 3}, "model.ch_mult"),
+    (DIGITS, {"data.resize": "nearest"}, "data.resize"),
+    (DIGITS, {"data.low_size": -7}, "data.low_size"),
+    (DIGITS, {"data.low_size": 5}, "data.low_size: got 5, expected a proper divisor"),
+    (DIGITS, {"data.low_size": 28}, "data.low_size: got 28, expected a proper divisor"),
+    (UP, {"data.low_level": 0.0}, "data.low_level: got 0.0"),
+    (UP, {"sampling.low_level": 0.7}, "sampling.low_level: got 0.7, expected a level in [0, 0.5]"),
+    (UP, {"eval.likelihood": True}, "eval.likelihood: got True, expected False for an upsampler"),
     (VE, {"loss.weighting": "uniform"}, "loss.weighting"),
     (VE, {"loss.reduction": "sum"}, "loss.reduction"),
     (VE, {"loss.times": "log_normal"}, "loss.times"),

@@ -86,6 +86,15 @@ def test_resizing_is_antialiased():
     assert np.abs(small[1:-1, 1:-1].astype(int) - 127).max() <= 2
 
 
+def test_the_box_filter_takes_means_over_squares():
+    image = np.random.default_rng(0).integers(0, 256, (12, 12, 3), np.uint8)
+    means = image.reshape(4, 3, 4, 3, 3).mean((1, 3))
+    # Rows and columns are rounded one after the other.
+    assert np.abs(resize(image, 4, by="box") - means).max() <= 1
+    with pytest.raises(ValueError, match="resize: got 'nearest'"):
+        Transform(resize="nearest")
+
+
 def test_a_constant_stays_constant_at_any_size():
     image = np.full((7, 13, 3), (10, 100, 250), np.uint8)
     for size in (3, 7, 20):

@@ -1,0 +1,18 @@
+"""The second stage of a cascade on the embedded emoji: an upsampler from 8x8 to 16x16, VP.
+
+It is told the means over squares of 2x2 pixels, with noise of a level in [0, 0.5].
+Command: python main.py --config configs/emoji/up_16.py --workdir runs/emoji_up_16 --mode train
+Result: not yet run.
+"""
+
+from ml_collections import ConfigDict
+
+from configs.emoji.base_8 import get_config as base
+
+
+def get_config() -> ConfigDict:
+    config = base()
+    config.data.update({"image_size": 16, "low_size": 8, "low_level": 0.5, "random_flip": True})
+    config.model.update({"patch_size": 2})
+    config.training.update({"steps": 4_000})
+    return config

@@ -1,0 +1,94 @@
+"""The command that samples a cascade, from weights of tiny networks that were never trained."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+import builders
+import weights
+from configs.emoji import base_8, up_16, up_32
+from tools import cascade
+
+TINY = {"nf": 8, "ch_mult": (1,), "attn_resolutions": (), "patch_size": 4}
+
+
+def export(folder, name, config, **changes):
+    config.model.update(TINY)
+    config.sampling.update({"num_steps": 2})
+    config.update_from_flattened_dict(changes)
+    shapes = jax.eval_shape(builders.task(config).init, jax.random.key(0))
+    random = np.random.default_rng(0)
+    params = jax.tree.map(lambda x: random.normal(0, 0.05, x.shape).astype(np.float32), shapes)
+    path = folder / f"{name}.npz"
+    weights.export_weights(path, params, meta={"config": json.loads(config.to_json()), "step": 0})
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("weights")
+    made = {
+        name: export(folder, name, module.get_config())
+        for name, module in (("base", base_8), ("up", up_16), ("last", up_32))
+    }
+    other = up_16.get_config()
+    made["grey_range"] = export(folder, "grey_range", other, **{"data.centered": False})
+    Image.fromarray(np.full((8, 8, 3), 200, np.uint8)).save(folder / "small.png")
+    Image.fromarray(np.full((8, 9, 3), 200, np.uint8)).save(folder / "wide.png")
+    return made | {"small": str(folder / "small.png"), "wide": str(folder / "wide.png")}
+
+
+def test_a_cascade_leaves_all_stages_side_by_side(files, tmp_path, capsys):
+    chain = ",".join(files[name] for name in ("base", "up", "last"))
+    options = ["--labels=3,7", "--each=2", "--level=0.1,0.3", "--solver=ddim", f"--out={tmp_path}"]
+    cascade.main([f"--weights={chain}", *options])
+    with Image.open(tmp_path / "cascade.png") as picture:  # a row a class
+        assert picture.size == (2 * (6 * 34 + 2), 2 * (2 * 34 + 2))
+        pixels = np.asarray(picture)[::2, ::2]
+    for number, size in enumerate((8, 16, 32)):
+        with np.load(tmp_path / f"stage_{number}.npz") as stage:
+            assert stage["images"].shape == (4, size, size, 3)
+            assert stage["labels"].tolist() == [3, 3, 7, 7]
+            shown = pixels[2:34, 2 + 34 * number :][:, :32]
+            np.testing.assert_array_equal(shown[:: 32 // size, :: 32 // size], stage["images"][0])
+    figures = json.loads((tmp_path / "cascade.json").read_text())
+    assert figures["levels"] == [0.1, 0.3] and figures["samples"] == 4
+    assert [row["evaluations"] for row in figures["stages"]] == [3, 3, 3]
+    assert [("consistency_rmse" in row) for row in figures["stages"]] == [False, True, True]
+    assert "4 samples" in capsys.readouterr().out
+
+
+def test_a_picture_is_enlarged(files, tmp_path):
+    options = [f"--image={files['small']}", "--labels=0", "--each=1", f"--out={tmp_path}"]
+    cascade.main([f"--weights={files['up']}", "--solver=ddim", "--num_steps=3", *options])
+    with Image.open(tmp_path / "cascade.png") as picture:
+        assert picture.size == (2 * (2 * 18 + 2), 2 * (18 + 2))
+        assert np.asarray(picture)[10, 10].tolist() == [200] * 3
+    assert json.loads((tmp_path / "cascade.json").read_text())["stages"][0]["evaluations"] == 4
+
+
+@pytest.mark.parametrize(
+    "chain, options, expected",
+    [
+        (["nowhere.npz"], [], "weights: there is no nowhere.npz"),
+        (["up"], [], "stage 0 is an upsampler, which needs pictures"),
+        (["base"], ["--image={small}"], "stage 0 is no upsampler"),
+        (["base", "last"], [], "stage 1 enlarges pictures of 16 x 16 x 3, but stage 0 makes 8"),
+        (["base", "grey_range"], [], "weights: data.centered differs"),
+        (["base", "up"], ["--level=0.9"], "low_level: got 0.9, expected a level in [0, 0.5]"),
+        (["base", "up"], ["--level=high"], "level: got 'high', expected numbers"),
+        (["base", "up"], ["--labels=9"], "sampling.labels: got [9]"),
+        (["base", "up"], ["--each=0"], "--each: got 0"),
+        (["base", "up"], ["--solver=best"], "sampling.solver: got 'best'"),
+        (["up"], ["--image={wide}"], "low: got pictures of shape (8, 9, 3), expected (8, 8, 3)"),
+        (["up"], ["--image=nothing.png"], "image: nothing.png"),
+    ],
+)
+def test_a_slip_is_answered_before_sampling(files, capsys, chain, options, expected):
+    paths = ",".join(files.get(name, name) for name in chain)
+    with pytest.raises(SystemExit):
+        cascade.main([f"--weights={paths}", *(option.format(**files) for option in options)])
+    assert expected in capsys.readouterr().err
