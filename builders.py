@@ -9,7 +9,7 @@ import dataclasses
 import difflib
 import functools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,13 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+import checkpoint
 import losses
 import models
 import sampling
+import weights
+from classification import ClassifierTask, NoisyClassifier
+from configs import saved
 from controllable.resampling import Resampled
 from controllable.super_resolution import LowResolution, Stage
 from controls import ControlOptions, Model
@@ -38,6 +42,7 @@ from data.image_file import RefusedImage, decode
 from data.transforms import resize
 from ema import EMA
 from evaluate import EvalOptions, Subject
+from evaluate_classifier import ClassifierEvalOptions, ClassifierSubject
 from generate import DrawSamples, Generator, HeldOutLow
 from metrics.extractors import load as load_extractor
 from metrics.legibility import judged
@@ -49,7 +54,7 @@ from solvers import SOLVERS
 from solvers.picard import Picard
 from solvers.predictor_corrector import CORRECTORS, PREDICTORS, PredictorCorrector
 from tasks import ImageTask
-from train import TrainOptions
+from train import Task, TrainOptions
 
 
 @contextlib.contextmanager
@@ -107,12 +112,24 @@ def network(config: ConfigDict) -> Any:
     if config.data.low_size:
         options.setdefault("out_channels", config.data.num_channels)
         options["augment_dim"] = options.get("augment_dim", 0) + LEVEL_DIM
+    made = _module(cls, options)
+    return Upsampler(made) if config.data.low_size else made
+
+
+def classifier_network(config: ConfigDict) -> Any:
+    """The Flax module of a classifier, with the classes of the data."""
+    cls = _choose(models.CLASSIFIERS, config.model.name, "model.name")
+    options = {key: _frozen(value) for key, value in config.model.items() if key != "name"}
+    return _module(cls, options | {"num_classes": config.data.num_classes})
+
+
+def _module(cls: type, options: dict[str, Any]) -> Any:
     unknown = sorted(set(options) - _fields(cls))
     if unknown:
         near = difflib.get_close_matches(unknown[0], _fields(cls), n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ValueError(f"model.{unknown[0]}: {cls.__name__} has no such field{hint}")
-    return Upsampler(cls(**options)) if config.data.low_size else cls(**options)
+    return cls(**options)
 
 
 def _frozen(value: Any) -> Any:
@@ -203,6 +220,38 @@ def loader(config: ConfigDict) -> Loader:
     )
 
 
+def classifier(config: ConfigDict, where: str | Path) -> NoisyClassifier:
+    """The classifier in exported weights or a workdir, to guide the model of this config with.
+
+    Reads the disk. ValueError where it is none, or is one of another process, range of values, image
+    size or number of classes.
+    """
+    where = Path(where).expanduser()
+    if not where.exists():
+        raise ValueError(f"classifier: there is no {where}")
+    theirs = saved.get_config(str(where))
+    if theirs.task != "classifier":
+        raise ValueError(f"classifier: {where} holds a model of task {theirs.task!r}")
+    own, other = process(config), process(theirs)
+    pairs = {
+        "process": (dataclasses.replace(own, t_min=other.t_min), other),
+        "range of values": (value_range(config), value_range(theirs)),
+        "image shape": (image_shape(config), image_shape(theirs)),
+        "number of classes": (
+            config.data.num_classes or theirs.data.num_classes,
+            theirs.data.num_classes,
+        ),
+    }
+    for what, (expected, got) in pairs.items():
+        if got != expected:
+            raise ValueError(f"classifier: the {what} of {where} is {got}, the model's {expected}")
+    made = classifier_task(theirs)
+    template = jax.eval_shape(made.init, jax.random.key(0))
+    if where.is_file():
+        return made.classifier(weights.load_weights(where, template))
+    return made.classifier(checkpoint.load_ema(where / "checkpoints", template=template)[0])
+
+
 def generator(config: ConfigDict) -> Generator:
     """How the model is sampled; an upsampler enlarges pictures of the evaluation split."""
     low, told = low_resolution(config), None
@@ -241,17 +290,37 @@ def stage(config: ConfigDict, predict: Predictor) -> Stage:
     )
 
 
-def task(config: ConfigDict) -> ImageTask:
+def _times(config: ConfigDict) -> losses.Times:
+    times = _choose(losses.TIMES, config.loss.times, "loss.times")
+    with _section("loss"):
+        return times(**_known(times, config.loss))
+
+
+def classifier_task(config: ConfigDict) -> ClassifierTask:
+    """The training task of a classifier of noisy images."""
+    told = parameterization(config)
+    parts = (process(config), classifier_network(config), image_shape(config))
+    times = _times(config)
+    with _section("loss"):
+        return ClassifierTask(
+            *parts,
+            c_noise=told.c_noise,
+            time_scale=told.time_scale,
+            label_smoothing=config.loss.label_smoothing,
+            times=times,
+            dropout=bool(config.model.get("dropout", 0.0)),
+        )
+
+
+def image_task(config: ConfigDict) -> ImageTask:
     """The training task: losses, parameters and pictures of an image model."""
     _choose(losses.WEIGHTINGS, config.loss.weighting, "loss.weighting")
     _choose(losses.REDUCTIONS, config.loss.reduction, "loss.reduction")
     _choose(losses.COUPLINGS, config.loss.coupling, "loss.coupling")
-    times = _choose(losses.TIMES, config.loss.times, "loss.times")
     pixels = value_range(config)
     with _section("loss"):
         known = _known(losses.VariationalBound, config.loss)
         bound = losses.VariationalBound(**known, low=pixels.low, high=pixels.high)
-        times = times(**_known(times, config.loss))
     return ImageTask(
         process=process(config),
         parameterization=parameterization(config),
@@ -264,11 +333,22 @@ def task(config: ConfigDict) -> ImageTask:
         dropout=bool(config.model.get("dropout", 0.0)),
         weighting=config.loss.weighting,
         reduction=config.loss.reduction,
-        times=times,
+        times=_times(config),
         coupling=config.loss.coupling,
         bound=bound if config.parameterization.learned_variance else None,
         sampler=DrawSamples(generator(config), config.sampling.num_samples),
     )
+
+
+TASKS: dict[str, Callable[[ConfigDict], Task]] = {
+    "image": image_task,
+    "classifier": classifier_task,
+}
+
+
+def task(config: ConfigDict) -> Task:
+    """What `config.task` trains."""
+    return _choose(TASKS, config.task, "task")(config)
 
 
 def solver(config: ConfigDict) -> Any:
@@ -328,14 +408,29 @@ def train_options(config: ConfigDict) -> TrainOptions:
 
 def eval_options(config: ConfigDict) -> EvalOptions:
     """What an evaluation computes."""
-    return EvalOptions(**config.eval, seed=config.seed)
+    return EvalOptions(**_known(EvalOptions, config.eval), seed=config.seed)
 
 
 def subject(config: ConfigDict) -> Subject:
     """What an evaluation is of, and the images it is made on. Reads the disk."""
     return Subject(
-        task=task(config),
+        task=image_task(config),
         generator=generator(config),
+        train=source(config, config.data.train_split),
+        held_out=source(config, config.data.eval_split),
+        transform=transform(config),
+    )
+
+
+def classifier_eval_options(config: ConfigDict) -> ClassifierEvalOptions:
+    """What an evaluation of a classifier computes."""
+    return ClassifierEvalOptions(**_known(ClassifierEvalOptions, config.eval), seed=config.seed)
+
+
+def classifier_subject(config: ConfigDict) -> ClassifierSubject:
+    """What an evaluation of a classifier is of, and its images. Reads the disk."""
+    return ClassifierSubject(
+        task=classifier_task(config),
         train=source(config, config.data.train_split),
         held_out=source(config, config.data.eval_split),
         transform=transform(config),

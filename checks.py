@@ -5,6 +5,9 @@ one object lives with that object (a process checks its own sigma_min); here are
 what must hold between objects.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
@@ -28,6 +31,7 @@ AT_LEAST_ONE = (
     "sampling.batch_size",
     "eval.batch_size",
     "eval.num_probes",
+    "eval.levels",
 )
 NOT_NEGATIVE = (
     "data.num_classes",
@@ -40,7 +44,7 @@ NOT_NEGATIVE = (
     "eval.likelihood_images",
 )
 POSITIVE = ("optim.eps", "sampling.snr", "eval.rtol", "eval.atol")
-SHARES = ("loss.label_dropout", "data.augment", "model.dropout")
+SHARES = ("loss.label_dropout", "loss.label_smoothing", "data.augment", "model.dropout")
 CHOICES = {
     "sampling.denoise": DENOISE_CHOICES,
     "sampling.variance": VARIANCES,
@@ -54,18 +58,47 @@ CHOICES = {
 
 def check(config: ConfigDict, num_devices: int) -> None:
     """Raises ValueError for a configuration that cannot work on this many devices in all."""
+    if config.task not in TASKS:
+        raise ValueError(f"task: got {config.task!r}, expected one of {list(TASKS)}")
     _ranges(config)
     _data(config)
     process = builders.process(config)
     _process(config, process)
-    _parameterization(config)
-    _network(config)
+    TASKS[config.task](config, process)
     _training(config, num_devices)
+    builders.task(config)
+
+
+def _image_model(config: ConfigDict, process: Process) -> None:
+    _parameterization(config)
+    _network(config, builders.network(config))
     _sampling(config, process)
     _evaluation(config)
     builders.control_options(config)
     builders.control_model(config)
-    builders.task(config)
+
+
+def _classifier(config: ConfigDict, process: Process) -> None:
+    if config.data.num_classes < 2:
+        raise ValueError(
+            f"data.num_classes: got {config.data.num_classes}, but a classifier needs 2 or more"
+        )
+    for section, field in (
+        ("data", "low_size"),
+        ("loss", "label_dropout"),
+        ("parameterization", "centre_input"),
+        ("parameterization", "learned_variance"),
+    ):
+        if value := config[section][field]:
+            raise ValueError(f"{section}.{field}: got {value}, but task = 'classifier' has no such")
+    _network(config, builders.classifier_network(config))
+    _checkpoints(builders.classifier_eval_options(config).checkpoints)
+
+
+TASKS: dict[str, Callable[[ConfigDict, Process], None]] = {
+    "image": _image_model,
+    "classifier": _classifier,
+}
 
 
 def _get(config: ConfigDict, field: str):
@@ -130,8 +163,7 @@ def _parameterization(config: ConfigDict) -> None:
         raise ValueError(f"parameterization.centre_input: got True, but {why} centres already")
 
 
-def _network(config: ConfigDict) -> None:
-    network = builders.network(config)
+def _network(config: ConfigDict, network: Any) -> None:
     try:
         network.check(config.data.image_size, config.data.image_size)
     except ValueError as error:
@@ -220,11 +252,12 @@ def _evaluation(config: ConfigDict) -> None:
         )
     if options.num_samples < 2:
         raise ValueError(f"eval.num_samples: got {options.num_samples}, expected at least 2")
-    steps = options.checkpoints.split(",")
-    if options.checkpoints not in ("latest", "all") and not all(
-        s.strip().isdecimal() for s in steps
-    ):
+    _checkpoints(options.checkpoints)
+
+
+def _checkpoints(asked: str) -> None:
+    steps = asked.split(",")
+    if asked not in ("latest", "all") and not all(s.strip().isdecimal() for s in steps):
         raise ValueError(
-            f"eval.checkpoints: got {options.checkpoints!r}, expected 'latest', 'all' or steps as "
-            "in '1000,2000'"
+            f"eval.checkpoints: got {asked!r}, expected 'latest', 'all' or steps as in '1000,2000'"
         )

@@ -125,12 +125,12 @@ def run(subject: Subject, options: EvalOptions, workdir: str | Path) -> dict[int
     """Reports of the chosen checkpoints of a run, by step, each written as it is done."""
     folder = Path(workdir) / "eval"
     reports = {}
-    for params, step in _chosen(Path(workdir) / "checkpoints", options.checkpoints):
+    for params, step in chosen(Path(workdir) / "checkpoints", options.checkpoints):
         reports[step] = evaluate(subject, params, step, options, folder)
     return reports
 
 
-def _chosen(folder: Path, checkpoints: str) -> Iterator[tuple[PyTree, int]]:
+def chosen(folder: Path, checkpoints: str) -> Iterator[tuple[PyTree, int]]:
     """(averaged parameters, step) of the checkpoints that the option names."""
     if checkpoints == "latest":
         yield checkpoint.load_ema(folder)

@@ -2,6 +2,7 @@
 
 python main.py --config configs/digits/vp_small.py --workdir runs/a --mode train
 python main.py --workdir runs/a --mode eval                  (the run remembers its config)
+python main.py --config configs/digits/classifier.py --workdir runs/c --mode train  (to guide with)
 python main.py --workdir runs/a --mode sample --config.sampling.num_samples=16
 python main.py --mode sample                                 (the model that the project ships)
 python main.py --mode control --config.control.task=inpaint --config.control.mask=half

@@ -16,6 +16,7 @@ import checkpoint
 import checks
 import controls
 import evaluate
+import evaluate_classifier
 import files
 import parallel
 import pictures
@@ -76,16 +77,28 @@ def run_train(run: Run) -> int:
     return 0
 
 
+# Of each task: what makes the subject and the options, and the module that evaluates them.
+EVALUATIONS: dict[str, tuple[Callable, Callable, Any]] = {
+    "image": (builders.subject, builders.eval_options, evaluate),
+    "classifier": (
+        builders.classifier_subject,
+        builders.classifier_eval_options,
+        evaluate_classifier,
+    ),
+}
+
+
 def run_eval(run: Run) -> int:
     """Evaluates the chosen checkpoints; the reports are in workdir/eval."""
     checks.check(run.config, jax.device_count())
-    subject, options = builders.subject(run.config), builders.eval_options(run.config)
+    make_subject, make_options, evaluation = EVALUATIONS[run.config.task]
+    subject, options = make_subject(run.config), make_options(run.config)
     if run.weights:
         params = weights.load_weights(run.weights)
         step = weights.read_meta(run.weights).get("step", 0)
-        reports = {step: evaluate.evaluate(subject, params, step, options, run.workdir / "eval")}
+        reports = {step: evaluation.evaluate(subject, params, step, options, run.workdir / "eval")}
     else:
-        reports = evaluate.run(subject, options, run.workdir)
+        reports = evaluation.run(subject, options, run.workdir)
     for step, report in reports.items():
         print(f"\nstep {step}: {run.workdir / 'eval' / str(step) / 'report.json'}\n{report}")
     return 0
@@ -94,6 +107,7 @@ def run_eval(run: Run) -> int:
 def run_sample(run: Run) -> int:
     """Draws pictures into workdir/samples: a grid, the path from noise, and the arrays."""
     checks.check(run.config, jax.device_count())
+    _require_image_model(run)
     predict, generator = predictor(run), builders.generator(run.config)
     options = run.config.sampling
     key = jax.random.key(options.seed)
@@ -117,6 +131,7 @@ def run_sample(run: Run) -> int:
 def run_control(run: Run) -> int:
     """Controlled generation into workdir/control: a picture, the arrays and the figures."""
     checks.check(run.config, jax.device_count())
+    _require_image_model(run)
     options, model = builders.control_options(run.config), builders.control_model(run.config)
     images, labels = builders.control_images(run.config)
     key = jax.random.key(options.seed)
@@ -146,9 +161,17 @@ def write_path(to: Path, made: Generated) -> None:
     pictures.write_png(to, pictures.enlarge(pictures.grid(frames, rows.shape[1]), 2))
 
 
+def _require_image_model(run: Run) -> None:
+    if run.config.task != "image":
+        raise ValueError(
+            f"task: got {run.config.task!r}, which makes no pictures; --mode sample and --mode "
+            "control need the config, workdir or weights of an image model"
+        )
+
+
 def predictor(run: Run) -> NetworkPredictor:
     """The run's network with its averaged parameters."""
-    task = builders.task(run.config)
+    task = builders.image_task(run.config)
     template = jax.eval_shape(task.init, jax.random.key(0))
     if run.weights:
         return task.predictor(weights.load_weights(run.weights, template))

@@ -141,7 +141,7 @@ def _sampled(config: Any) -> tuple[Any, tuple[int, ...], dict[str, Any]]:
 
     import builders
 
-    task, batch = builders.task(config), config.training.batch_size
+    task, batch = builders.image_task(config), config.training.batch_size
     cond = {"labels": jax.numpy.zeros(batch, int)} if config.data.num_classes else {}
     shape = (batch, *builders.image_shape(config))
     return task.predictor(jax.jit(task.init)(jax.random.key(0))), shape, cond

@@ -139,7 +139,7 @@ def prepare_jax(network: str, side: str) -> tuple[Callable[[], None], int]:
     from likelihood import _solve
 
     config = config_of(network)
-    task = builders.task(config)
+    task = builders.image_task(config)
     params = jax.jit(task.init)(jax.random.key(0))
     predict, process = task.predictor(params), task.process
     shape = (config.training.batch_size, *builders.image_shape(config))
@@ -222,7 +222,7 @@ def measure_digits() -> list[dict[str, Any]]:
 
     path = "pretrained/digits.npz"
     config = get_config(path)
-    task = builders.task(config)
+    task = builders.image_task(config)
     process, predict = task.process, task.predictor(weights.load_weights(path))
     transform = builders.transform(config).for_evaluation()
     transform = dataclasses.replace(transform, dequantize=True)

@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 def get_default_config() -> ConfigDict:
     config = ConfigDict()
     config.seed = 42
+    config.task = "image"  # builders.TASKS; or "classifier", of noisy images
 
     # The noising process, sde_lib.PROCESSES. A process takes the fields it has and leaves the rest.
     config.process = ConfigDict(
@@ -37,7 +38,7 @@ def get_default_config() -> ConfigDict:
         }
     )
 
-    # The network: `name` of models.MODELS, the rest are that module's own fields.
+    # The network: `name` of models.MODELS, or models.CLASSIFIERS; the rest are its own fields.
     config.model = ConfigDict({"name": "ncsnpp"})
 
     config.loss = ConfigDict(
@@ -45,6 +46,7 @@ def get_default_config() -> ConfigDict:
             "weighting": "noise",  # losses.WEIGHTINGS
             "reduction": "half_sum",  # losses.REDUCTIONS
             "label_dropout": 0.0,  # rate at which a class label is hidden
+            "label_smoothing": 0.0,  # of a classifier's cross-entropy
             "times": "uniform",  # losses.TIMES: how noise levels are drawn
             "time_mean": -1.2,  # of log(sigma / alpha), "lognormal"; of logit t, "logit_normal"
             "time_std": 1.2,
@@ -181,6 +183,7 @@ def get_default_config() -> ConfigDict:
             "extractor": "digits",  # metrics/extractors.py
             "weights": "",  # of the extractor, if they do not come with the project
             "memorisation": True,  # compare the samples with every training image
+            "levels": 20,  # noise levels at which a classifier is judged
             "probe": "rademacher",
             "num_probes": 1,
             "rtol": 1e-5,

@@ -1,6 +1,11 @@
-"""Networks. A new one is a module of its own and a line in this table."""
+"""Networks. A new one is a module of its own and a line in one of these tables."""
 
 from models.ddpm import DDPM
 from models.ncsnpp import NCSNpp
+from models.resnet import ResNet
+from models.wide_resnet import WideResNet
 
+# (x, c_noise, **cond) -> an array like x
 MODELS = {"ncsnpp": NCSNpp, "ddpm": DDPM}
+# (x, c_noise) -> logits (batch, num_classes)
+CLASSIFIERS = {"wide_resnet": WideResNet, "resnet": ResNet}

@@ -7,9 +7,9 @@ from jaxtyping import install_import_hook
 
 # Every jaxtyping annotation of these modules is checked at run time.
 CHECKED = [
-    "classification", "data", "ema", "evaluate", "generate", "likelihood", "losses", "metrics",
-    "models", "optim", "parameterization", "pictures", "sampling", "sde_lib", "solvers", "tasks",
-    "tools",
+    "calibration", "classification", "data", "ema", "evaluate", "generate", "likelihood", "losses",
+    "metrics", "models", "optim", "parameterization", "pictures", "sampling", "sde_lib", "solvers",
+    "tasks", "tools",
 ]  # fmt: skip
 install_import_hook(CHECKED, "typechecker.typechecked")
 

@@ -1,5 +1,6 @@
 """A config that cannot work is refused with the name of the field; those shipped can all work."""
 
+import dataclasses
 import importlib.util
 import pathlib
 
@@ -9,6 +10,7 @@ import pytest
 
 import builders
 import checks
+from classification import ClassifierTask
 from tasks import ImageTask
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -38,6 +40,7 @@ def refusal(name: str, overrides: dict, devices: int = 1) -> str:
 
 
 VARIANCE, UP = "digits/learned_variance", "emoji/up_16"
+CLASSIFIER = "digits/classifier"
 EMOJI = "emoji/vp"
 DIGITS, VE, VP = "digits/vp_small", "ve/cifar10_ncsnpp", "vp/cifar10_ddpmpp"
 SUBVP, DDPM, FOLDER = "subvp/cifar10_ddpmpp", "vp/cifar10_ddpm_discrete", "folder_64"
@@ -174,6 +177,23 @@ BAD = [
         },
         "sampling.faithful",
     ),
+    (DIGITS, {"task": "classify"}, "task: got 'classify', expected one of ['image', 'classifier']"),
+    (DIGITS, {"task": "classifier"}, "loss.label_dropout: got 0.1, but task = 'classifier'"),
+    (CLASSIFIER, {"task": "image"}, "model.name: got 'wide_resnet'"),
+    (CLASSIFIER, {"data.num_classes": 0}, "data.num_classes: got 0, but a classifier needs 2"),
+    (CLASSIFIER, {"data.num_classes": 7}, "data.num_classes: got 7"),
+    (CLASSIFIER, {"data.low_size": 14}, "data.low_size: got 14, but task = 'classifier'"),
+    (CLASSIFIER, {"parameterization.learned_variance": True}, "parameterization.learned_variance"),
+    (CLASSIFIER, {"parameterization.centre_input": True}, "parameterization.centre_input"),
+    (CLASSIFIER, {"parameterization.c_noise": "sigma"}, "parameterization.c_noise"),
+    (CLASSIFIER, {"model.name": "ncsnpp"}, "model.name: got 'ncsnpp', expected one of ['resnet'"),
+    (CLASSIFIER, {"model.ch_mult": (1, 2, 4)}, "model.ch_mult: got 3 levels"),
+    (CLASSIFIER, {"model.ch_mult": (2, 1)}, "model.ch_mult: got widths"),
+    (CLASSIFIER, {"loss.label_smoothing": 1.0}, "loss.label_smoothing: got 1.0"),
+    (CLASSIFIER, {"loss.times": "log_snr"}, "loss.times"),
+    (CLASSIFIER, {"process.beta_min": 0.0}, "process.beta_min"),
+    (CLASSIFIER, {"eval.levels": 0}, "eval.levels: got 0"),
+    (CLASSIFIER, {"eval.checkpoints": "last"}, "eval.checkpoints"),
     (VE, {"eval.checkpoints": "last"}, "eval.checkpoints"),
     (VE, {"eval.batch_size": 0}, "eval.batch_size"),
     (VE, {"eval.num_samples": 1}, "eval.num_samples"),
@@ -224,24 +244,24 @@ def test_a_shipped_config_works(path):
     checks.check(config, 1)
     config.model.num_res_blocks = 1
     # The scale of a process changes nothing in the trace.
-    trace(type(builders.process(config)), builders.task(config))
+    trace(type(builders.process(config)), builders.task(config), builders.image_shape(config))
 
 
 TRACED: set[str] = set()
 
 
-def trace(process: type, task: ImageTask) -> None:
-    loss = (task.weighting, task.times, task.coupling, task.bound)
-    key = repr((process, task.network, task.parameterization, task.image_shape, loss))
+def trace(process: type, task: ImageTask | ClassifierTask, shape: tuple[int, ...]) -> None:
+    fields = {field.name: getattr(task, field.name) for field in dataclasses.fields(task)}
+    key = repr((process, {**fields, "process": None, "sampler": None}))
     if key in TRACED:
         return
     TRACED.add(key)
     params = jax.eval_shape(task.init, jax.random.key(0))
     assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(params))
     batch = {
-        "image": jax.ShapeDtypeStruct((2, *task.image_shape), jnp.float32),
+        "image": jax.ShapeDtypeStruct((2, *shape), jnp.float32),
         "label": jax.ShapeDtypeStruct((2,), jnp.int32),
-        "augment": jax.ShapeDtypeStruct((2, task.augment_dim), jnp.float32),
+        "augment": jax.ShapeDtypeStruct((2, fields.get("augment_dim", 0)), jnp.float32),
     }
     loss, metrics = jax.eval_shape(task.loss, params, batch, jax.random.split(jax.random.key(0), 2))
     assert (loss.shape, loss.dtype) == ((), jnp.float32)

@@ -25,6 +25,7 @@ MAY_IMPORT = {
     "likelihood": "sde_lib parameterization latent",
     "oracles": "sde_lib parameterization",
     "classification": "sde_lib parameterization losses",
+    "calibration": "sde_lib",
     "controllable": "sde_lib parameterization sampling",
     "models": "sde_lib parameterization",
     # Images in, batches and figures out.
@@ -50,13 +51,15 @@ MAY_IMPORT = {
     "generate": "sde_lib parameterization sampling pictures data controllable",
     "controls": "sde_lib parameterization sampling pictures data controllable",
     "evaluate": "parameterization likelihood checkpoint data metrics pictures tasks generate",
+    "evaluate_classifier": "files calibration classification data metrics evaluate",
     # Configs.
     "configs": "weights workdir",
-    "builders": "sde_lib parameterization losses sampling solvers models data ema optim train tasks"
-    " generate evaluate controllable controls metrics",
+    "builders": "sde_lib parameterization losses sampling classification solvers models data ema"
+    " optim train tasks generate evaluate evaluate_classifier controllable controls metrics"
+    " checkpoint weights configs",
     "checks": "sde_lib sampling solvers likelihood data metrics builders",
     "modes": "parameterization checkpoint parallel pictures weights train generate evaluate"
-    " files controls builders checks",
+    " evaluate_classifier files controls builders checks",
     "main": "modes",
 }
 READ_CONFIGS = {"main", "modes", "builders", "checks", "configs", "tools"}

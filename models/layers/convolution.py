@@ -76,9 +76,10 @@ def _convolve_as(
 
 
 class Conv(nn.Module):
-    """A convolution with a bias: (b, h, w, c) -> (b, h', w', width).
+    """A convolution: (b, h, w, c) -> (b, h', w', width).
 
     Parameters are float32, the computation is in `dtype`. Without `padding`, the size is kept.
+    `kernel_init` stands in place of the published networks' `fan_avg_init(init_scale)`.
     """
 
     width: int
@@ -87,17 +88,21 @@ class Conv(nn.Module):
     padding: Padding | None = None
     init_scale: float = 1.0
     dtype: DTypeLike = "float32"
+    use_bias: bool = True
+    kernel_init: Initializer | None = None
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 width"]:
         shape = (self.size, self.size, x.shape[-1], self.width)
-        kernel = self.param("kernel", fan_avg_init(self.init_scale), shape)
-        bias = self.param("bias", nn.initializers.zeros, (self.width,))
+        kernel = self.param("kernel", self.kernel_init or fan_avg_init(self.init_scale), shape)
         around = ((self.size - 1) // 2, self.size // 2)
         padding = self.padding or (around, around)
         function = cpu_convolve if jax.default_backend() == "cpu" else convolve
         x, kernel = jnp.asarray(x, self.dtype), jnp.asarray(kernel, self.dtype)
         y = function(x, kernel, self.stride, padding)
+        if not self.use_bias:
+            return y
+        bias = self.param("bias", nn.initializers.zeros, (self.width,))
         return y + bias.astype(self.dtype)
 
 

@@ -1,0 +1,121 @@
+"""What the classifiers of noisy pictures share: `network(x, c_noise) -> logits`.
+
+    x -> patches, standardised -> residual blocks, told the noise level -> means -> logits
+
+A network is told the noise level by a vector that every block adds to its channels, as the U-Nets
+are. All norms are group norms, so there are no running statistics, and what is said of a picture
+does not depend on its batch.
+"""
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, DTypeLike, Float
+
+from models.layers.activation import ACTIVATIONS
+from models.layers.convolution import dense
+from models.layers.embedding import Embedding, FourierFeatures, positional_features
+from models.layers.patches import to_patches
+from models.sizes import check_choice, check_positive, check_share, required_divisor
+
+# Of the published networks' convolutions (He et al. 2015, with the fan of the output).
+CONV_INIT = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
+NORM_EPS = 1e-5
+
+
+def standardise(x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
+    """Each picture less its mean, divided by its standard deviation (at least 1 / sqrt(h w c)).
+
+    It makes the input's scale alike at all noise levels of a process whose noise grows, and the
+    logits independent of a picture's brightness and contrast.
+    """
+    axes = (1, 2, 3)
+    away = x - jnp.mean(x, axes, keepdims=True)
+    variance = jnp.mean(away**2, axes, keepdims=True)
+    return away / jnp.sqrt(jnp.maximum(variance, 1 / x[0].size))
+
+
+def noise_embedding(
+    c_noise: Float[Array, "b"], kind: str, size: int, scale: float, width: int, dtype: DTypeLike
+) -> Float[Array, "b width"]:
+    """The vector that says the noise level: 2 size features and two dense layers, swish between."""
+    if kind == "fourier":
+        features = FourierFeatures(size, scale, name="fourier")(c_noise)
+    else:
+        features = positional_features(c_noise, 2 * size)
+    embed = Embedding(width, nn.swish, dtype=dtype, name="embedding")
+    vector = embed(features, None, None, len(c_noise))
+    assert vector is not None
+    return vector
+
+
+def class_logits(
+    h: Float[Array, "b h w c"], num_classes: int, dtype: DTypeLike
+) -> Float[Array, "b k"]:
+    """A dense layer on the means over pixels, float32; about 0, all classes alike, at first."""
+    h = jnp.mean(h, axis=(1, 2))
+    return dense(num_classes, init_scale=0.0, dtype=dtype, name="logits")(h).astype(jnp.float32)
+
+
+class Classifier(nn.Module):
+    """What every network here has; x: (b, h, w, c), c_noise: (b,) -> logits (b, num_classes).
+
+    Attributes:
+      num_classes: of the logits.
+      nf: channels of the first level, before `ch_mult`.
+      ch_mult: width of each level, from fine to coarse, in units of nf; each halves the picture.
+      dropout: rate, in every residual block.
+      standardize: see `standardise`.
+      embedding_type: of c_noise, "fourier" or "positional" (999 t).
+      fourier_size, fourier_scale: half of the number of features, and the standard deviation of
+        the Fourier frequencies.
+      embed_dim: width of the vector that says the noise level.
+      nonlinearity: a key of ACTIVATIONS.
+      patch_size: p, above 1, works on squares of p x p pixels as channels.
+      dtype: "float32" or "bfloat16", of the computation; parameters and logits are float32.
+    """
+
+    num_classes: int = 10
+    nf: int = 64
+    ch_mult: tuple[int, ...] = (1, 2, 4)
+    dropout: float = 0.0
+    standardize: bool = True
+    embedding_type: str = "fourier"
+    fourier_size: int = 128
+    fourier_scale: float = 16.0
+    embed_dim: int = 512
+    nonlinearity: str = "relu"
+    patch_size: int = 1
+    dtype: str = "float32"
+
+    def check(self, height: int, width: int) -> None:
+        """Raises ValueError, with the name of a field first, if pictures of this size cannot do."""
+        check_choice(self, "embedding_type", ("fourier", "positional"))
+        check_choice(self, "nonlinearity", tuple(ACTIVATIONS))
+        check_choice(self, "dtype", ("float32", "bfloat16"))
+        check_positive(self, "nf", "embed_dim", "patch_size")
+        check_share(self, "dropout")
+        if self.num_classes < 2:
+            raise ValueError(f"num_classes: got {self.num_classes}, expected 2 or more to tell")
+        if self.fourier_size < 2:
+            raise ValueError(f"fourier_size: got {self.fourier_size}, expected 2 or more")
+        if not self.ch_mult or min(self.ch_mult) < 1:
+            raise ValueError(f"ch_mult: got {self.ch_mult}, expected one or more numbers from 1 on")
+        divisor = self.divisor()
+        if height % divisor or width % divisor:
+            raise ValueError(
+                f"ch_mult: got {len(self.ch_mult)} levels with patches of {self.patch_size}, which "
+                f"need pictures whose sides are multiples of {divisor}, not {height} x {width}"
+            )
+
+    def divisor(self) -> int:
+        """What height and width must be multiples of."""
+        return required_divisor(len(self.ch_mult), self.patch_size)
+
+    def read(
+        self, x: Float[Array, "b h w c"], c_noise: Float[Array, "b"]
+    ) -> tuple[Float[Array, "b h2 w2 d"], Float[Array, "b e"]]:
+        """The picture as the first convolution sees it, and the vector of the noise level."""
+        x = standardise(x) if self.standardize else x
+        kind = (self.embedding_type, self.fourier_size, self.fourier_scale)
+        embedding = noise_embedding(c_noise, *kind, self.embed_dim, self.dtype)
+        return to_patches(x, self.patch_size).astype(self.dtype), embedding

@@ -1,0 +1,114 @@
+"""The residual network of bottlenecks (He et al. 2016) that is told the noise level.
+
+    x -> stem -> [group 0] -> ... -> [group 3] -> means -> logits
+
+The defaults are ResNet-50: without what tells the noise level it has its 25,557,032 parameters with
+a thousand classes. Norms are group norms, and the second convolution of a block is the strided one.
+A ResNet-50 guides AFHQ-512 in Traoré 2025, section 5.3.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from itertools import count
+
+import flax.linen as nn
+from jaxtyping import Array, DTypeLike, Float, Key
+
+from models.classifier import CONV_INIT, NORM_EPS, Classifier, class_logits
+from models.layers.activation import ACTIVATIONS
+from models.layers.convolution import Conv, dense
+from models.layers.dropout import dropout, fold_keys
+from models.layers.normalization import GroupNorm
+from models.sizes import check_choice
+
+EXPANSION = 4  # of a block's output over its inner width
+
+
+class Bottleneck(nn.Module):
+    """x: (b, h, w, c) -> (b, h', w', 4 width), h' = h / stride: 1x1, 3x3 and 1x1 convolutions."""
+
+    width: int
+    act: Callable[[Array], Array]
+    stride: int = 1
+    dropout: float = 0.0
+    dtype: DTypeLike = "float32"
+
+    @nn.compact
+    def __call__(
+        self,
+        x: Float[Array, "b h w c"],
+        embedding: Float[Array, "b e"],
+        dropout_keys: Key[Array, "b"] | None = None,
+    ) -> Float[Array, "b h2 w2 d"]:
+        norm = partial(GroupNorm, eps=NORM_EPS, dtype=self.dtype)
+        conv = partial(Conv, use_bias=False, kernel_init=CONV_INIT, dtype=self.dtype)
+        out = EXPANSION * self.width
+        h = conv(self.width, size=1, name="conv_0")(x)
+        h += dense(self.width, dtype=self.dtype, name="embedding")(nn.swish(embedding))[
+            :, None, None
+        ]
+        h = self.act(norm(name="norm_0")(h))
+        around = ((1, 1), (1, 1))
+        h = conv(self.width, stride=self.stride, padding=around, name="conv_1")(h)
+        h = dropout(self.act(norm(name="norm_1")(h)), self.dropout, dropout_keys)
+        h = norm(name="norm_2")(conv(out, size=1, name="conv_2")(h))
+        if x.shape[-1] != out or self.stride > 1:
+            x = conv(out, size=1, stride=self.stride, name="shortcut")(x)
+            x = norm(name="norm_shortcut")(x)
+        return self.act(h + x)
+
+
+class ResNet(Classifier):
+    """Attributes: see `Classifier`, and
+
+    num_res_blocks: blocks of each group, as many numbers as `ch_mult` has; nf is the inner width
+      of the first, its output 4 times as wide.
+    stem: "large": a convolution of size 7 and a maximum, both of which halve the picture; "small":
+      one of size 3, which keeps it.
+    """
+
+    ch_mult: tuple[int, ...] = (1, 2, 4, 8)
+    num_res_blocks: tuple[int, ...] = (3, 4, 6, 3)
+    stem: str = "large"
+
+    def check(self, height: int, width: int) -> None:
+        check_choice(self, "stem", ("large", "small"))
+        super().check(height, width)
+        if len(self.num_res_blocks) != len(self.ch_mult) or min(self.num_res_blocks) < 1:
+            raise ValueError(
+                f"num_res_blocks: got {self.num_res_blocks}, expected {len(self.ch_mult)} numbers "
+                "from 1 on, one for each of ch_mult"
+            )
+
+    def divisor(self) -> int:
+        return (4 if self.stem == "large" else 1) * super().divisor()
+
+    @nn.compact
+    def __call__(
+        self,
+        x: Float[Array, "b h w c"],
+        c_noise: Float[Array, "b"],
+        *,
+        dropout_keys: Key[Array, "b"] | None = None,
+    ) -> Float[Array, "b k"]:
+        """c_noise: what tells the noise level; keys, one an example, switch dropout on."""
+        act = ACTIVATIONS[self.nonlinearity]
+        block = partial(Bottleneck, act=act, dropout=self.dropout, dtype=self.dtype)
+        conv = partial(Conv, use_bias=False, kernel_init=CONV_INIT, dtype=self.dtype)
+        x, embedding = self.read(x, c_noise)
+        if self.stem == "large":
+            h = conv(self.nf, size=7, stride=2, padding=((3, 3), (3, 3)), name="conv_in")(x)
+        else:
+            h = conv(self.nf, name="conv_in")(x)
+        h = act(GroupNorm(eps=NORM_EPS, dtype=self.dtype, name="norm_in")(h))
+        if self.stem == "large":
+            h = nn.max_pool(h, (3, 3), (2, 2), ((1, 1), (1, 1)))
+        number = count()
+        for level, (multiple, num_blocks) in enumerate(
+            zip(self.ch_mult, self.num_res_blocks, strict=True)
+        ):
+            for i in range(num_blocks):
+                stride = 2 if level and i == 0 else 1
+                layer = block(self.nf * multiple, stride=stride, name=f"group_{level}_block_{i}")
+                h = layer(h, embedding, fold_keys(dropout_keys, next(number)))
+        return class_logits(h, self.num_classes, self.dtype)
