@@ -93,8 +93,8 @@ class EulerMaruyama:
 class ReverseDiffusion:
     """The reverse of the forward discretisation (Song et al. 2021, eq. 46). One stage.
 
-    x - (r - 1) x + b score + sqrt(b) z half the score and no noise for the
-    probability flow. Weak order 1. `faithful`: (r, b) of the published chain of N levels.
+    x - (r - 1) x + b score + sqrt(b) z with (r, b) of `transition`; half the score and no noise for
+    the probability flow. Weak order 1. `faithful`: (r, b) of the published chain of N levels.
     """
 
     probability_flow: bool = False
