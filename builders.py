@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -25,6 +26,7 @@ import weights
 from classification import ClassifierTask, NoisyClassifier
 from configs import saved
 from controllable.resampling import Resampled
+from controllable.strategies import Strategy
 from controllable.super_resolution import LowResolution, Stage
 from controls import ControlOptions, Model
 from data import (
@@ -44,6 +46,7 @@ from ema import EMA
 from evaluate import EvalOptions, Subject
 from evaluate_classifier import ClassifierEvalOptions, ClassifierSubject
 from generate import DrawSamples, Generator, HeldOutLow
+from guide import Guide
 from metrics.extractors import load as load_extractor
 from metrics.legibility import judged
 from models.upsampler import LEVEL_DIM, Upsampler
@@ -223,8 +226,8 @@ def loader(config: ConfigDict) -> Loader:
 def classifier(config: ConfigDict, where: str | Path) -> NoisyClassifier:
     """The classifier in exported weights or a workdir, to guide the model of this config with.
 
-    Reads the disk. ValueError where it is none, or is one of another process, range of values, image
-    size or number of classes.
+    Reads the disk. ValueError where it is none, or is one of another process, range of values,
+    image size or number of classes.
     """
     where = Path(where).expanduser()
     if not where.exists():
@@ -269,11 +272,68 @@ def generator(config: ConfigDict) -> Generator:
         grid=grid(config),
         image_shape=image_shape(config),
         value_range=value_range(config),
-        num_classes=config.data.num_classes,
+        num_classes=sampled_classes(config),
         denoise=config.sampling.denoise,
         batch_size=config.sampling.batch_size,
         told=told,
     )
+
+
+def null_label(config: ConfigDict) -> int | None:
+    """The label by which the model knows no class; None if it knows none."""
+    return config.data.num_classes if config.loss.label_dropout else None
+
+
+def strategy(config: ConfigDict) -> Strategy | None:
+    """How sampling is guided towards a class; None for not at all."""
+    options = config.guidance
+    if options.strategy == "none":
+        return None
+    known = {key: options[key] for key in _fields(Strategy) if key in options}
+    with _section("guidance"):
+        made = Strategy(options.strategy, **known)
+        if config.data.num_classes and null_label(config) is None:
+            raise ValueError(
+                f"strategy: got {made.name!r}, but the model was trained with a class for every "
+                "image (loss.label_dropout 0), so that it does not know what no class is"
+            )
+        if made.name == "free" and not config.data.num_classes:
+            raise ValueError("strategy: got 'free', but the model has no classes")
+        if made.needs_classifier and not options.classifier:
+            raise ValueError(
+                f"classifier: got nothing, but the strategy {made.name!r} needs weights or a "
+                "workdir of a classifier"
+            )
+    return made
+
+
+def sampled_classes(config: ConfigDict) -> int:
+    """Classes that can be asked for: the model's, or those of the classifier that guides it."""
+    chosen = strategy(config)
+    if config.data.num_classes or chosen is None or not chosen.needs_classifier:
+        return config.data.num_classes
+    return saved.get_config(config.guidance.classifier).data.num_classes
+
+
+def guide(config: ConfigDict) -> Guide | None:
+    """Guidance towards a class; None for none. Reads the disk."""
+    chosen = strategy(config)
+    if chosen is None:
+        return None
+
+    def held_out() -> tuple[jax.Array, np.ndarray]:
+        found = source(config, config.data.eval_split)
+        count = min(config.guidance.images, len(found))
+        indices = np.random.default_rng(config.seed).permutation(len(found))[:count]
+        records = [found[int(i)] for i in indices]
+        images = np.stack([_resized(config, record["image"]) for record in records])
+        labels = np.array([record["label"] for record in records], np.int32)
+        return jnp.asarray(value_range(config).from_uint8(images)), labels
+
+    with _section("guidance"):
+        where = config.guidance.classifier
+        found = classifier(config, where) if chosen.needs_classifier else None
+    return Guide(chosen, process(config), null_label(config), found, held_out)
 
 
 def stage(config: ConfigDict, predict: Predictor) -> Stage:
@@ -419,6 +479,7 @@ def subject(config: ConfigDict) -> Subject:
         train=source(config, config.data.train_split),
         held_out=source(config, config.data.eval_split),
         transform=transform(config),
+        guide=guide(config),
     )
 
 
@@ -444,7 +505,10 @@ def control_options(config: ConfigDict) -> ControlOptions:
 
 
 def control_model(config: ConfigDict) -> Model:
-    """What controlled generation samples with; RePaint's resampling is asked for there too."""
+    """What controlled generation samples with; RePaint's resampling is asked for there too.
+
+    Not the guidance, which is read from the disk: `guide`.
+    """
     method = solver(config)
     with _section("control"):
         if config.control.repeats != 1:
@@ -454,8 +518,8 @@ def control_model(config: ConfigDict) -> Model:
         solver=method,
         make_grid=lambda t_start: grid(config, t_start),
         value_range=value_range(config),
-        num_classes=config.data.num_classes,
-        null_label=config.data.num_classes if config.loss.label_dropout else None,
+        num_classes=sampled_classes(config),
+        null_label=null_label(config),
         denoise=config.sampling.denoise,
         image_shape=image_shape(config),
         low=low_resolution(config),
@@ -501,7 +565,7 @@ def control_images(config: ConfigDict) -> tuple[np.ndarray, np.ndarray]:
     if options.labels:
         asked = _parse_labels(options.labels, "control.labels")
         labels = np.resize(np.array(asked, np.int32), len(images))
-    if not config.data.num_classes:
+    if not sampled_classes(config):
         labels = np.full(len(images), -1, np.int32)
     return images, labels
 
@@ -516,7 +580,7 @@ def _parse_labels(text: str, field: str) -> list[int]:
 
 def sample_labels(config: ConfigDict) -> np.ndarray:
     """The class of each sample: those asked for, over and over, or all in turn; int32 (n,)."""
-    count, classes = config.sampling.num_samples, config.data.num_classes
+    count, classes = config.sampling.num_samples, sampled_classes(config)
     if not config.sampling.labels:
         return generator(config).labels(count)
     asked = _parse_labels(config.sampling.labels, "sampling.labels")

@@ -74,6 +74,7 @@ def _image_model(config: ConfigDict, process: Process) -> None:
     _network(config, builders.network(config))
     _sampling(config, process)
     _evaluation(config)
+    builders.strategy(config)
     builders.control_options(config)
     builders.control_model(config)
 

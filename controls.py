@@ -7,7 +7,7 @@ is shown as rows of (image, what was known, several results) and measured.
     colorize   only the mean of the three colours is known         replacement in a rotated basis
     restore    a blurred, smaller, masked or projected image       DPS, pseudo-inverse guidance
     edit       the image itself, noised to time t                  SDEdit
-    guide      the class alone                                     classifier-free guidance
+    guide      the class alone                                     guidance, of any strategy
     upscale    a smaller picture of it                             an upsampler, of its own weights
 """
 
@@ -26,11 +26,10 @@ from jaxtyping import Array, Key, UInt8
 import pictures
 import sampling
 from controllable import inverse_problems, masks, replacement
-from controllable.classifier_free import classifier_free
 from controllable.sdedit import noised_start
 from controllable.super_resolution import LowResolution
 from data.range import Range
-from parameterization import NO_COND, Predictor
+from parameterization import NO_COND, Predictor, as_pytree
 from sampling import Pacer, Solver
 from sde_lib import Node, Process
 
@@ -44,7 +43,7 @@ class ControlOptions:
     task: a name of TASKS. images, results: how many images, and results for each.
     mask: a name of masks.MASKS, or the path of a picture, white where known.
     operator: a name of OPERATORS. method: "pigdm" or "dps". sigma_y: of the measurement's noise.
-    strength: of dps. scale: of classifier-free guidance. t: where an edit begins.
+    strength: of dps. t: where an edit begins.
     seed: of measurements and samples.
     """
 
@@ -56,7 +55,6 @@ class ControlOptions:
     method: str = "pigdm"
     sigma_y: float = 0.05
     strength: float = 5.0
-    scale: float = 2.0
     t: float = 0.5
     seed: int = 0
 
@@ -69,7 +67,7 @@ class ControlOptions:
         for name in ("images", "results"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: got {getattr(self, name)}, expected at least 1")
-        for name in ("scale", "sigma_y", "strength"):
+        for name in ("sigma_y", "strength"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name}: got {getattr(self, name)}, expected 0 or more")
 
@@ -81,6 +79,7 @@ class Model:
     make_grid(t_start): the grid from there on; t_start None from the prior.
     image_shape, low, low_level: of an upsampler, what it is told and how noisy; None for others.
     null_label: the label of no class, if the model was trained with label dropout; else None.
+    guide: guidance towards the class, with any task; None for none.
     judge: figures of images and the classes they should be, if there is a judge of such data.
     """
 
@@ -94,6 +93,7 @@ class Model:
     image_shape: tuple[int, int, int] | None = None
     low: LowResolution | None = None
     low_level: float = 0.0
+    guide: Callable[[Predictor], Predictor] | None = None
     judge: Callable[[Pictures, np.ndarray], dict[str, float]] | None = None
 
 
@@ -248,13 +248,9 @@ def _edit(model: Model, x: Array, options: ControlOptions) -> Setup:
 
 
 def _guide(model: Model, x: Array, options: ControlOptions) -> Setup:
-    if model.null_label is None:
-        raise ValueError(
-            "task: 'guide' needs a model of classes that was trained with loss.label_dropout, so "
-            "that it knows what no class is"
-        )
-    guidance = classifier_free(options.scale, model.null_label)
-    return Setup({"guidance": guidance}, None, lambda found: {})
+    if model.guide is None:
+        raise ValueError("task: 'guide' needs a guidance.strategy, such as 'free'; got 'none'")
+    return Setup({}, None, lambda found: {})
 
 
 def _upscale(model: Model, x: Array, options: ControlOptions) -> Setup:
@@ -345,7 +341,7 @@ def control(
     made = sampling.sample(
         key,
         model.process,
-        predict,
+        model.guide(as_pytree(predict)) if model.guide else predict,
         model.solver,
         model.make_grid(setup.t_start),
         (len(images) * options.results, *shape),

@@ -10,6 +10,7 @@ figure depends on the batch size, and checkpoints are compared under the same no
 """
 
 import dataclasses
+import functools
 import math
 import warnings
 from collections.abc import Callable, Iterator
@@ -27,6 +28,7 @@ from data import Source, Transform
 from data.randomness import permutation
 from data.transforms import resize
 from generate import Generator, bar_updater
+from guide import Guide
 from likelihood import LogLikelihood, importance_bound, log_likelihood
 from metrics import extractors
 from metrics.features import FeatureExtractor
@@ -95,6 +97,7 @@ class Subject:
 
     train: what samples are compared with. held_out: what loss and bits/dim are of.
     transform: as in training; dequantised for bits/dim whatever it says.
+    guide: of samples towards their classes; None for none. Loss and bits/dim are the model's own.
     """
 
     task: ImageTask
@@ -102,6 +105,7 @@ class Subject:
     train: Source
     held_out: Source
     transform: Transform
+    guide: Guide | None = None
 
     def image_set(self, source: Source) -> ImageSet:
         """The images of a source at the model's size, as uint8."""
@@ -205,6 +209,12 @@ class _Work:
     def predict(self) -> Predictor:
         return self.subject.task.predictor(self.params)
 
+    @functools.cached_property
+    def sampled(self) -> Predictor:
+        """What samples are drawn with: the model, guided if that is asked for."""
+        guide = self.subject.guide
+        return guide(self.predict) if guide else self.predict
+
     def about(self) -> dict[str, Any]:
         """What the report is of."""
         subject = self.subject
@@ -307,6 +317,8 @@ class _Work:
         }
         if generator.told is not None:
             identity["low_level"] = generator.told.level
+        if subject.guide is not None:
+            identity["guidance"] = subject.guide.identity()
         labels = generator.labels(options.num_samples)
         store = Resumable(self.folder, "samples", identity)
         rows = fill(store, len(labels), generator.batch_size, self._draw, "samples")
@@ -315,7 +327,7 @@ class _Work:
                 f"{np.sum(~rows['ok'])} samples did not reach the end of the grid", stacklevel=2
             )
         write_png(
-            self.folder / "samples.png", grid(rows["image"][:100], subject.task.num_classes or None)
+            self.folder / "samples.png", grid(rows["image"][:100], generator.num_classes or None)
         )
         judge = Judge(
             self.extractor,
@@ -328,13 +340,15 @@ class _Work:
         )
         samples = ImageSet("samples", len(labels), lambda i: (rows["image"][i], labels[i]))
         solver = f"{generator.solver!r}, {len(generator.grid.t) - 1} steps"
+        if subject.guide is not None:
+            solver += f", {subject.guide.strategy!r}"
         return judge(samples, self.folder, solver, float(rows["nfe"].mean()))
 
     def _draw(self, numbers: np.ndarray) -> Rows:
         generator = self.subject.generator
         with tqdm(desc="sampling", unit="step", leave=False) as bar:
             found = generator.images(
-                self.predict,
+                self.sampled,
                 jax.random.key(self.options.seed),
                 generator.labels(self.options.num_samples)[numbers],
                 first_index=int(numbers[0]),

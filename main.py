@@ -8,7 +8,7 @@ python main.py --mode sample                                 (the model that the
 python main.py --mode control --config.control.task=inpaint --config.control.mask=half
 python main.py --mode control --config.control.task=restore --config.control.operator=blur
 python main.py --mode control --config.control.task=edit --config.control.t=0.4
-python main.py --mode control --config.control.task=guide --config.control.scale=3
+python main.py --mode control --config.control.task=guide --config.guidance.strategy=free
 python main.py --workdir runs/a --mode control --config.control.task=colorize     (colour models)
 python main.py --workdir runs/up --mode control --config.control.task=upscale       (upsamplers)
 

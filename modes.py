@@ -37,6 +37,7 @@ CONTINUABLE = (
     "sampling",
     "control",
     "eval",
+    "guidance",
 )
 
 
@@ -108,14 +109,15 @@ def run_sample(run: Run) -> int:
     """Draws pictures into workdir/samples: a grid, the path from noise, and the arrays."""
     checks.check(run.config, jax.device_count())
     _require_image_model(run)
-    predict, generator = predictor(run), builders.generator(run.config)
+    generator, guide = builders.generator(run.config), builders.guide(run.config)
+    predict = guide(predictor(run)) if guide else predictor(run)
     options = run.config.sampling
     key = jax.random.key(options.seed)
     labels = builders.sample_labels(run.config)
     with tqdm(desc="sample", unit="step") as bar:
         made = generator.images(predict, key, labels, frames=10, progress=bar_updater(bar))
     folder = run.workdir / "samples"
-    shown = pictures.grid(made.images, run.config.data.num_classes or None)
+    shown = pictures.grid(made.images, generator.num_classes or None)
     pictures.write_png(folder / "samples.png", pictures.enlarge(shown, 2))
     write_path(folder / "path.png", made)
     pictures.write_npz(
@@ -132,7 +134,8 @@ def run_control(run: Run) -> int:
     """Controlled generation into workdir/control: a picture, the arrays and the figures."""
     checks.check(run.config, jax.device_count())
     _require_image_model(run)
-    options, model = builders.control_options(run.config), builders.control_model(run.config)
+    options, guide = builders.control_options(run.config), builders.guide(run.config)
+    model = dataclasses.replace(builders.control_model(run.config), guide=guide)
     images, labels = builders.control_images(run.config)
     key = jax.random.key(options.seed)
     with tqdm(desc=options.task, unit="step") as bar:
@@ -145,6 +148,7 @@ def run_control(run: Run) -> int:
         folder / f"{options.task}.npz", images=images, labels=labels, results=made.results
     )
     about = {"control": run.config.control.to_dict(), "solver": repr(model.solver)}
+    about["guidance"] = run.config.guidance.to_dict()
     with files.atomic_write(folder / f"{options.task}.json", "w") as file:
         json.dump(about | {"images": len(images), "figures": made.figures}, file, indent=2)
     for name, value in made.figures.items():

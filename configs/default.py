@@ -150,6 +150,20 @@ def get_default_config() -> ConfigDict:
         }
     )
 
+    # Guidance towards the class, of all that is sampled: controllable.strategies.Strategy.
+    config.guidance = ConfigDict(
+        {
+            "strategy": "none",  # or "free", "amplified", "linear", "truncated", "automatic"
+            "scale": 2.0,  # of "free": 1 is the conditional model, 0 the unconditional one
+            "last_scale": 1.0,  # what "linear" falls to
+            "low": 0.0,  # the zone of "free" and "truncated", in sigma / alpha
+            "high": float("inf"),
+            "s_max_classifier": float("inf"),  # the most noise that "truncated" tells
+            "classifier": "",  # weights or workdir of a classifier, for all but "free"
+            "images": 512,  # of the evaluation split, on which "automatic" measures
+        }
+    )
+
     # --mode control: controls.ControlOptions, with the solver and the grid of `sampling`.
     config.control = ConfigDict(
         {
@@ -164,7 +178,6 @@ def get_default_config() -> ConfigDict:
             "method": "pigdm",  # restore; or "dps"
             "sigma_y": 0.05,  # restore: noise of the measurement, in units of [0, 1]
             "strength": 5.0,  # restore by dps
-            "scale": 2.0,  # guide: 1 is the conditional model, 0 the unconditional one
             "t": 0.5,  # edit: the time to noise the image to
             "seed": 0,
         }

@@ -36,15 +36,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
-from scipy.optimize import minimize_scalar
 
-from controllable.classifier_guidance import Classifier, class_gradient, without_class
+from calibration import Classifier, fit_temperature, with_temperature
+from controllable.classifier_guidance import class_gradient, without_class
 from controllable.schedules import level_of
 from parameterization import NO_COND, Cond, Prediction, Predictor, as_pytree
 from sde_lib import Node, Process, expand_right
 
 SIGNIFICANT = 2.0  # standard errors by which (2) is positive in the zone
-LOG_TEMPERATURES = (-4.0, 4.0)  # where (1) is searched
 
 
 @functools.partial(
@@ -53,7 +52,7 @@ LOG_TEMPERATURES = (-4.0, 4.0)  # where (1) is searched
     meta_fields=[],
 )
 @dataclasses.dataclass(frozen=True)
-class Calibration:
+class ScaleTable:
     """What (3) needs, at levels log s ascending, all of shape (levels,).
 
     scales: lambda of (2), 0 outside the zone. temperatures: T of (1). quantiles: q of (3).
@@ -99,34 +98,14 @@ class Measured:
     def zone(self) -> np.ndarray:
         return self.scales > SIGNIFICANT * self.errors
 
-    def calibration(self) -> Calibration:
+    def table(self) -> ScaleTable:
         scales = np.where(self.zone, self.scales, 0.0)
-        return Calibration(
+        return ScaleTable(
             *(
                 jnp.asarray(values, jnp.float32)
                 for values in (np.log(self.levels), scales, self.temperatures, self.quantiles)
             )
         )
-
-
-def best_temperature(
-    log_probs: Float[np.ndarray, "n classes"], labels: Int[np.ndarray, " n"]
-) -> float:
-    """T of (1), between e^-4 and e^4."""
-    found = minimize_scalar(
-        lambda log_t: float(np.mean(-_picked(log_probs, labels, math.exp(log_t)))),
-        bounds=LOG_TEMPERATURES,
-        method="bounded",
-    )
-    return math.exp(found.x)
-
-
-def _picked(log_probs: np.ndarray, labels: np.ndarray, temperature: float) -> np.ndarray:
-    """log p_T(y) of each row and its label."""
-    logits = log_probs.astype(np.float64) / temperature
-    logits -= logits.max(1, keepdims=True)
-    log_p = logits - np.log(np.exp(logits).sum(1, keepdims=True))
-    return log_p[np.arange(len(labels)), labels]
 
 
 def measure(
@@ -192,8 +171,9 @@ class _Level:
             lambda x, eps, y: _log_probs(self.classifier, self.process, self.t, x, eps),
             x_0, noise, labels,
         )[0]  # fmt: skip
-        temperature = best_temperature(log_probs, labels)
-        picked = _picked(log_probs, labels, temperature)
+        temperature = fit_temperature(log_probs, labels)
+        calibrated = with_temperature(log_probs.astype(np.float64), temperature)
+        picked = calibrated[np.arange(len(labels)), labels]
         inner, square, lacking, told = self._each(
             lambda x, eps, y: _products(
                 self.predict, self.classifier, self.process, self.null_label,
@@ -255,19 +235,19 @@ def _products(
 
 @functools.partial(
     jax.tree_util.register_dataclass,
-    data_fields=["predict", "classifier", "calibration"],
+    data_fields=["predict", "classifier", "table"],
     meta_fields=["null_label"],
 )
 @dataclasses.dataclass(frozen=True)
 class _Automatic:
     predict: Predictor
     classifier: Classifier
-    calibration: Calibration
+    table: ScaleTable
     null_label: int | None
 
     def __call__(self, x: Array, node: Node, cond: Cond = NO_COND) -> Prediction:
         found = self.predict(x, node, without_class(cond, self.null_label))
-        scale, temperature, quantile = self.calibration.at(node)
+        scale, temperature, quantile = self.table.at(node)
         g, log_p = class_gradient(self.classifier, x, node, cond["labels"], temperature)
         pull = scale * node.sigma * jnp.linalg.norm(g.reshape(len(x), -1), axis=1)
         most = math.sqrt(math.prod(x.shape[1:])) / jnp.maximum(pull, 1e-30)
@@ -276,11 +256,11 @@ class _Automatic:
 
 
 def automatic_guidance(
-    classifier: Classifier, calibration: Calibration, null_label: int | None = None
+    classifier: Classifier, table: ScaleTable, null_label: int | None = None
 ) -> Callable[[Predictor], Predictor]:
     """Guidance by (3) towards the classes `labels` in the run's cond, int32 (batch,).
 
-    calibration: of this classifier with this score network, see `measure`.
+    table: of this classifier with this score network, see `measure`.
     null_label: as for `measure`.
     """
-    return lambda predict: _Automatic(predict, classifier, calibration, null_label)
+    return lambda predict: _Automatic(predict, classifier, table, null_label)

@@ -20,25 +20,15 @@ and scale from held-out data.
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from calibration import Classifier
 from controllable.schedules import Schedule, as_schedule
 from parameterization import NO_COND, Cond, Prediction, Predictor
 from sde_lib import Node, Process, expand_right
-
-
-@runtime_checkable
-class Classifier(Protocol):
-    """A classifier of noisy states: a pytree whose parameters are leaves.
-
-    `log_probs(x, node)` is log p(y | x_t) of every class, (batch, classes), x (batch, *shape).
-    """
-
-    def log_probs(self, x: Array, node: Node) -> Array: ...
 
 
 def class_gradient(

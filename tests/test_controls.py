@@ -8,6 +8,7 @@ from PIL import Image
 
 import builders
 from configs.saved import get_config
+from controllable.classifier_free import classifier_free
 from controls import OPERATORS, TASKS, ControlOptions, Model, colourfulness, control, psnr
 from data.range import CENTERED, UNIT
 from oracles import Gaussian
@@ -84,12 +85,21 @@ def test_restoration_meets_the_measurement(operator, method):
 
 
 def test_guidance_draws_the_class_asked_for():
-    options = ControlOptions("guide", results=4, scale=2.0)
-    guided = model(num_classes=2, null_label=2)
+    options = ControlOptions("guide", results=4)
+    guided = model(num_classes=2, null_label=2, guide=classifier_free(2.0, 2))
     made = control(guided, two_classes, IMAGES, np.array([0, 1], np.int32), options, KEY)
     dark, bright = made.results.reshape(2, -1).mean(1)
     assert dark < 90 and bright > 165
     assert made.picture.shape == (22, 5 * 10 + 2, 3)  # nothing is known of the image
+
+
+def test_guidance_goes_with_every_task():
+    """The known half is dark; of two classes of images, the bright one is asked for."""
+    images = np.full((1, 8, 8, 3), 77, np.uint8)
+    options = ControlOptions("inpaint", results=4, mask="half")
+    guided = model(num_classes=2, null_label=2, guide=classifier_free(1.0, 2))
+    made = control(guided, two_classes, images, np.array([1], np.int32), options, KEY).results
+    assert abs(made[..., :4, :].mean() - 77) < 1 and made[..., 4:, :].mean() > 165
 
 
 def test_figures_are_what_they_say():
@@ -105,7 +115,6 @@ def test_figures_are_what_they_say():
         ({"method": "ddrm"}, "method: got 'ddrm'"),
         ({"images": 0}, "images: got 0"),
         ({"results": 0}, "results: got 0"),
-        ({"scale": -1.0}, "scale: got -1.0"),
         ({"sigma_y": -0.1}, "sigma_y: got -0.1"),
     ],
 )
@@ -119,7 +128,7 @@ def test_bad_options_are_refused(options, match):
     [
         ({"mask": "square"}, {}, NONE, "mask: got 'square', expected one of"),
         ({"task": "colorize"}, {"grey": True}, NONE, "task: 'colorize' needs 3 channels"),
-        ({"task": "guide"}, {}, NONE, "trained with loss.label_dropout"),
+        ({"task": "guide"}, {}, NONE, "needs a guidance.strategy"),
         ({"task": "edit", "t": 2.0}, {}, NONE, "t: got 2.0"),
         ({}, {"num_classes": 2}, NONE, "labels: the model was trained with a class"),
         ({}, {"num_classes": 2, "null_label": 2}, np.array([0, 5]), "labels: got 5"),

@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "oracles": "sde_lib parameterization",
     "classification": "sde_lib parameterization losses",
     "calibration": "sde_lib",
-    "controllable": "sde_lib parameterization sampling",
+    "controllable": "sde_lib parameterization sampling calibration",
     "models": "sde_lib parameterization",
     # Images in, batches and figures out.
     "files": "",
@@ -49,13 +49,14 @@ MAY_IMPORT = {
     # Image models.
     "tasks": "sde_lib parameterization losses",
     "generate": "sde_lib parameterization sampling pictures data controllable",
+    "guide": "sde_lib parameterization calibration controllable metrics",
     "controls": "sde_lib parameterization sampling pictures data controllable",
-    "evaluate": "parameterization likelihood checkpoint data metrics pictures tasks generate",
+    "evaluate": "parameterization likelihood checkpoint data metrics pictures tasks generate guide",
     "evaluate_classifier": "files calibration classification data metrics evaluate",
     # Configs.
     "configs": "weights workdir",
     "builders": "sde_lib parameterization losses sampling classification solvers models data ema"
-    " optim train tasks generate evaluate evaluate_classifier controllable controls metrics"
+    " optim train tasks generate guide evaluate evaluate_classifier controllable controls metrics"
     " checkpoint weights configs",
     "checks": "sde_lib sampling solvers likelihood data metrics builders",
     "modes": "parameterization checkpoint parallel pictures weights train generate evaluate"

@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from controllable.automatic_guidance import automatic_guidance, best_temperature, measure
+from controllable.automatic_guidance import automatic_guidance, measure
 from controllable.classifier_guidance import class_gradient, classifier_guidance, told_level
 from controllable.schedules import Constant, Interval, Linear
+from controllable.strategies import Strategy
 from oracles import Gaussian, Mixture
 from parameterization import Prediction
 from sampling import log_snr_grid, sample
@@ -145,6 +146,40 @@ def test_bad_guidance_is_refused(make, message):
         make()
 
 
+@pytest.mark.parametrize(
+    "strategy, options",
+    [
+        ("amplified", {"scale": 1.0}),
+        ("linear", {"scale": 1.0, "last_scale": 1.0}),
+        ("truncated", {"scale": 1.0, "low": 0.01, "high": 1e4, "s_max_classifier": 1e4}),
+        ("automatic", {}),
+    ],
+)
+def test_strategies_by_name(strategy, options):
+    """With numbers that make all of them Bayes' rule."""
+    x, node = jax.random.normal(jax.random.key(1), (3, 2)), PROCESS.node(jnp.full(3, 0.4))
+    cond = {"labels": jnp.arange(3)}
+    table = measured(Exact()).table() if strategy == "automatic" else None
+    made = Strategy(strategy, **options).guidance(PROCESS, None, Exact(), table)
+    bayes = classifier_guidance(Exact())(score)(x, node, cond)
+    tolerance = 0.05 if strategy == "automatic" else 1e-4
+    # A harder push, which the automatic one gives to surprising states, is none of theirs.
+    usual = np.asarray(class_gradient(Exact(), x, node, cond["labels"])[1]) > -1.5
+    assert usual.sum() >= 2
+    found = made(score)(x, node, cond)
+    np.testing.assert_allclose(found.eps[usual], bayes.eps[usual], rtol=tolerance, atol=tolerance)
+
+
+def test_a_strategy_without_what_it_needs_is_refused():
+    for name in ("amplified", "linear", "truncated", "automatic"):
+        with pytest.raises(ValueError, match=f"classifier: got none, but the strategy '{name}'"):
+            Strategy(name).guidance(PROCESS, None)
+    with pytest.raises(ValueError, match="table: got none"):
+        Strategy("automatic").guidance(PROCESS, None, Exact())
+    with pytest.raises(ValueError, match="strategy: 'free' needs a model of classes"):
+        Strategy("free").guidance(PROCESS, None)
+
+
 # Automatic guidance.
 
 
@@ -185,25 +220,24 @@ def test_a_classifier_that_knows_nothing_is_not_followed():
 
     found = measured(Waves())
     assert np.max(np.where(found.zone, found.explained, 0.0)) < 2e-3
-    assert np.max(np.abs(found.calibration().scales)) < 0.1
 
 
 @pytest.mark.parametrize("classifier", [Exact(), Exact(slope=1e-3)], ids=["exact", "smooth"])
 @pytest.mark.parametrize("solver", SOLVERS[1::2], ids=lambda solver: type(solver).__name__)
 def test_automatic_guidance_samples_the_class(classifier, solver):
     """Within what pushing the least likely twentieth of the samples harder takes off the spread."""
-    calibration = measured(classifier).calibration()
-    x = draw(automatic_guidance(classifier, calibration), solver)
+    table = measured(classifier).table()
+    x = draw(automatic_guidance(classifier, table), solver)
     assert_is_the_class(x, LABELS, spread=0.15)
 
 
 def test_a_sample_that_went_astray_is_pushed_harder_but_not_beyond_the_noise():
-    calibration = measured(Exact()).calibration()
+    table = measured(Exact()).table()
     node = PROCESS.node(jnp.full(2, 0.25))
-    scale, temperature, quantile = calibration.at(node)
+    scale, temperature, quantile = table.at(node)
     alpha = float(node.alpha[0])
     x = alpha * jnp.stack([DATA.means[0], DATA.means[1]])
-    guided = automatic_guidance(Exact(), calibration)(score)(x, node, {"labels": jnp.array([0, 0])})
+    guided = automatic_guidance(Exact(), table)(score)(x, node, {"labels": jnp.array([0, 0])})
     g, log_p = class_gradient(Exact(), x, node, jnp.array([0, 0]), temperature)
     plain = DATA(x, node)
     push = np.linalg.norm(guided.eps - plain.eps, axis=1)
@@ -212,15 +246,6 @@ def test_a_sample_that_went_astray_is_pushed_harder_but_not_beyond_the_noise():
     np.testing.assert_allclose(push[0], unit[0], rtol=1e-4, atol=1e-6)
     want = max(unit[1], min(unit[1] * float(log_p[1] / quantile[1]), np.sqrt(2)))
     np.testing.assert_allclose(push[1], want, rtol=1e-4)
-
-
-def test_the_best_temperature_of_known_logits():
-    rng = np.random.default_rng(0)
-    logits = rng.normal(size=(20_000, 5))
-    p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
-    labels = (p.cumsum(1) > rng.random((len(p), 1))).argmax(1)
-    assert abs(best_temperature(np.log(p), labels) - 1) < 0.08
-    assert abs(best_temperature(3 * np.log(p), labels) / 3 - 1) < 0.08
 
 
 def test_the_prediction_with_a_score_added_keeps_the_state():

@@ -1,0 +1,272 @@
+"""Ways of guiding a model to a class, side by side: class accuracy, FID by class, time.
+
+    python -m tools.guidance_contest --out runs/guidance
+    python -m tools.guidance_contest --weights pretrained/emoji.npz \
+        --classifier pretrained/emoji_classifier.npz --out runs/guidance_emoji
+
+All begin from the same noise. The hand-tuned strategies are tried with every scale of --scales, the
+automatic one has none: `controllable.automatic_guidance` measures it on the held-out split. The
+judge of classes is a logistic regression on the extractor's features of the training set, which no
+guidance has seen. Leaves guidance.json, guidance.md, calibration.png and samples.png in the folder.
+"""
+
+import argparse
+import dataclasses
+import json
+import math
+import shlex
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import main
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from controllable.automatic_guidance import Measured
+    from controllable.strategies import Strategy
+
+# Of scale, what "linear" falls to: 500 to 400 in papers/003, section 5.3.
+FALL = 0.8
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A contestant's figures; fid_by_class is the mean over classes, inf with one image a class."""
+
+    title: str
+    accuracy: float
+    fid: float
+    fid_by_class: float
+    seconds: float
+    evaluations: float
+
+
+def contestants(
+    scales: list[float], zone: tuple[float, float], s_max_classifier: float, free: bool
+) -> Iterator[tuple[str, "Strategy | None"]]:
+    """Titles and strategies; None is the model without a class."""
+    from controllable.strategies import Strategy
+
+    yield "no class", None
+    if free:
+        yield "told the class", Strategy("free", 1.0)
+        for scale in (1.5, 2.0, 3.0):
+            yield f"classifier-free {scale:g}", Strategy("free", scale)
+    for scale in scales:
+        yield f"1. amplified {scale:g}", Strategy("amplified", scale)
+    for scale in scales:
+        last = FALL * scale
+        yield f"2. linear {scale:g} to {last:g}", Strategy("linear", scale, last)
+    for scale in scales:
+        low, high = zone
+        yield (
+            f"3. truncated {scale:g}",
+            Strategy("truncated", scale, low=low, high=high, s_max_classifier=s_max_classifier),
+        )
+    yield "automatic", Strategy("automatic")
+
+
+class Judge:
+    """What samples are compared with: the training set by class, and the judge of classes."""
+
+    def __init__(self, subject: Any, extractor: Any) -> None:
+        from metrics.fid import Moments
+        from metrics.linear_judge import LinearJudge
+
+        self.extractor = extractor
+        features, labels = self.features(*subject.image_set(subject.train).everything())
+        self.judge = LinearJudge.fit(features, labels)
+        self.all = Moments.of(features)
+        self.classes = [Moments.of(features[labels == k]) for k in range(int(labels.max()) + 1)]
+        held_out = self.features(*subject.image_set(subject.held_out).everything())
+        self.held_out = held_out
+
+    def features(self, images: "np.ndarray", labels: "np.ndarray") -> tuple[Any, Any]:
+        from metrics.quality import ImageSet
+        from tools.solver_contest import features_of
+
+        wanted = ImageSet("images", len(labels), lambda i: (images[i], labels[i]))
+        return features_of(wanted, self.extractor), labels
+
+    def figures(self, features: "np.ndarray", labels: "np.ndarray") -> tuple[float, float, float]:
+        """Accuracy, FID, and the mean FID of a class to that class."""
+        import numpy as np
+
+        from metrics.fid import Moments, frechet_distance
+
+        own = [
+            frechet_distance(Moments.of(features[labels == k]), moments)
+            for k, moments in enumerate(self.classes)
+            if np.sum(labels == k) > 1
+        ]
+        return (
+            self.judge.accuracy(features, labels),
+            frechet_distance(Moments.of(features), self.all),
+            float(np.mean(own)) if own else math.inf,
+        )
+
+
+def draw_calibration(found: "Measured", title: str) -> "np.ndarray":
+    """What was measured at each level, and the zone that follows, as a picture."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import numpy as np
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(1, 3, figsize=(11.5, 3.4), layout="constrained")
+    s, zone = found.levels, found.zone
+    axes[0].plot(s, found.accuracy, label="accuracy")
+    axes[0].plot(s, found.explained / max(found.explained.max(), 1e-9), label="explained, of most")
+    axes[0].set_title("what the classifier knows")
+    axes[1].plot(s, found.temperatures, label="temperature T")
+    axes[1].plot(s, found.norm_ratio, label="|eps_hat| / |sigma g|")
+    axes[1].set(yscale="log", title="its calibration")
+    axes[2].errorbar(s, found.scales, 2 * found.errors, label="lambda, 2 standard errors")
+    limit = 1.5 * float(np.max(np.where(zone, found.scales, 1.0)))
+    axes[2].set(ylim=(-0.3 * limit, limit), title="scale of guidance")
+    for axis in axes:
+        axis.set(xscale="log", xlabel="noise of x_t, s = sigma / alpha")
+        for k in np.flatnonzero(zone).tolist():
+            edges = np.sqrt(s[max(k - 1, 0)] * s[k]), np.sqrt(s[min(k + 1, len(s) - 1)] * s[k])
+            axis.axvspan(*edges, color="#dff0d8", linewidth=0, zorder=-1)
+        axis.legend(frameon=False, fontsize=8)
+    figure.suptitle(f"{title}: zone of guidance in green", fontsize=10)
+    figure.canvas.draw()
+    canvas: Any = figure.canvas
+    picture = np.asarray(canvas.buffer_rgba())[..., :3].copy()
+    plt.close(figure)
+    return picture
+
+
+def table(rows: list[Row], real: Row) -> str:
+    """The figures in Markdown."""
+    lines = [
+        "| guidance | class accuracy | FID | FID of a class, mean | evaluations | s |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in [*rows, real]:
+        spent = f"{row.evaluations:.0f} | {row.seconds:.0f}" if row.evaluations else " | "
+        found = f"{row.accuracy:.1%} | {row.fid:.3g} | {row.fid_by_class:.3g}"
+        lines.append(f"| {row.title} | {found} | {spent} |")
+    return "\n".join(lines)
+
+
+def contest(args: argparse.Namespace) -> None:
+    """Everything that the command line asks for."""
+    import jax
+    import numpy as np
+    from tqdm import tqdm
+
+    import builders
+    import weights
+    from configs.saved import get_config
+    from files import atomic_write
+    from generate import bar_updater
+    from metrics import extractors
+    from pictures import enlarge, grid, write_png
+    from tools.solver_report import hardware
+
+    config = get_config(args.weights)
+    for field in ("solver", "num_steps", "grid"):
+        config.sampling[field] = getattr(args, field)
+    extractor = extractors.load(args.extractor, args.extractor_weights or None)
+    extractor.check(builders.image_shape(config))
+    predict: Any = builders.image_task(config).predictor(weights.load_weights(args.weights))
+    config.guidance.update({"strategy": "automatic", "classifier": args.classifier})
+    config.guidance.images = args.held_out
+    guide = builders.guide(config)
+    assert guide is not None
+    subject = builders.subject(config)
+    generator = dataclasses.replace(subject.generator, batch_size=args.batch_size)
+    judge = Judge(subject, extractor)
+    classes, null_label = config.data.num_classes, builders.null_label(config)
+
+    found = guide.measured(predict)
+    write_png(args.out / "calibration.png", draw_calibration(found, args.classifier))
+    low, high = args.zone
+    asked = np.arange(args.samples, dtype=np.int32) % classes
+    rows, shown = [], []
+    for title, strategy in contestants(
+        args.scales, (low, high), args.s_max_classifier, null_label is not None
+    ):
+        guided = predict
+        told = asked if strategy else np.full_like(asked, null_label or 0)
+        if strategy is not None:
+            guided = strategy.guidance(generator.process, null_label, classifier, found.table())(
+                predict
+            )
+        began = time.perf_counter()
+        with tqdm(desc=title, unit="step", leave=False) as bar:
+            made = generator.images(
+                guided, jax.random.key(args.seed), told, progress=bar_updater(bar)
+            )
+        seconds = time.perf_counter() - began
+        figures = judge.figures(*judge.features(made.images, asked))
+        rows.append(Row(title, *figures, seconds, made.nfe))
+        shown.append(made.images[:classes])
+        print(table(rows[-1:], rows[-1]).splitlines()[2], flush=True)
+        real = Row(
+            "held-out data",
+            *judge.figures(judge.held_out[0][: args.samples], judge.held_out[1][: args.samples]),
+            0.0, 0.0,
+        )  # fmt: skip
+        write_png(args.out / "samples.png", enlarge(grid(np.concatenate(shown), classes), 2))
+        with atomic_write(args.out / "guidance.md", "w") as file:
+            file.write(table(rows, real) + "\n")
+        about = {
+            "command": "python -m tools.guidance_contest " + shlex.join(sys.argv[1:]),
+            "hardware": hardware(),
+            "extractor": extractor.identity,
+            "samples": args.samples,
+            "rows": [dataclasses.asdict(row) for row in [*rows, real]],
+            "calibration": {
+                k: np.asarray(v).tolist() for k, v in dataclasses.asdict(found).items()
+            },
+        }
+        with atomic_write(args.out / "guidance.json", "w") as file:
+            json.dump(about, file, indent=2)
+    print(table(rows, real))
+
+
+def run() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--weights", default="pretrained/digits.npz", help="of the image model")
+    parser.add_argument(
+        "--classifier", default="pretrained/digits_classifier.npz", help="weights of a classifier"
+    )
+    parser.add_argument("--out", type=Path, default=Path("runs/guidance"))
+    parser.add_argument("--samples", type=int, default=500)
+    parser.add_argument("--held_out", type=int, default=512, help="images to calibrate on")
+    parser.add_argument("--batch_size", type=int, default=50)
+    parser.add_argument("--solver", default="ddim")
+    parser.add_argument("--grid", default="log_snr")
+    parser.add_argument("--num_steps", type=int, default=25)
+    parser.add_argument("--scales", default=[1.0, 3.0, 10.0], type=_numbers, help="of strategies")
+    parser.add_argument(
+        "--zone", default="0.1,10", help="of the truncated strategy, in sigma/alpha"
+    )
+    parser.add_argument("--s_max_classifier", type=float, default=5.0, help="of the truncated one")
+    parser.add_argument("--extractor", default="digits")
+    parser.add_argument("--extractor_weights", default="")
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    main.prepare_jax()
+    try:
+        contest(args)
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
+
+
+def _numbers(text: str) -> list[float]:
+    return [float(part) for part in text.split(",")]
+
+
+if __name__ == "__main__":
+    run()
