@@ -13,10 +13,12 @@ from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 
+from benchmarks.adaptive import adaptive_table
 from benchmarks.batches import batch_table
 from benchmarks.breakdown import breakdown_table
 from benchmarks.compare import Options, compare_table, details_table, flags_table, measure
 from benchmarks.likelihood import likelihood_tables
+from benchmarks.sampling import sampling_table
 from benchmarks.scaling import scaling_table
 from benchmarks.startup import startup_table
 from benchmarks.tables import Table
@@ -47,7 +49,9 @@ SECTIONS: dict[str, Callable[[argparse.Namespace, Path], Iterator[Table]]] = {
     "profile": profiles,
     "batch": lambda args, cache: iter([batch_table(args.small, cache)]),
     "scaling": lambda args, cache: iter([scaling_table(args.small, str(cache))]),
+    "sampling": lambda args, cache: iter([sampling_table(args.torch_python, cache, args.rounds)]),
     "likelihood": likelihood,
+    "adaptive": lambda args, cache: iter([adaptive_table()]),
     "startup": lambda args, cache: iter([startup_table()]),
 }
 
