@@ -27,7 +27,8 @@ from solvers.predictor_corrector import require_finite_diffusion
 
 @dataclasses.dataclass(frozen=True)
 class AdaptiveSDE(Adaptive):
-    """(1) with steps by (2): h <- h safety error^(-1 / order). Weak and strong order 1; two stages.
+    """(1) with steps by (2): h <- h safety error^(-1 / order). Two stages; at equal steps of weak
+    order 2, as the noise is additive, and of strong order 1.
 
     rtol: 0.01 to 0.05 in the paper. atol: its choice is a step of an 8-bit pixel, 1 / 256 of the
     data's range.

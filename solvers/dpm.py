@@ -29,7 +29,7 @@ class History(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class DPMSolverPP:
-    """One stage. Without noise (1): order 2, or 1, which is DDIM. With noise (2): weak order 1.
+    """One stage. Without noise (1): order 2, or 1, which is DDIM. With noise (2): weakly as much.
 
     order: 1 or 2. noise: (2) in place of (1). Ends at the clean node or before.
     """

@@ -66,13 +66,13 @@ ENTRIES = (
     Entry("Tsitouras, equal steps", "5", lambda n: AdaptiveODE("tsit5"), HIGH),
     Entry("DDIM, eta 1", "weak 1", lambda n: DDIM(1.0)),
     Entry("SDE-DPM-Solver++ 1", "weak 1", lambda n: DPMSolverPP(1, noise=True)),
-    Entry("SDE-DPM-Solver++ 2M", "weak 1", lambda n: DPMSolverPP(2, noise=True)),
+    Entry("SDE-DPM-Solver++ 2M", "weak 2", lambda n: DPMSolverPP(2, noise=True)),
     Entry("ancestral, small", "weak 1", lambda n: _predict(Ancestral())),
     Entry("ancestral, large", "weak 1", lambda n: _predict(Ancestral("large"))),
     Entry("Euler-Maruyama", "weak 1", lambda n: _predict(EulerMaruyama())),
     Entry("reverse diffusion", "weak 1", lambda n: _predict(ReverseDiffusion())),
-    Entry("Heun with churn 2", "weak 1", lambda n: StochasticHeun(n, churn=2.0)),
-    Entry("adaptive SDE, equal steps", "weak 1", lambda n: AdaptiveSDE()),
+    Entry("Heun with churn 2", "weak 2", lambda n: StochasticHeun(n, churn=2.0)),
+    Entry("adaptive SDE, equal steps", "weak 2", lambda n: AdaptiveSDE()),
 )
 
 
