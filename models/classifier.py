@@ -1,6 +1,6 @@
 """What the classifiers of noisy pictures share: `network(x, c_noise) -> logits`.
 
-    x -> patches, standardised -> residual blocks, told the noise level -> means -> logits
+    x standardized -> patches -> residual blocks, told the noise level -> means -> logits
 
 A network is told the noise level by a vector that every block adds to its channels, as the U-Nets
 are. All norms are group norms, so there are no running statistics, and what is said of a picture
@@ -22,7 +22,7 @@ CONV_INIT = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 NORM_EPS = 1e-5
 
 
-def standardise(x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
+def standardize(x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
     """Each picture less its mean, divided by its standard deviation (at least 1 / sqrt(h w c)).
 
     It makes the input's scale alike at all noise levels of a process whose noise grows, and the
@@ -64,7 +64,7 @@ class Classifier(nn.Module):
       nf: channels of the first level, before `ch_mult`.
       ch_mult: width of each level, from fine to coarse, in units of nf; each halves the picture.
       dropout: rate, in every residual block.
-      standardize: see `standardise`.
+      standardize: see `standardize`.
       embedding_type: of c_noise, "fourier" or "positional" (999 t).
       fourier_size, fourier_scale: half of the number of features, and the standard deviation of
         the Fourier frequencies.
@@ -115,7 +115,7 @@ class Classifier(nn.Module):
         self, x: Float[Array, "b h w c"], c_noise: Float[Array, "b"]
     ) -> tuple[Float[Array, "b h2 w2 d"], Float[Array, "b e"]]:
         """The picture as the first convolution sees it, and the vector of the noise level."""
-        x = standardise(x) if self.standardize else x
+        x = standardize(x) if self.standardize else x
         kind = (self.embedding_type, self.fourier_size, self.fourier_scale)
         embedding = noise_embedding(c_noise, *kind, self.embed_dim, self.dtype)
         return to_patches(x, self.patch_size).astype(self.dtype), embedding

@@ -18,7 +18,7 @@ def get_config() -> ConfigDict:
     config.model = ConfigDict(
         {
             "name": "wide_resnet",
-            "nf": 48,
+            "nf": 32,
             "stem": 32,
             "ch_mult": (1, 2),
             "num_res_blocks": 2,

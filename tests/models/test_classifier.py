@@ -8,7 +8,7 @@ import pytest
 from quick import quick_jit
 
 from models import CLASSIFIERS
-from models.classifier import standardise
+from models.classifier import standardize
 from models.resnet import ResNet
 from models.wide_resnet import WideBlock, WideResNet
 
@@ -110,15 +110,15 @@ def test_the_gradient_is_that_of_finite_differences(made):
     assert float(slope) == pytest.approx(float(values[1] - values[0]) / 2e-3, rel=0.01)
 
 
-def test_standardised_pictures_have_no_brightness_and_no_contrast():
-    y = standardise(3.0 * x + 2.0)
-    np.testing.assert_allclose(y, standardise(x), atol=1e-5)
+def test_standardized_pictures_have_no_brightness_and_no_contrast():
+    y = standardize(3.0 * x + 2.0)
+    np.testing.assert_allclose(y, standardize(x), atol=1e-5)
     np.testing.assert_allclose(jnp.mean(y, (1, 2, 3)), 0.0, atol=1e-6)
     np.testing.assert_allclose(jnp.std(y, (1, 2, 3)), 1.0, rtol=1e-5)
     # A flat picture, whose deviation is 0, stays finite, and so does its gradient.
     flat = jnp.ones((1, 8, 8, 3))
-    assert np.all(standardise(flat) == 0)
-    assert np.all(np.isfinite(jax.grad(lambda x: jnp.sum(standardise(x) ** 2))(flat)))
+    assert np.all(standardize(flat) == 0)
+    assert np.all(np.isfinite(jax.grad(lambda x: jnp.sum(standardize(x) ** 2))(flat)))
 
 
 def test_a_shortcut_is_means_over_squares_and_zeros():
