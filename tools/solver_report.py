@@ -40,13 +40,12 @@ COLOURS = {
     "heun": "#1f77b4",
     "ddim": "#17becf",
     "dpm": "#2ca02c",
-    "ode": "#111111",
-    "ode_bosh3": "#8c564b",
-    "ddim_eta1": "#17becf",
+    "ode": "#d62728",
+    "ode_bosh3": "#9467bd",
     "sde_dpm": "#2ca02c",
     "ancestral": "#ff7f0e",
     "euler_maruyama": "#7f7f7f",
-    "pc": "#d62728",
+    "pc": "#8c564b",
     "stochastic_heun": "#1f77b4",
     "adaptive_sde": "#9467bd",
 }
@@ -132,77 +131,96 @@ def measure(
 def draw(
     lines: Sequence[Line], floor: Mapping[str, Sequence[float]], title: str, note: str
 ) -> bytes:
-    """The plot as PNG: a panel for each figure, solvers as lines with their spread over seeds."""
+    """The plot as PNG: solvers as lines with their spread over seeds. A column for each figure, a
+    row for solvers of the probability flow and one for those with noise."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
-    from matplotlib.ticker import FixedLocator, LogLocator, NullLocator
+    from matplotlib.ticker import FixedLocator, NullLocator
 
     from tools.solver_contest import CONTESTANTS
 
     names = list(floor)
-    figure, axes = plt.subplots(1, len(names), figsize=(11.5, 5.2), layout="constrained")
-    for axis, name in zip(axes, names, strict=True):
-        for who, found_lines in itertools.groupby(lines, lambda line: line.name):
-            group = sorted(found_lines, key=lambda line: line.evaluations)
-            found = [summary(line.figures[name]) for line in group]
-            contestant = CONTESTANTS[who]
-            axis.errorbar(
-                [line.evaluations for line in group],
-                [f["mean"] for f in found],
-                [f["deviation"] or 0.0 for f in found],
-                color=COLOURS[who],
-                linestyle="--" if contestant.noise else "-",
-                marker="D" if contestant.tolerances else "o",
-                markersize=4,
-                markerfacecolor="white" if contestant.noise else COLOURS[who],
-                linewidth=1.4,
-                elinewidth=0.9,
-                label=contestant.title,
-            )
-        level = summary(floor[name])
-        axis.axhline(level["mean"], color="#444444", linewidth=0.9, linestyle=":", zorder=0)
-        spread = level["deviation"] or 0.0
-        axis.axhspan(
-            level["mean"] - spread, level["mean"] + spread, color="#dddddd", linewidth=0, zorder=-1
-        )
-        everything = [summary(line.figures[name])["mean"] for line in lines] + [level["mean"]]
-        if min(everything) > 0:
-            axis.set_yscale("log")
-            axis.set_ylim(0.7 * min(everything), 1.4 * max(everything))
-            axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-            axis.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-            axis.yaxis.set_minor_locator(NullLocator())
-        else:
-            # An unbiased estimate may be negative: linear about 0, logarithmic beyond.
-            width = max(-min(everything), max(everything) / 300)
-            axis.set_yscale("symlog", linthresh=width)
-            axis.set_ylim(-2 * width, 1.6 * max(everything))
-        axis.set_xscale("log")
-        least, most = (f(line.evaluations for line in lines) for f in (min, max))
-        ticks = [2**k for k in range(20) if 0.8 * least <= 2**k <= 1.25 * most]
-        axis.xaxis.set_major_locator(FixedLocator(ticks))
-        axis.xaxis.set_minor_locator(NullLocator())
-        axis.set_xticklabels([str(tick) for tick in ticks])
-        axis.set(xlabel="network evaluations a sample", title=name)
-        axis.grid(True, which="major", color="#eeeeee", zorder=-2)
-        axis.spines[["top", "right"]].set_visible(False)
-        axis.annotate(
-            "real data", (0.995, level["mean"]), xycoords=("axes fraction", "data"),
-            xytext=(0, 2), textcoords="offset points", ha="right", va="bottom",
-            fontsize=8, color="#444444",
-        )  # fmt: skip
-    figure.suptitle(title, fontsize=11)
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(
-        handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=8.5,
-        title=textwrap.fill(note, 150), title_fontsize=8.5,
+    kinds = sorted({CONTESTANTS[line.name].noise for line in lines})
+    figure, axes = plt.subplots(
+        len(kinds), len(names), figsize=(12.5, 1 + 3.9 * len(kinds)), layout="constrained",
+        sharex=True, sharey="col", squeeze=False,
     )  # fmt: skip
+    for row, noise in zip(axes, kinds, strict=True):
+        chosen = [line for line in lines if CONTESTANTS[line.name].noise == noise]
+        for axis, name in zip(row, names, strict=True):
+            _draw_lines(axis, chosen, name)
+            everything = [summary(line.figures[name])["mean"] for line in lines]
+            _draw_floor(axis, summary(floor[name]), everything)
+            axis.set_title(f"{name}, {'with noise' if noise else 'probability flow'}", fontsize=10)
+        row[-1].legend(loc="upper left", bbox_to_anchor=(1.02, 1), frameon=False, fontsize=8.5)
+    least, most = (f(line.evaluations for line in lines) for f in (min, max))
+    ticks = [2**k for k in range(20) if 0.8 * least <= 2**k <= 1.25 * most]
+    axes[0, 0].set_xscale("log")
+    axes[0, 0].xaxis.set_major_locator(FixedLocator(ticks))
+    axes[0, 0].xaxis.set_minor_locator(NullLocator())
+    axes[0, 0].xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    for axis in axes[-1]:
+        axis.set_xlabel("network evaluations a sample")
+    figure.suptitle(title, fontsize=11)
+    figure.supxlabel(textwrap.fill(note, 150), fontsize=8.5)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
     plt.close(figure)
     return buffer.getvalue()
+
+
+def _draw_lines(axis: Any, lines: Sequence[Line], name: str) -> None:
+    """The figure `name` of each solver against its evaluations."""
+    from tools.solver_contest import CONTESTANTS
+
+    for who, found_lines in itertools.groupby(lines, lambda line: line.name):
+        group = sorted(found_lines, key=lambda line: line.evaluations)
+        found = [summary(line.figures[name]) for line in group]
+        adaptive = bool(CONTESTANTS[who].tolerances)
+        axis.errorbar(
+            [line.evaluations for line in group],
+            [f["mean"] for f in found],
+            [f["deviation"] or 0.0 for f in found],
+            color=COLOURS[who],
+            linestyle="--" if adaptive else "-",
+            marker="D" if adaptive else "o",
+            markersize=4,
+            linewidth=1.4,
+            elinewidth=0.9,
+            label=CONTESTANTS[who].title,
+        )
+    axis.grid(True, which="major", color="#eeeeee", zorder=-2)
+    axis.spines[["top", "right"]].set_visible(False)
+
+
+def _draw_floor(axis: Any, level: Mapping[str, Any], everything: Sequence[float]) -> None:
+    """The figure of real data as a band, and a vertical axis that holds it and all means."""
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    spread = level["deviation"] or 0.0
+    axis.axhline(level["mean"], color="#444444", linewidth=0.9, linestyle=":", zorder=0)
+    axis.axhspan(
+        level["mean"] - spread, level["mean"] + spread, color="#dddddd", linewidth=0, zorder=-1
+    )
+    values = [*everything, level["mean"]]
+    if min(values) > 0:
+        axis.set_yscale("log")
+        axis.set_ylim(0.7 * min(values), 1.4 * max(values))
+        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axis.yaxis.set_minor_locator(NullLocator())
+    else:
+        # An unbiased estimate may be negative: linear about 0, logarithmic beyond.
+        width = max(-min(values), max(values) / 300)
+        axis.set_yscale("symlog", linthresh=width)
+        axis.set_ylim(-2 * width, 1.6 * max(values))
+    axis.annotate(
+        "real data", (0.995, level["mean"]), xycoords=("axes fraction", "data"),
+        xytext=(0, 2), textcoords="offset points", ha="right", va="bottom",
+        fontsize=8, color="#444444",
+    )  # fmt: skip
 
 
 def show(found: Mapping[str, Any]) -> str:
@@ -344,7 +362,7 @@ def subject_of(args: argparse.Namespace) -> "Subject":
 def explanation(subject: "Subject", samples: int, seeds: int) -> str:
     """What is to be known beside the figures."""
     bars = f"bars: standard deviation over {seeds} seeds" if seeds > 1 else "one seed"
-    kind = "dashed: with noise; diamonds: adaptive, a point a tolerance"
+    kind = "diamonds: adaptive, a point a tolerance"
     if subject.few:
         return f"{samples} samples a point; {bars}; {kind}"
     return (
