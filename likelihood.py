@@ -178,7 +178,7 @@ def _conclude(process: Process, solved: Solved, end: Array | float, exact: bool)
     latent, integrals = solved.y
     if exact:
         integrals = jnp.sum(integrals, axis=1, keepdims=True)
-    each = process.prior_logp(latent)[:, None] + integrals
+    each = process.prior_logp(latent, jnp.float32(end))[:, None] + integrals
     count = each.shape[1]
     value = jnp.mean(each, axis=1)
     error = jnp.std(integrals, axis=1, ddof=1) / math.sqrt(count)

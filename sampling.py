@@ -455,8 +455,8 @@ def _check_grid(grid: Node) -> int:
     t = np.asarray(grid.t)
     if t.ndim != 1 or t.size < 2:
         raise ValueError(f"grid: got times of shape {t.shape}, expected (steps + 1,) with a step")
-    # The published grid repeats its last node, so the last gap may be zero.
-    if np.any(np.diff(t[:-1]) >= 0) or t[-1] > t[-2]:
+    # The published grid repeats its last node, so the last gap may be zero. No time is nan.
+    if not (np.all(np.diff(t[:-1]) < 0) and t[-1] <= t[-2]):
         raise ValueError(f"grid: times must fall from first to last, got {t}")
     return t.size - 1
 
@@ -493,6 +493,7 @@ def sample(
       predict: what estimates (x_0, eps); a pytree, so its parameters are not compiled in.
       solver: a fixed-step solver visits every node of the grid; an adaptive one goes from its first
         node to its last by steps of its own.
+      grid: begins at the prior; before t_max the prior is narrower, as `Process.prior_std_at` says.
       cond: conditioning with a leading batch axis, given to `predict` at each call.
       guidance: turns the predictor into a guided one.
       constraint: `constraint(x, node, noise)` after every step and after the final denoising.
@@ -532,18 +533,18 @@ def sample(
     run = Run(predict, constraint, grid, noise, cond, frame_times)
     x_start = _initial_state(process, grid, noise, shape, start)
     march = _begin(process, pacer, run, x_start)
-    march = _run(process, pacer, run, march, steps, chunk, progress)
+    march = _run(process, pacer, run, march, steps, first_index, chunk, progress)
     _require_finite(march.lost, first_index)
 
     x, nfe, depth = march.x_mean if denoise == "mean" else march.x, march.nfe, march.depth
-    if float(grid.sigma[-1]) > 0:
+    noisy = float(grid.sigma[-1]) > 0
+    if noisy and denoise == "tweedie":
         last = at(grid, steps, shape[0])
-        if denoise == "tweedie":
-            x, nfe, depth = _denoise(predict, x, last, cond), nfe + 1, depth + 1
-            _require_finite(jnp.where(_finite(x), jnp.nan, last.t), first_index)
-        if constraint is not None and denoise != "none":
-            clean = Node(*(jnp.full(shape[:1], value) for value in (0.0, 1.0, 0.0)))
-            x = constraint(x, clean, noise(jnp.int32(steps), CONSTRAINT_DRAW, shape))
+        x, nfe, depth = _denoise(predict, x, last, cond), nfe + 1, depth + 1
+        _require_finite(jnp.where(_finite(x), jnp.nan, last.t), first_index)
+    if constraint is not None and (denoise == "mean" or noisy and denoise == "tweedie"):
+        clean = Node(*(jnp.full(shape[:1], value) for value in (0.0, 1.0, 0.0)))
+        x = constraint(x, clean, noise(jnp.int32(steps), CONSTRAINT_DRAW, shape))
     path = None
     if frames:
         between = np.moveaxis(np.asarray(march.frames), 1, 0)
@@ -559,7 +560,7 @@ def _initial_state(
     start: tuple[Array, Node] | None,
 ) -> Array:
     if start is None:
-        return process.prior_std * noise.initial(shape)
+        return process.prior_std_at(grid.t[0]) * noise.initial(shape)
     x, node = start
     if x.shape != shape:
         raise ValueError(f"start: got a state of shape {x.shape}, expected {shape}")
@@ -574,6 +575,7 @@ def _run(
     run: Run,
     march: March,
     steps: int,
+    first_index: int,
     chunk: int | None,
     progress: Callable[[int, int], None] | None,
 ) -> March:
@@ -592,8 +594,8 @@ def _run(
     if not bool(jnp.all(march.done)):
         left = np.flatnonzero(~np.asarray(march.done))
         warnings.warn(
-            f"samples {left.tolist()} did not reach the end in {budget} rounds, the solver's "
-            f"max_steps; they are at t = {np.asarray(march.t)[left].tolist()}",
+            f"samples {(first_index + left).tolist()} did not reach the end in {budget} rounds, "
+            f"the solver's max_steps; they are at t = {np.asarray(march.t)[left].tolist()}",
             stacklevel=3,
         )
     return march

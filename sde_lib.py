@@ -227,11 +227,19 @@ class Process:
         """A draw from the prior N(0, prior_std^2 I) of the given shape, float32."""
         return self.prior_std * jax.random.normal(key, shape)
 
-    def prior_logp(self, z: Float[Array, "b *shape"]) -> Float[Array, " b"]:
-        """log density of the prior at each z, in nats, shape (batch,)."""
-        dim = z[0].size
-        square = jnp.sum(z.reshape(z.shape[0], -1) ** 2, axis=-1) / self.prior_std**2
-        return -0.5 * square - dim * (0.5 * jnp.log(2 * jnp.pi) + jnp.log(self.prior_std))
+    def prior_std_at(self, t: Float[Array, ""]) -> Float[Array, ""]:
+        """Standard deviation of the Gaussian that stands for x_t where a run begins at t: that of
+        the prior, times sigma(t) / sigma(t_max)."""
+        t_max = jnp.float32(self.t_max)
+        return self.prior_std * jnp.where(t < t_max, self.sigma(t) / self.sigma(t_max), 1.0)
+
+    def prior_logp(
+        self, z: Float[Array, "b *shape"], t: Float[Array, ""] | None = None
+    ) -> Float[Array, " b"]:
+        """log density of the prior (at t, see `prior_std_at`) at each z, in nats, (batch,)."""
+        dim, std = z[0].size, self.prior_std if t is None else self.prior_std_at(t)
+        square = jnp.sum(z.reshape(z.shape[0], -1) ** 2, axis=-1) / std**2
+        return -0.5 * square - dim * (0.5 * jnp.log(2 * jnp.pi) + jnp.log(std))
 
 
 def _require_order(process: Process, low: str, high: str) -> None:

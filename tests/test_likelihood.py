@@ -11,7 +11,7 @@ from jax.scipy.stats import norm
 from likelihood import importance_bound, log_likelihood
 from oracles import Gaussian, Mixture
 from parameterization import from_score
-from sde_lib import PROCESSES, VPSDE
+from sde_lib import PROCESSES, VESDE, VPSDE
 
 GAUSSIAN = Gaussian(jnp.array([1.0, -2.0, 0.5]), jnp.array([0.5, 1.5, 1.0]))
 MIXTURE = Mixture(
@@ -85,6 +85,15 @@ def test_what_is_cut_off_at_t_min():
         gaps.append(float(jnp.abs(found.value - prior - GAUSSIAN.log_prob(clean, x)).max()))
         variances.append(float(node.sigma[0] ** 2))
     assert gaps[0] / gaps[1] == pytest.approx(variances[0] / variances[1], rel=0.4)
+
+
+def test_a_flow_that_ends_before_t_max_has_the_prior_of_its_end():
+    """sigma there is far above the data's and far below the prior's."""
+    process, data = VESDE(0.01, 50.0), Gaussian(jnp.zeros(2), jnp.full(2, 0.05))
+    x = data.sample(jax.random.key(0), 8)
+    found = log_likelihood(jax.random.key(1), process, data, x, probe="exact", t_max=0.7)
+    want = data.log_prob(node_at(process, process.t_min, x), x)
+    np.testing.assert_allclose(found.value, want, atol=0.01)
 
 
 def test_a_sample_does_not_depend_on_its_neighbours():

@@ -55,6 +55,9 @@ def test_every_pair_samples_a_gaussian_on_every_process(process, names):
     assert int(result.nfe[0]) == steps * (predictor.stages + corrector.num_steps) + 1
 
 
+PARTS = slice(None, -1), slice(1, None)  # the nodes that steps begin and end at
+
+
 @pytest.mark.parametrize(
     "predictor", [EulerMaruyama(), ReverseDiffusion(), Ancestral(), Ancestral("large")], ids=repr
 )
@@ -62,25 +65,21 @@ def test_every_pair_samples_a_gaussian_on_every_process(process, names):
 def test_weak_order_one(process, predictor):
     """Every step is linear for Gaussian data, so the variance after a run is known exactly.
 
-    x' = a x + b + c z; a, b and c are read off the step itself, and the error of the final
-    variance falls with the first power of the step.
+    x' = a x + c z; a and c are read off the step itself, for all steps of a run at once, and the
+    error of the final variance falls with the first power of the step.
     """
     data = Gaussian(jnp.zeros(1), jnp.full(1, 0.5))
     t_end = 0.3
 
     def final_variance(steps):
         grid = uniform_grid(process, steps, t_end=t_end)
-        start = process.node(jnp.float32(1.0))
-        variance = float(data.marginal(start, jnp.zeros((1, 1)))[1][0])
-        move = jax.jit(
-            lambda node, after, x, z: predictor.move(process, data, x, node, after, z)[0]
-        )
-        for i in range(steps):
-            node, after = sampling.at(grid, i, 1), sampling.at(grid, i + 1, 1)
-            one, zero = jnp.ones((1, 1)), jnp.zeros((1, 1))
-            a = float(move(node, after, one, zero)[0, 0])
-            c = float(move(node, after, zero, one)[0, 0])
-            variance = a**2 * variance + c**2
+        node, after = (jax.tree.map(lambda f, p=part: f[p], grid) for part in PARTS)
+        one, zero = jnp.ones((steps, 1)), jnp.zeros((steps, 1))
+        a, c = (predictor.move(process, data, x, node, after, z)[0]
+                for x, z in ((one, zero), (zero, one)))  # fmt: skip
+        variance = float(data.marginal(node, one)[1][0, 0])
+        for a_i, c_i in zip(np.asarray(a)[:, 0], np.asarray(c)[:, 0], strict=True):
+            variance = float(a_i) ** 2 * variance + float(c_i) ** 2
         return variance
 
     end = process.node(jnp.float32(t_end))
@@ -194,6 +193,28 @@ def test_start_from_a_given_state():
     assert result.ok.all() and not np.allclose(result.x, x)
 
 
+@pytest.mark.parametrize("process", [VESDE(0.01, 50.0), EDM(), FlowMatching()], ids=ids)
+def test_a_run_that_begins_before_t_max_begins_at_the_noise_there(process):
+    """Where the noise is far wider than the data but far narrower than the prior's, or the same."""
+    data = Gaussian(jnp.full(2, 0.02), jnp.full(2, 0.05))
+    t_start = {"EDM": 2.0, "FlowMatching": 0.99}.get(type(process).__name__, 0.6)
+    grid = sampling.log_snr_grid(process, 100, t_start=t_start, t_end=max(process.t_min, 1e-3))
+    made = sample(jax.random.key(0), process, data, DDIM(), grid, (2000, 2))
+    np.testing.assert_allclose(made.x.mean(0), data.mean, atol=0.01)
+    np.testing.assert_allclose(made.x.std(0), data.std, rtol=0.1)
+
+
+@pytest.mark.parametrize("denoise", ["tweedie", "mean", "none"])
+@pytest.mark.parametrize("end", [lambda grid: grid, sampling.end_clean], ids=["noisy", "clean"])
+def test_a_constraint_holds_however_a_run_ends(end, denoise):
+    hold = lambda x, node, noise: x.at[:, 0].set(7.0)  # noqa: E731
+    made = sample(
+        jax.random.key(3), VPSDE(), GAUSSIAN, DDIM(), end(GRID), (4, 2), constraint=hold,
+        denoise=denoise,
+    )  # fmt: skip
+    np.testing.assert_array_equal(made.x[:, 0], 7.0)
+
+
 def test_tweedie_is_the_posterior_mean():
     mixture = Mixture(jnp.array([[-1.0], [1.0]]), 0.1, jnp.array([0.5, 0.5]))
     node = VPSDE().node(jnp.full(1, 0.3))
@@ -222,6 +243,7 @@ def test_a_score_that_is_not_finite_is_an_error_that_names_it(solver):
         ({"denoise": "yes"}, "denoise"),
         ({"grid": jax.tree.map(lambda f: f[::-1], GRID)}, "fall"),
         ({"grid": jax.tree.map(lambda f: f[:1], GRID)}, "grid"),
+        ({"grid": jax.tree.map(lambda f: f.at[5].set(jnp.nan), GRID)}, "fall"),
         ({"solver": PredictorCorrector(NoPredictor(), NoCorrector())}, "neither"),
         ({"solver": PredictorCorrector(ReverseDiffusion(faithful=6))}, "faithful|beta_max"),
         ({"start": (jnp.zeros((1, 2)), VPSDE().node(jnp.float32(1.0)))}, "shape"),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from oracles import Gaussian
-from sampling import at, edm_grid, log_snr_grid, quadratic_grid, sample, uniform_grid
+from sampling import edm_grid, log_snr_grid, quadratic_grid, sample, uniform_grid
 from sde_lib import EDM, VESDE, VPSDE, CosineVP, FlowMatching, Node, SubVPSDE
 from solvers import DDIM, AdaptiveODE, DPMSolverPP, Euler, Heun, StochasticHeun
 
@@ -47,6 +47,17 @@ def test_order_on_the_probability_flow(process, solver, order):
     assert abs(slope_of(steps, errors) - order) < 0.35, errors
 
 
+@pytest.mark.parametrize("process", PROCESSES, ids=ids)
+def test_churn_does_not_go_beyond_the_prior(process):
+    first = Node(*(field[:1] for field in uniform_grid(process, 4, t_end=0.3)))
+    _, raised = StochasticHeun(4)._churned(process, jnp.ones((1, 2)), first, jnp.ones((1, 2)))
+    assert float(raised.t[0]) == np.float32(process.t_max)
+    lower = Node(*(field[2:3] for field in uniform_grid(process, 4, t_end=0.3)))
+    _, raised = StochasticHeun(4)._churned(process, jnp.ones((1, 2)), lower, jnp.ones((1, 2)))
+    s, before = float(raised.sigma[0] / raised.alpha[0]), float(lower.sigma[0] / lower.alpha[0])
+    assert s == pytest.approx(np.sqrt(2) * before, rel=1e-3)
+
+
 @pytest.mark.parametrize("make", [uniform_grid, quadratic_grid, log_snr_grid, edm_grid])
 def test_the_order_holds_on_every_grid(make):
     process, steps = VPSDE(), np.array([20, 40, 80])
@@ -66,30 +77,27 @@ def final_variance(process, solver, grid, data):
     """The variance that a run ends with, exactly: on Gaussian data a step is affine.
 
     x' and the solver's memory x_0' are affine in (x, x_0 before, z); their coefficients are read
-    off the step itself, and the covariance of (x, x_0) is carried along.
+    off the step itself, for all steps of the run at once, and the covariance of (x, x_0) is carried
+    along.
     """
+    node, node_next = (Node(*(field[part] for field in grid)) for part in (np.s_[:-1], np.s_[1:]))
+    unit, zero = jnp.ones((node.t.size, 1)), jnp.zeros((node.t.size, 1))
 
-    @jax.jit
-    def one(node, node_next, x, before, z, h):
+    def all_steps(x, before, z, h):
         state = solver.init(x)
         if state is not None:
             state = state._replace(x_0=before, h=h)
         step = solver.step(process, data, x, node, node_next, state, lambda k: z)
         memory = step.x if state is None else step.state.x_0
-        return jnp.stack([step.x, memory]), (h if state is None else step.state.h)
+        return jnp.concatenate([step.x, memory], 1), (h if state is None else step.state.h)
 
-    unit, zero = jnp.ones((1, 1)), jnp.zeros((1, 1))
-    start = Node(*(field[:1] for field in grid))
-    variance = data.marginal(start, zero)[1].reshape(())
-    covariance = np.diag([float(variance), 0.0])
-    h = jnp.full(1, jnp.inf)
-    for i in range(grid.t.size - 1):
-        nodes = at(grid, i, 1), at(grid, i + 1, 1)
-        columns = [one(*nodes, *unit_in, h)[0] for unit_in in
-                   ((unit, zero, zero), (zero, unit, zero), (zero, zero, unit))]  # fmt: skip
-        a = np.array([np.asarray(c).reshape(2) for c in columns], np.float64).T
+    infinite = jnp.full(node.t.size, jnp.inf)
+    h = jnp.append(infinite[:1], all_steps(zero, zero, zero, infinite)[1][:-1])
+    inputs = (unit, zero, zero), (zero, unit, zero), (zero, zero, unit)
+    columns = np.stack([all_steps(*each, h)[0] for each in inputs], -1).astype(np.float64)
+    covariance = np.diag([float(data.marginal(node, unit)[1][0, 0]), 0.0])
+    for a in columns:
         covariance = a[:, :2] @ covariance @ a[:, :2].T + np.outer(a[:, 2], a[:, 2])
-        h = one(*nodes, zero, zero, zero, h)[1]
     return covariance[0, 0]
 
 
