@@ -1,5 +1,6 @@
 """Shared by all tests: run-time shape checks, golden outputs, exact oracles."""
 
+import gc
 import os
 import pathlib
 
@@ -20,8 +21,19 @@ import pytest  # noqa: E402
 ROOT = pathlib.Path(__file__).parent.parent
 CACHE = os.environ.get("JAX_COMPILATION_CACHE_DIR")
 if CACHE:
+    # For the programs that tests start, too: what one compiled the others read.
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
     jax.config.update("jax_compilation_cache_dir", CACHE)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _settled_heap():
+    """What a module leaves behind, traced programs above all, is not looked through again: late in
+    a session a collection takes seconds, and every training run asks for some."""
+    yield
+    gc.collect()
+    gc.freeze()
 
 
 class Golden:
