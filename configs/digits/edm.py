@@ -3,7 +3,10 @@
 Its noise, preconditioning, weighting, log-normal noise levels, grid and Heun's method; 0.62 is the
 standard deviation of the digits in [-1, 1].
 Command: python main.py --config configs/digits/edm.py --workdir runs/digits_edm --mode train
-Result: not yet run.
+Result of 1,000 steps (--config.training.steps=1000, on a 2-core EPYC VM that did other work
+beside it) and `--mode eval`: 3.22 +- 0.06 bits/dim on 64 held-out digits; of 300 samples of 51
+evaluations 38 % +- 3 are legible as the class asked for, FID 6.0 with the digits extractor
+(held-out digits 0.33). The whole run: not yet run.
 """
 
 from ml_collections import ConfigDict

@@ -3,7 +3,10 @@ r"""Learned variances by the hybrid loss (Nichol & Dhariwal 2021) on the digits,
 The noise is predicted and the digits are not dequantised, as there; else it is vp_small.py.
 Command: python main.py --config configs/digits/learned_variance.py \
     --workdir runs/digits_variance --mode train
-Result: not yet run.
+Result of 1,000 steps (--config.training.steps=1000, on a 2-core EPYC VM that did other work
+beside it) and `--mode eval`: 3.52 +- 0.06 bits/dim on 64 held-out digits; of 300 samples of 101
+evaluations 63 % +- 3 are legible as the class asked for, FID 1.9 with the digits extractor
+(held-out digits 0.33). The whole run: not yet run.
 """
 
 from ml_collections import ConfigDict
