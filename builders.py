@@ -59,9 +59,15 @@ from solvers.predictor_corrector import CORRECTORS, PREDICTORS, PredictorCorrect
 from tasks import ImageTask
 from train import Task, TrainOptions
 
+# The sections of a configuration, as an error names them.
+SECTION = re.compile(
+    r"(control|data|ema|eval|guidance|loss|model|optim|parameterization|process|sampling|training)"
+    r"[.:]"
+)
+
 
 @contextlib.contextmanager
-def _section(name: str, **fields: str) -> Iterator[None]:
+def section(name: str, **fields: str) -> Iterator[None]:
     """Puts the section's name before an error that names a field of it, there called `fields`."""
     try:
         yield
@@ -69,7 +75,7 @@ def _section(name: str, **fields: str) -> Iterator[None]:
         message = str(error)
         for theirs, ours in fields.items():
             message = re.sub(f"^{theirs}:", f"{ours}:", message)
-        raise ValueError(message if message.startswith(name) else f"{name}.{message}") from None
+        raise ValueError(message if SECTION.match(message) else f"{name}.{message}") from None
 
 
 def _choose(table: Mapping[str, Any], name: str, field: str) -> Any:
@@ -92,13 +98,13 @@ def _known(cls: type, section: ConfigDict) -> dict[str, Any]:
 def process(config: ConfigDict) -> Process:
     """The noising process."""
     cls = _choose(PROCESSES, config.process.name, "process.name")
-    with _section("process"):
+    with section("process"):
         return cls(**_known(cls, config.process))
 
 
 def parameterization(config: ConfigDict) -> Parameterization:
     """What the network predicts and is told."""
-    with _section("parameterization"):
+    with section("parameterization"):
         return Parameterization(**config.parameterization)
 
 
@@ -154,10 +160,10 @@ def low_resolution(config: ConfigDict) -> LowResolution | None:
     """What an upsampler is told of an image; None for an ordinary model."""
     if not config.data.low_size:
         return None
-    with _section("data"):
+    with section("data"):
         low = LowResolution(config.data.low_size, config.data.low_level)
         low.shape(image_shape(config))
-    with _section("sampling"):
+    with section("sampling"):
         low.check_level(config.sampling.low_level)
     return low
 
@@ -170,7 +176,7 @@ def _resized(config: ConfigDict, image: np.ndarray) -> np.ndarray:
 
 def transform(config: ConfigDict) -> Transform:
     """What is made of an image on its way into a batch."""
-    with _section("data"):
+    with section("data"):
         return Transform(
             image_size=config.data.image_size,
             crop=config.data.crop,
@@ -188,7 +194,7 @@ def source(config: ConfigDict, split: str) -> Source:
     A folder of images is all there is of every split, unless sub-folders are named after splits.
     """
     options = config.data
-    with _section("data", split="train_split" if split == options.train_split else "eval_split"):
+    with section("data", split="train_split" if split == options.train_split else "eval_split"):
         if options.name == "folder":
             path = Path(options.path).expanduser()
             if any((path / name).is_dir() for name in (options.train_split, options.eval_split)):
@@ -290,7 +296,7 @@ def strategy(config: ConfigDict) -> Strategy | None:
     if options.strategy == "none":
         return None
     known = {key: options[key] for key in _fields(Strategy) if key in options}
-    with _section("guidance"):
+    with section("guidance"):
         made = Strategy(options.strategy, **known)
         if config.data.num_classes and null_label(config) is None:
             raise ValueError(
@@ -330,7 +336,7 @@ def guide(config: ConfigDict) -> Guide | None:
         labels = np.array([record["label"] for record in records], np.int32)
         return jnp.asarray(value_range(config).from_uint8(images)), labels
 
-    with _section("guidance"):
+    with section("guidance"):
         where = config.guidance.classifier
         found = classifier(config, where) if chosen.needs_classifier else None
     return Guide(chosen, process(config), null_label(config), found, held_out)
@@ -352,7 +358,7 @@ def stage(config: ConfigDict, predict: Predictor) -> Stage:
 
 def _times(config: ConfigDict) -> losses.Times:
     times = _choose(losses.TIMES, config.loss.times, "loss.times")
-    with _section("loss"):
+    with section("loss"):
         return times(**_known(times, config.loss))
 
 
@@ -361,7 +367,7 @@ def classifier_task(config: ConfigDict) -> ClassifierTask:
     told = parameterization(config)
     parts = (process(config), classifier_network(config), image_shape(config))
     times = _times(config)
-    with _section("loss"):
+    with section("loss"):
         return ClassifierTask(
             *parts,
             c_noise=told.c_noise,
@@ -378,7 +384,7 @@ def image_task(config: ConfigDict) -> ImageTask:
     _choose(losses.REDUCTIONS, config.loss.reduction, "loss.reduction")
     _choose(losses.COUPLINGS, config.loss.coupling, "loss.coupling")
     pixels = value_range(config)
-    with _section("loss"):
+    with section("loss"):
         known = _known(losses.VariationalBound, config.loss)
         bound = losses.VariationalBound(**known, low=pixels.low, high=pixels.high)
     return ImageTask(
@@ -413,23 +419,27 @@ def task(config: ConfigDict) -> Task:
 
 def solver(config: ConfigDict) -> Any:
     """The sampler that `config.sampling` describes: a solver takes the fields it has."""
-    options = config.sampling
-    cls = _choose(SOLVERS, options.solver, "sampling.solver")
+    with section("sampling"):
+        return _solver(config.sampling, _choose(SOLVERS, config.sampling.solver, "solver"))
+
+
+def _solver(options: ConfigDict, cls: type) -> Any:
     settings = {key: value for key, value in options.items() if key not in ("solver", "predictor")}
     # Where solvers differ in what a name means to them.
     settings |= {
         "faithful": options.num_steps if options.faithful else 0,
         "num_steps": options.corrector_steps if cls is PredictorCorrector else options.num_steps,
     }
-    with _section("sampling"):
-        if cls is PredictorCorrector:
-            predictor = _choose(PREDICTORS, options.predictor, "predictor")
-            corrector = _choose(CORRECTORS, options.corrector, "corrector")
-            return cls(*(part(**_take(part, settings)) for part in (predictor, corrector)))
-        if cls is Picard:
-            inner = _choose(SOLVERS, options.inner, "inner")
-            settings["solver"] = inner(**_take(inner, settings))
-        return cls(**_take(cls, settings))
+    if cls is PredictorCorrector:
+        predictor = _choose(PREDICTORS, options.predictor, "predictor")
+        corrector = _choose(CORRECTORS, options.corrector, "corrector")
+        return cls(*(part(**_take(part, settings)) for part in (predictor, corrector)))
+    if cls is Picard:
+        inner = _choose(SOLVERS, options.inner, "inner")
+        if not hasattr(inner, "step"):
+            raise ValueError(f"inner: got {options.inner!r}, expected a solver of fixed steps")
+        settings["solver"] = _solver(options, inner)
+    return cls(**_take(cls, settings))
 
 
 def _take(cls: type, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -444,7 +454,7 @@ def grid(config: ConfigDict, t_start: float | None = None) -> Node:
     t_start = t_start or options.t_start
     make = _choose(sampling.GRIDS, options.grid, "sampling.grid")
     steps = options.num_steps - bool(options.end_clean)
-    with _section("sampling"):
+    with section("sampling"):
         ends = {"t_end": options.t_end} | ({"t_start": t_start} if t_start else {})
         nodes = make(process(config), steps, **ends)
         return sampling.end_clean(nodes) if options.end_clean else nodes
@@ -461,7 +471,7 @@ def train_options(config: ConfigDict) -> TrainOptions:
     # One field of a config has one type, so a number arrives as text.
     if options["microbatch"].isdecimal():
         options["microbatch"] = int(options["microbatch"])
-    with _section("ema"):
+    with section("ema"):
         ema = EMA(**config.ema)
     return TrainOptions(**options, seed=config.seed, optimizer=optimizer(config), ema=ema)
 
@@ -500,7 +510,7 @@ def classifier_subject(config: ConfigDict) -> ClassifierSubject:
 
 def control_options(config: ConfigDict) -> ControlOptions:
     """What controlled generation is asked for."""
-    with _section("control"):
+    with section("control"):
         return ControlOptions(**_known(ControlOptions, config.control))
 
 
@@ -510,7 +520,7 @@ def control_model(config: ConfigDict) -> Model:
     Not the guidance, which is read from the disk: `guide`.
     """
     method = solver(config)
-    with _section("control"):
+    with section("control"):
         if config.control.repeats != 1:
             method = Resampled(method, config.control.repeats)
     return Model(

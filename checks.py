@@ -5,10 +5,13 @@ one object lives with that object (a process checks its own sigma_min); here are
 what must hold between objects.
 """
 
+import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 from ml_collections import ConfigDict
 
 import builders
@@ -17,7 +20,7 @@ from data.transforms import CROPS, FILTERS
 from likelihood import PROBES
 from metrics.extractors import EXTRACTORS
 from sampling import DENOISE_CHOICES
-from sde_lib import Process
+from sde_lib import Node, Process
 from solvers.predictor_corrector import PREDICTORS, VARIANCES
 
 AT_LEAST_ONE = (
@@ -40,11 +43,15 @@ NOT_NEGATIVE = (
     "training.device_memory",
     "training.keep_every",
     "sampling.corrector_steps",
+    "seed",
+    "sampling.seed",
+    "control.seed",
     "eval.max_images",
     "eval.likelihood_images",
 )
 POSITIVE = ("optim.eps", "sampling.snr", "eval.rtol", "eval.atol")
 SHARES = ("loss.label_dropout", "loss.label_smoothing", "data.augment", "model.dropout")
+MAY_BE_INFINITE = ("sampling.s_max", "guidance.high", "guidance.s_max_classifier")
 CHOICES = {
     "sampling.denoise": DENOISE_CHOICES,
     "sampling.variance": VARIANCES,
@@ -60,6 +67,7 @@ def check(config: ConfigDict, num_devices: int) -> None:
     """Raises ValueError for a configuration that cannot work on this many devices in all."""
     if config.task not in TASKS:
         raise ValueError(f"task: got {config.task!r}, expected one of {list(TASKS)}")
+    _finite(config)
     _ranges(config)
     _data(config)
     process = builders.process(config)
@@ -75,8 +83,7 @@ def _image_model(config: ConfigDict, process: Process) -> None:
     _sampling(config, process)
     _evaluation(config)
     builders.strategy(config)
-    builders.control_options(config)
-    builders.control_model(config)
+    _control(config, process)
 
 
 def _classifier(config: ConfigDict, process: Process) -> None:
@@ -103,8 +110,18 @@ TASKS: dict[str, Callable[[ConfigDict, Process], None]] = {
 
 
 def _get(config: ConfigDict, field: str):
-    section, name = field.split(".")
-    return config[section].get(name, None)
+    section, _, name = field.rpartition(".")
+    return (config[section] if section else config).get(name, None)
+
+
+def _finite(config: ConfigDict, prefix: str = "") -> None:
+    """No number may be nan, nor infinite but where that means no limit."""
+    for name, value in config.items():
+        if isinstance(value, ConfigDict):
+            _finite(value, f"{prefix}{name}.")
+        elif isinstance(value, float) and not math.isfinite(value):
+            if prefix + name not in MAY_BE_INFINITE or math.isnan(value):
+                raise ValueError(f"{prefix}{name}: got {value}, expected a finite number")
 
 
 def _ranges(config: ConfigDict) -> None:
@@ -233,15 +250,36 @@ def _sampling(config: ConfigDict, process) -> None:
             f"predictor {options.predictor!r} has none; expected the solver 'pc' with one of "
             f"{with_one}"
         )
-    try:
-        solver.validate(process, builders.grid(config))
-    except ValueError as error:
-        message = str(error)
-        raise ValueError(
-            message if message.startswith("sampling") else f"sampling.{message}"
-        ) from None
-    builders.grid(config)
+    grid = builders.grid(config)
+    with builders.section("sampling", solver="inner"):
+        solver.validate(process, grid)
+    _beginning(config, grid)
     builders.sample_labels(config)
+
+
+def _beginning(config: ConfigDict, grid: Node) -> None:
+    """What the network says at the first node must tell x_0 and eps: not all does at alpha = 0."""
+    told = dataclasses.replace(builders.parameterization(config), learned_variance=False)
+    first = Node(*(field[:1] for field in grid))
+    found = told.predict(lambda x, c_noise: x * c_noise, jnp.ones((1, 1)), first, {})
+    if not np.isfinite(found.x_0 + found.eps).all():
+        raise ValueError(
+            f"parameterization.output: got {told.output!r} with c_noise = {told.c_noise!r}, which "
+            f"is not finite at t = {first.t[0]:.4g}, where sampling begins and alpha is "
+            f"{first.alpha[0]:.4g}; expected 'data', 'v' or 'velocity', or an earlier "
+            "sampling.t_start"
+        )
+
+
+def _control(config: ConfigDict, process: Process) -> None:
+    options = builders.control_options(config)
+    earliest = max(process.t_min, config.sampling.t_end)
+    if options.task == "edit" and not earliest < options.t <= process.t_max:
+        raise ValueError(
+            f"control.t: got {options.t}, expected a time in ({earliest}, {process.t_max}] to "
+            "start from"
+        )
+    builders.control_model(config)
 
 
 def _evaluation(config: ConfigDict) -> None:

@@ -72,7 +72,7 @@ def main(argv: list[str]) -> None:
 
 def fail(message: str) -> NoReturn:
     """Ends with one line for a user and exit status 2."""
-    print(f"error: {message}", file=sys.stderr)
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
     sys.exit(2)
 
 

@@ -94,12 +94,13 @@ def run_eval(run: Run) -> int:
     checks.check(run.config, jax.device_count())
     make_subject, make_options, evaluation = EVALUATIONS[run.config.task]
     subject, options = make_subject(run.config), make_options(run.config)
-    if run.weights:
-        params = weights.load_weights(run.weights)
-        step = weights.read_meta(run.weights).get("step", 0)
-        reports = {step: evaluation.evaluate(subject, params, step, options, run.workdir / "eval")}
-    else:
-        reports = evaluation.run(subject, options, run.workdir)
+    with builders.section("eval", images="extractor"):
+        if run.weights:
+            params, folder = weights.load_weights(run.weights), run.workdir / "eval"
+            step = weights.read_meta(run.weights).get("step", 0)
+            reports = {step: evaluation.evaluate(subject, params, step, options, folder)}
+        else:
+            reports = evaluation.run(subject, options, run.workdir)
     for step, report in reports.items():
         print(f"\nstep {step}: {run.workdir / 'eval' / str(step) / 'report.json'}\n{report}")
     return 0
@@ -138,7 +139,7 @@ def run_control(run: Run) -> int:
     model = dataclasses.replace(builders.control_model(run.config), guide=guide)
     images, labels = builders.control_images(run.config)
     key = jax.random.key(options.seed)
-    with tqdm(desc=options.task, unit="step") as bar:
+    with builders.section("control"), tqdm(desc=options.task, unit="step") as bar:
         made = controls.control(
             model, predictor(run), images, labels, options, key, bar_updater(bar)
         )

@@ -54,10 +54,13 @@ def drawn(path: str | Path, height: int, width: int) -> np.ndarray:
     """A mask drawn as a picture: white is known, black is hidden.
 
     Raises:
-      ValueError: a picture of another size, or with more than the two.
+      ValueError: no picture, one of another size, or with more than the two.
     """
-    with Image.open(path) as picture:
-        values = np.asarray(picture.convert("L"))
+    try:
+        with Image.open(path) as picture:
+            values = np.asarray(picture.convert("L"))
+    except OSError as error:
+        raise ValueError(f"mask: {path} cannot be read as a picture: {error}") from None
     if values.shape != (height, width):
         raise ValueError(
             f"mask: {path} is of {values.shape[0]} x {values.shape[1]} pixels, expected "

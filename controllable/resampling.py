@@ -52,7 +52,8 @@ class Resampled(FixedSteps):
             raise ValueError(f"repeats: got {self.repeats}, expected at least 1")
         if not isinstance(self.solver, Solver):
             raise ValueError(
-                f"solver: got {type(self.solver).__name__}, expected one with fixed steps"
+                f"repeats: {type(self.solver).__name__} sets its own pace; resampling needs a "
+                "solver of fixed steps"
             )
 
     def advance(self, process: Process, run: Run, march: March, i: Array) -> March:

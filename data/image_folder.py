@@ -121,10 +121,16 @@ def folder(path: str | Path, *, channels: int = 3, cache: str | Path | None = No
 
 
 def _files(root: Path) -> list[str]:
-    """Relative paths of all files below, in a fixed order; names with a leading dot are skipped."""
+    """Relative paths of all files below, in a fixed order; names with a leading dot are skipped,
+    and links that lead back to where they are."""
     found = []
     for place, folders, names in os.walk(root, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        here = Path(place).resolve()
+        folders[:] = [
+            name
+            for name in folders
+            if not name.startswith(".") and not here.is_relative_to(Path(place, name).resolve())
+        ]
         relative = Path(place).relative_to(root)
         found += [(relative / name).as_posix() for name in names if not name.startswith(".")]
     return sorted(found)
@@ -152,6 +158,8 @@ def _scan(root: Path, files: list[str], cache: Path | None) -> dict[str, Outcome
 
 
 def _outcome(path: Path) -> Outcome:
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        return Outcome(refusal="not a file")
     try:
         decoded = decode(path)
     except RefusedImage as error:

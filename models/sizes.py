@@ -37,7 +37,7 @@ def required_divisor(num_levels: int, patch_size: int = 1) -> int:
 def check_grid(options: Any, height: int, width: int, patch_size: int = 1) -> None:
     """`options` has ch_mult, attn_resolutions and nf."""
     num_levels = len(options.ch_mult)
-    if num_levels == 0 or min(options.ch_mult) < 1:
+    if num_levels == 0 or not all(isinstance(m, int) and m >= 1 for m in options.ch_mult):
         raise ValueError(f"ch_mult: got {options.ch_mult}, expected one or more numbers from 1 on")
     divisor = required_divisor(num_levels, patch_size)
     if height % divisor or width % divisor:

@@ -99,8 +99,8 @@ class Adaptive:
     def validate(self, process: Process, grid: Node) -> None:
         if not float(grid.sigma[-1]) > 0:
             raise ValueError(
-                f"{type(self).__name__}: the grid ends at t = {float(grid.t[-1])} where sigma is "
-                "0, expected an end before the clean node"
+                f"end_clean: the grid ends at t = {float(grid.t[-1])} where sigma is 0, expected "
+                f"an end before the clean node for {type(self).__name__}"
             )
 
     def budget(self, steps: int) -> int:

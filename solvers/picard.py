@@ -110,8 +110,7 @@ class Picard:
             return a.reshape(batch * window, *a.shape[2:])
 
         def draw(k: int) -> Array:
-            each = [run.noise(index[:, j], k, (batch, *shape)) for j in range(window)]
-            return flat(jnp.stack(each, axis=1))
+            return flat(self._noise(run, k, index, (batch, *shape)))
 
         node = Node(*(flat(field[index]) for field in run.grid))
         node_next = Node(*(flat(field[index + 1]) for field in run.grid))
@@ -126,11 +125,12 @@ class Picard:
             moved = self._constrain(run, moved, index)
         return moved, step.x_mean.reshape(x.shape)
 
+    def _noise(self, run: Run, k: int, index: Array, shape: tuple[int, ...]) -> Array:
+        """Draw k of each sample's nodes `index` (batch, window), like `_evaluate`'s x."""
+        return jax.vmap(lambda step: run.noise(step, k, shape), in_axes=1, out_axes=1)(index)
+
     def _constrain(self, run: Run, x: Array, index: Array) -> Array:
         """The constraint acts on a batch at a time, since it may hold one value a sample."""
-        columns = []
-        for j in range(x.shape[1]):
-            node = Node(*(field[index[:, j] + 1] for field in run.grid))
-            z = run.noise(index[:, j], CONSTRAINT_DRAW, x[:, j].shape)
-            columns.append(run.constraint(x[:, j], node, z))
-        return jnp.stack(columns, axis=1)
+        node = Node(*(field[index + 1] for field in run.grid))
+        z = self._noise(run, CONSTRAINT_DRAW, index, x[:, 0].shape)
+        return jax.vmap(run.constraint, in_axes=1, out_axes=1)(x, node, z)

@@ -44,8 +44,8 @@ def require_finite_diffusion(name: str, process: Process, grid: Node) -> None:
     """ValueError for a grid that begins where the SDE is infinite, as a flow's is at alpha = 0."""
     if not float(grid.alpha[0]) > 0:
         raise ValueError(
-            f"{name}: the SDE of {type(process).__name__} is infinite at t = {float(grid.t[0])}, "
-            "where the grid begins; expected an earlier t_start"
+            f"t_start: the SDE of {type(process).__name__} is infinite at t = {float(grid.t[0])}, "
+            f"where the grid begins; {name} needs an earlier t_start"
         )
 
 

@@ -40,7 +40,8 @@ def refusal(name: str, overrides: dict, devices: int = 1) -> str:
 
 
 VARIANCE, UP = "digits/learned_variance", "emoji/up_16"
-CLASSIFIER = "digits/classifier"
+CLASSIFIER, FLOW = "digits/classifier", "digits/flow"
+NAN, INF, PICARD = float("nan"), float("inf"), {"sampling.solver": "picard"}
 EMOJI = "emoji/vp"
 DIGITS, VE, VP = "digits/vp_small", "ve/cifar10_ncsnpp", "vp/cifar10_ddpmpp"
 SUBVP, DDPM, FOLDER = "subvp/cifar10_ddpmpp", "vp/cifar10_ddpm_discrete", "folder_64"
@@ -58,6 +59,25 @@ BAD = [
     (EMOJI, {"data.num_classes": 10}, "data.num_classes: got 10, but the emoji have 9"),
     (EMOJI, {"data.name": "npz"}, "data.path"),
     (FOLDER, {"data.path": ""}, "data.path"),
+    (DIGITS, {"seed": -1}, "seed: got -1"),
+    (DIGITS, {"control.seed": -1}, "control.seed: got -1"),
+    (DIGITS, {"sampling.seed": -1}, "sampling.seed: got -1"),
+    (DIGITS, {"optim.lr": NAN}, "optim.lr: got nan, expected a finite number"),
+    (DIGITS, {"optim.grad_clip": INF}, "optim.grad_clip: got inf, expected a finite number"),
+    (DIGITS, {"loss.time_mean": NAN}, "loss.time_mean: got nan"),
+    (DIGITS, {"sampling.s_max": NAN}, "sampling.s_max: got nan"),
+    (DIGITS, {"model.ch_mult": ("a",)}, "model.ch_mult: got ('a',)"),
+    (FLOW, {"parameterization.output": "noise"}, "parameterization.output: got 'noise'"),
+    (FLOW, {"parameterization.output": "edm"}, "parameterization.output: got 'edm'"),
+    (FLOW, {"sampling.solver": "adaptive_sde"}, "sampling.t_start: the SDE of FlowMatching is"),
+    (DIGITS, {"sampling.solver": "ode", "sampling.end_clean": True}, "sampling.end_clean: the"),
+    (DIGITS, {"sampling.solver": "ode", "control.repeats": 2}, "control.repeats: AdaptiveODE"),
+    (DIGITS, PICARD | {"sampling.inner": "dpm"}, "sampling.inner: got DPMSolverPP, which"),
+    (DIGITS, PICARD | {"sampling.inner": "picard"}, "sampling.inner: got 'picard', expected a"),
+    (DIGITS, PICARD | {"sampling.inner": "ode"}, "sampling.inner: got 'ode', expected a solver of"),
+    (DIGITS, PICARD | {"sampling.inner": "ddom"}, "sampling.inner: got 'ddom', expected one of"),
+    (DIGITS, {"control.task": "edit", "control.t": 1.5}, "control.t: got 1.5"),
+    (DIGITS, {"control.task": "edit", "control.t": 1e-3}, "control.t: got 0.001"),
     (VE, {"data.path": ""}, "data.path"),
     (VE, {"data.crop": "middle"}, "data.crop"),
     (VE, {"data.augment": 0.1, "data.random_flip": True}, "data.random_flip"),
@@ -229,6 +249,14 @@ def label(overrides: dict) -> str:
 )
 def test_a_bad_field_is_named(name, overrides, field):
     assert refusal(name, overrides).startswith(field)
+
+
+def test_picard_takes_any_solver_of_fixed_steps():
+    config = load(ROOT / "configs" / f"{DIGITS}.py")
+    inner = builders.solver(config)
+    config.update_from_flattened_dict(PICARD | {"sampling.inner": config.sampling.solver})
+    checks.check(config, 1)
+    assert builders.solver(config).solver == inner
 
 
 def test_the_batch_must_divide_among_the_devices():

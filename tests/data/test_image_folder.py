@@ -35,6 +35,17 @@ def test_the_folders_directly_below_are_the_classes(pictures):
     assert source.image_shape == (4, 6, 3) and source.name == "pictures"
 
 
+def test_links_are_followed_but_not_in_circles_and_pipes_not_waited_for(pictures, tmp_path):
+    write(tmp_path / "elsewhere" / "c.png", (60, 0, 0))
+    (pictures / "owl").symlink_to(tmp_path / "elsewhere")
+    (pictures / "cat" / "all").symlink_to(pictures)
+    (pictures / "dog" / "same").symlink_to(".")
+    os.mkfifo(pictures / "dog" / "pipe.png")
+    source = folder(pictures)
+    assert source.files == ("cat/deep/er/a.bmp", "cat/z.png", "dog/b.png", "owl/c.png")
+    assert source.report.left_out == {"not a file": ["dog/pipe.png"]}
+
+
 def test_a_folder_without_sub_folders_has_no_classes(tmp_path):
     for i in range(3):
         write(tmp_path / f"{i}.png", i, mode="L")

@@ -54,10 +54,10 @@ def test_rejections_do_not_bias_the_noise(process):
     Noise drawn anew after a rejection would favour small increments: a variance too small.
     """
     solver = AdaptiveSDE(rtol=0.01, atol=0.002, first_step=0.5, safety=1.0)
-    made = run(solver, n=2000, process=process)
+    made = run(solver, n=1000, process=process)
     assert float(made.rejected.mean()) > 0.1 * float(made.accepted.mean())
     x = np.asarray(made.x).reshape(-1, 2)
-    # 16,000 values a coordinate: 0.6 % of sampling error, and the solver's own.
+    # 8,000 values a coordinate: 0.8 % of sampling error, and the solver's own.
     np.testing.assert_allclose(x.std(0), DATA.std[:2], rtol=0.03)
     np.testing.assert_allclose(x.mean(0), DATA.mean[:2], atol=0.03)
 
