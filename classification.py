@@ -72,8 +72,8 @@ class ClassifierTask:
       network, c_noise, time_scale: see `NoisyClassifier`.
       shape: of one example, for images (height, width, channels).
       label_smoothing: a of (2), in [0, 1).
-      times: how training times are drawn. The best classifier at one level does not depend on the
-        others', so the losses are not weighted by it.
+      times: how training times are drawn; `losses.LikelihoodTimes` is even in log-SNR. The best
+        classifier at one level does not depend on the others', so no loss is weighted.
       dropout: whether the network is given keys for its dropout.
     """
 
