@@ -17,7 +17,7 @@ from controllable.super_resolution import LowResolution
 from data.range import Range
 from data.source import Source
 from parameterization import Predictor
-from sampling import Solver, keys_for, sample
+from sampling import Pacer, Solver, keys_for, sample
 from sde_lib import Node, Process
 
 LOW_SEED = 0  # of the noise on low-resolution pictures
@@ -95,7 +95,7 @@ class Generator:
     """
 
     process: Process
-    solver: Solver
+    solver: Solver | Pacer
     grid: Node
     image_shape: tuple[int, int, int]
     value_range: Range
