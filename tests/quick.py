@@ -4,4 +4,13 @@ import functools
 
 import jax
 
-quick_jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+OPTIONS = {"xla_backend_optimization_level": 0}
+quick_jit = functools.partial(jax.jit, compiler_options=OPTIONS)
+
+
+def compile_quickly(monkeypatch) -> None:
+    """The same for programs that are lowered and compiled by hand, as the training step is."""
+    compile_fully = jax.stages.Lowered.compile
+    monkeypatch.setattr(
+        jax.stages.Lowered, "compile", lambda lowered: compile_fully(lowered, OPTIONS)
+    )

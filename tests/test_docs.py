@@ -42,6 +42,8 @@ def commands() -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize(("name", "program"), sections(), ids=[name for name, _ in sections()])
 def test_python_runs(name, program, tmp_path, monkeypatch):
+    """As it stands, but that ten digits are drawn where the first screen draws a hundred."""
+    program = program.replace("shape=(100,", "shape=(10,").replace("arange(100)", "arange(10)")
     monkeypatch.chdir(tmp_path)
     for folder in ("pretrained", "data", "configs"):
         (tmp_path / folder).symlink_to(ROOT / folder)

@@ -1,5 +1,6 @@
 """Losses against the original's, against closed forms, and their keys."""
 
+import functools
 import json
 
 import jax
@@ -7,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from golden_models import golden_predictor, nhwc
+from quick import quick_jit
 from scipy import optimize, stats
 from solver_cases import make_process
 
@@ -39,6 +41,11 @@ PROCESSES = {"ve": VESDE(0.01, 50.0), "vp": VPSDE(), "subvp": SubVPSDE()}
 NATIVE = {"loss_ve": ("ve",), "loss_vp": ("vp", "subvp")}
 
 
+@quick_jit
+def evaluate(predict, x, node, cond):
+    return predict(x, node, cond)
+
+
 @pytest.mark.parametrize("name, sde", [(n, s) for n, all_ in NATIVE.items() for s in all_])
 @pytest.mark.parametrize("likelihood", [0, 1])
 @pytest.mark.parametrize("mean", [0, 1])
@@ -46,7 +53,7 @@ def test_golden_continuous_losses(golden, name, sde, likelihood, mean):
     z = golden(name)
     loss = loss_at(
         PROCESSES[sde],
-        golden_predictor(z),
+        functools.partial(evaluate, golden_predictor(z)),
         nhwc(z["batch"]),
         jnp.asarray(z["u"] * (1 - 1e-5) + 1e-5),
         nhwc(z["z"]),

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from quick import quick_jit
 
 import sampling
 from oracles import Gaussian, Mixture
@@ -75,8 +76,8 @@ def test_weak_order_one(process, predictor):
         grid = uniform_grid(process, steps, t_end=t_end)
         node, after = (jax.tree.map(lambda f, p=part: f[p], grid) for part in PARTS)
         one, zero = jnp.ones((steps, 1)), jnp.zeros((steps, 1))
-        a, c = (predictor.move(process, data, x, node, after, z)[0]
-                for x, z in ((one, zero), (zero, one)))  # fmt: skip
+        move = quick_jit(lambda x, z: predictor.move(process, data, x, node, after, z)[0])
+        a, c = move(one, zero), move(zero, one)
         variance = float(data.marginal(node, one)[1][0, 0])
         for a_i, c_i in zip(np.asarray(a)[:, 0], np.asarray(c)[:, 0], strict=True):
             variance = float(a_i) ** 2 * variance + float(c_i) ** 2

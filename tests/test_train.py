@@ -52,6 +52,14 @@ def equal(a, b):
     return all(jax.tree.leaves(same))
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run that nothing disturbs: (its workdir, its result with the state on the host)."""
+    workdir = tmp_path_factory.mktemp("whole")
+    result = run(workdir)
+    return workdir, dataclasses.replace(result, state=jax.device_get(result.state))
+
+
 def test_the_loss_falls_to_its_least_value_and_is_logged_per_level(tmp_path):
     """For Gaussian data the least loss at level t is Var(eps | x_t) = 1 / (1 + t^2)."""
     adam = Optimizer(lr=5e-3, warmup=4, decay="cosine", steps=600)
@@ -98,45 +106,37 @@ def test_one_step_is_adam_on_the_mean_gradient(tmp_path):
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-6), ours, expected)
 
 
-def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path):
-    whole = run(tmp_path / "whole")
-    run(tmp_path / "parts", steps=20)
-    parts = run(tmp_path / "parts")
-    assert equal(whole.state, jax.device_get(parts.state))
-    logged = [[r["step"], r["loss"]] for r in rows(tmp_path / "parts")]
-    assert logged == [[r["step"], r["loss"]] for r in rows(tmp_path / "whole")]
-
-
-def test_a_finished_run_is_left_alone(tmp_path):
-    first = run(tmp_path)
-    again = run(tmp_path)
-    assert again.steps == 40 and equal(first.state, jax.device_get(again.state))
-    assert len(rows(tmp_path)) == 4
-
-
-def test_a_resumed_run_forgets_what_was_logged_after_its_checkpoint(tmp_path):
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, whole):
+    """And forgets what was logged after its checkpoint, cut short or not."""
     run(tmp_path, steps=20)
     with open(tmp_path / "metrics.jsonl", "a") as file:
         file.write('{"step": 30, "loss": 0.0}\n{"step": 40, "lo')
-    run(tmp_path)
-    assert [row["step"] for row in rows(tmp_path)] == [10, 20, 30, 40]
+    assert equal(run(tmp_path).state, whole[1].state)
+    logged = [[r["step"], r["loss"]] for r in rows(tmp_path)]
+    assert logged == [[r["step"], r["loss"]] for r in rows(whole[0])]
+    assert [step for step, _ in logged] == [10, 20, 30, 40]
 
 
-def test_chunk_length_and_accumulation_do_not_change_the_trajectory(tmp_path):
-    reference = run(tmp_path / "reference")
-    for name, changes in {
-        "single": {"n_jitted_steps": 1},
-        "uneven": {"n_jitted_steps": 10, "steps": 35},
-        "accumulated": {"microbatch": 2},
-    }.items():
-        result = run(tmp_path / name, **changes)
-        if name == "uneven":
-            result = run(tmp_path / name)
-        jax.tree.map(
-            lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5),
-            reference.state.params,
-            result.state.params,
-        )
+def test_a_finished_run_is_left_alone(whole):
+    again = run(whole[0])
+    assert again.steps == 40 and equal(again.state, whole[1].state)
+    assert len(rows(whole[0])) == 4
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"n_jitted_steps": 1}, {"n_jitted_steps": 10, "steps": 35}, {"microbatch": 2}],
+    ids=["single", "uneven", "accumulated"],
+)
+def test_chunk_length_and_accumulation_do_not_change_the_trajectory(tmp_path, whole, changes):
+    result = run(tmp_path, **changes)
+    if "steps" in changes:
+        result = run(tmp_path)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5),
+        whole[1].state.params,
+        result.state.params,
+    )
 
 
 def test_the_state_is_donated(tmp_path, monkeypatch):
@@ -153,23 +153,30 @@ def test_the_state_is_donated(tmp_path, monkeypatch):
     assert all(leaf.is_deleted() for state in given for leaf in jax.tree.leaves(state))
 
 
-def test_a_checkpoint_in_flight_does_not_see_later_steps(tmp_path):
+def test_a_checkpoint_in_flight_does_not_see_later_steps(tmp_path, monkeypatch):
     """The state is donated while an asynchronous write of it goes on."""
+    averages, call = {}, train.Program.__call__
+
+    def spy(self, state, batches):
+        state, summaries = call(self, state, batches)
+        averages[int(state.step)] = jax.tree.map(np.array, state.ema)
+        return state, summaries
+
+    monkeypatch.setattr(train.Program, "__call__", spy)
     run(tmp_path, checkpoint_every=5, keep=8)
-    for step in range(5, 41, 5):
-        early = run(tmp_path / f"until-{step}", steps=step)
+    assert sorted(averages) == list(range(5, 41, 5))
+    for step, average in averages.items():
         saved, _ = checkpoint.load_ema(tmp_path / "checkpoints", step)
-        assert equal(early.state.ema, saved)
+        assert equal(saved, average)
 
 
-def test_nan_stops_the_run_and_leaves_the_last_good_checkpoint(tmp_path):
+def test_nan_stops_the_run_and_leaves_the_last_good_checkpoint(tmp_path, whole):
     with pytest.raises(FloatingPointError, match="step 28: the loss is nan") as error:
         run(tmp_path, TinyLoader(8, nan_at=27))
     assert "checkpoint of step 20 is intact" in str(error.value)
     assert "lower optim.lr" in str(error.value)
     assert checkpoint.latest_step(tmp_path / "checkpoints") == 20
-    whole = run(tmp_path / "whole")
-    assert equal(whole.state, jax.device_get(run(tmp_path).state))  # goes on from there
+    assert equal(run(tmp_path).state, whole[1].state)  # goes on from there
 
 
 def test_a_time_limit_stops_cleanly_and_can_be_resumed(tmp_path, monkeypatch):
@@ -212,12 +219,10 @@ def test_pictures_go_to_the_workdir(tmp_path):
     assert list((tmp_path / "tensorboard").iterdir())
 
 
-def test_init_from_takes_the_average_of_another_run(tmp_path, capsys):
-    source = run(tmp_path / "source")
-    tuned = run(
-        tmp_path / "tuned", init_from=str(tmp_path / "source"), steps=1, n_jitted_steps=1
-    )  # the first step has learning rate 0
-    assert equal(tuned.state.params, jax.device_get(source.state.ema))
+def test_init_from_takes_the_average_of_another_run(tmp_path, whole, capsys):
+    # The first step has learning rate 0.
+    tuned = run(tmp_path, init_from=str(whole[0]), steps=1, n_jitted_steps=1)
+    assert equal(tuned.state.params, whole[1].state.ema)
     assert "taken  first/kernel" in capsys.readouterr().out
 
 

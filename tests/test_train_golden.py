@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from quick import compile_quickly, quick_jit
 
 from ema import EMA
 from models.ncsnpp import NCSNpp
@@ -122,12 +123,13 @@ def test_the_gradient_of_the_first_step(fixture, frozen, task):
         fixture, "grad_step1_preclip/", {k: np.zeros_like(w) for k, w in frozen.items()}
     )
     batch = ReplayLoader(fixture).rows[0]
-    grads = jax.jit(jax.grad(lambda p, batch: task.loss(p, batch, None)[0]))(task.start, batch)
+    grads = quick_jit(jax.grad(lambda p, batch: task.loss(p, batch, None)[0]))(task.start, batch)
     grads, expected = leaves(grads), leaves(expected)
     assert norm(minus(grads, expected)) < 1e-4 * norm(expected)
 
 
-def test_five_steps_of_the_original(fixture, frozen, task, tmp_path):
+def test_five_steps_of_the_original(fixture, frozen, task, tmp_path, monkeypatch):
+    compile_quickly(monkeypatch)
     result = fit(task, ReplayLoader(fixture), OPTIONS, tmp_path)
     start = leaves(task.start)
     for tree, prefix in ((result.state.params, "param_after5/"), (result.state.ema, "ema_after5/")):

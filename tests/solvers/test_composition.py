@@ -14,7 +14,7 @@ from solvers import SOLVERS, Picard, StochasticHeun
 from solvers.predictor_corrector import Ancestral, EulerMaruyama, NoCorrector, PredictorCorrector
 
 
-def run(process, solver, batch=400, start=None, steps=STEPS):
+def run(process, solver, batch=150, start=None, steps=STEPS):
     options = {} if start is None else {"t_start": start}
     if process.t_max > 2:
         grid = edm_grid(process, steps, **options)

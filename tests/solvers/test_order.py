@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from quick import quick_jit
 
 from oracles import Gaussian
 from sampling import edm_grid, log_snr_grid, quadratic_grid, sample, uniform_grid
@@ -83,6 +84,7 @@ def final_variance(process, solver, grid, data):
     node, node_next = (Node(*(field[part] for field in grid)) for part in (np.s_[:-1], np.s_[1:]))
     unit, zero = jnp.ones((node.t.size, 1)), jnp.zeros((node.t.size, 1))
 
+    @quick_jit
     def all_steps(x, before, z, h):
         state = solver.init(x)
         if state is not None:

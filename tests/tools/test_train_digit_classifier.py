@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from quick import quick_jit
 
 import data
 from metrics import digits
@@ -17,7 +18,7 @@ def images():
 
 def test_distortions_are_small_and_some_digits_stay_as_they_are(images):
     keys = jax.random.split(jax.random.key(0), 200)
-    made = np.asarray(jax.vmap(tool.distort)(keys, images))
+    made = np.asarray(quick_jit(jax.vmap(tool.distort))(keys, images))
     same = np.all(np.abs(made - images) < 1e-5, axis=(1, 2))
     assert 0.15 < same.mean() < 0.35
     y, x = np.mgrid[:28, :28]
@@ -28,7 +29,7 @@ def test_distortions_are_small_and_some_digits_stay_as_they_are(images):
 
 def test_batches_hold_digits_with_labels_then_rejects(images):
     labels = jnp.asarray(data.digits("train").labels[:200])
-    x, y = tool.make_batch(jax.random.key(0), images, labels)
+    x, y = quick_jit(tool.make_batch)(jax.random.key(0), images, labels)
     assert x.shape == (tool.DIGITS + tool.FAKES, 28, 28, 1)
     assert np.all(y[tool.DIGITS :] == digits.REJECT) and np.all(y[: tool.DIGITS] < 10)
     assert 0 <= float(x.min()) and float(x.max()) <= 1
@@ -36,7 +37,7 @@ def test_batches_hold_digits_with_labels_then_rejects(images):
 
 def test_finishing_moves_the_reject_logit_alone(images):
     network = digits.DigitClassifier()
-    params = network.init(jax.random.key(0), images[:1, ..., None])["params"]
+    params = quick_jit(network.init)(jax.random.key(0), images[:1, ..., None])["params"]
     before = network.apply({"params": params}, images[..., None])
     after = network.apply({"params": tool.finish(params, images)}, images[..., None])
     assert abs(float(jnp.mean(after.features**2)) - 1) < 1e-4
