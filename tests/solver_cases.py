@@ -1,10 +1,29 @@
 """The processes and solvers that tests go through, by their names in the tables."""
 
+import dataclasses
+
 import jax.numpy as jnp
 
 from oracles import Gaussian
-from sde_lib import PROCESSES
+from sde_lib import PROCESSES as SHIPPED
+from sde_lib import Process
 from solvers import DDIM, SOLVERS
+
+
+@dataclasses.dataclass(frozen=True)
+class Exponential(Process):
+    """dx = e^t dw, a user's own process by its two functions alone (papers/002's example)."""
+
+    t_max: float = dataclasses.field(default=3.0, kw_only=True)
+
+    def alpha(self, t):
+        return jnp.ones_like(t)
+
+    def sigma(self, t):
+        return jnp.sqrt(jnp.expm1(2 * t) / 2)
+
+
+PROCESSES = SHIPPED | {"own": Exponential}
 
 STEPS = 60
 # Few dimensions of many samples for the law, and enough of them for Langevin's norms to settle.

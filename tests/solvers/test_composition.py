@@ -6,10 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from solver_cases import DATA, STEPS, make_process, make_solver
+from solver_cases import DATA, PROCESSES, STEPS, make_process, make_solver
 
 from sampling import edm_grid, sample, uniform_grid
-from sde_lib import PROCESSES
 from solvers import SOLVERS, Picard, StochasticHeun
 from solvers.predictor_corrector import Ancestral, EulerMaruyama, NoCorrector, PredictorCorrector
 
