@@ -7,11 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.scipy.stats import norm
+from solver_cases import PROCESSES
 
 from likelihood import importance_bound, log_likelihood
 from oracles import Gaussian, Mixture
 from parameterization import from_score
-from sde_lib import PROCESSES, VESDE, VPSDE
+from sde_lib import VESDE, VPSDE
 
 GAUSSIAN = Gaussian(jnp.array([1.0, -2.0, 0.5]), jnp.array([0.5, 1.5, 1.0]))
 MIXTURE = Mixture(

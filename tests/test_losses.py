@@ -10,6 +10,7 @@ import pytest
 from golden_models import golden_predictor, nhwc
 from quick import quick_jit
 from scipy import optimize, stats
+from solver_cases import PROCESSES as SDES
 from solver_cases import make_process
 
 from losses import (
@@ -35,7 +36,6 @@ from sde_lib import (
     SubVPSDE,
     expand_right,
 )
-from sde_lib import PROCESSES as SDES
 
 PROCESSES = {"ve": VESDE(0.01, 50.0), "vp": VPSDE(), "subvp": SubVPSDE()}
 NATIVE = {"loss_ve": ("ve",), "loss_vp": ("vp", "subvp")}
