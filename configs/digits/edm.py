@@ -22,7 +22,7 @@ def get_config() -> ConfigDict:
     config.loss.update(
         {"weighting": "edm", "times": "lognormal", "time_mean": -1.2, "time_std": 1.2}
     )
-    # 51 evaluations, as many as vp_small.py spends: two a step, one in the last.
+    # 51 evaluations: two a step, one in the last.
     config.sampling.update(
         {"solver": "heun", "grid": "edm", "num_steps": 26, "t_end": 0.002, "end_clean": True}
     )
