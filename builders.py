@@ -71,11 +71,14 @@ def section(name: str, **fields: str) -> Iterator[None]:
     """Puts the section's name before an error that names a field of it, there called `fields`."""
     try:
         yield
-    except ValueError as error:
+    except (ValueError, FileNotFoundError) as error:
+        if isinstance(error, OSError) and error.errno:  # the system's own
+            raise
         message = str(error)
         for theirs, ours in fields.items():
             message = re.sub(f"^{theirs}:", f"{ours}:", message)
-        raise ValueError(message if SECTION.match(message) else f"{name}.{message}") from None
+        kind = FileNotFoundError if isinstance(error, OSError) else ValueError
+        raise kind(message if SECTION.match(message) else f"{name}.{message}") from None
 
 
 def _choose(table: Mapping[str, Any], name: str, field: str) -> Any:

@@ -300,10 +300,11 @@ TASKS: dict[str, Callable[[Model, Array, ControlOptions], Setup]] = {
 
 def _known_labels(model: Model, labels: np.ndarray) -> np.ndarray:
     """Labels with -1 as the null label; ValueError for a class that the model does not have."""
-    if np.any(labels >= model.num_classes):
+    unknown = labels[(labels >= model.num_classes) | (labels < -1)]
+    if unknown.size:
         raise ValueError(
-            f"labels: got {int(labels.max())}, expected classes of the model, 0 to "
-            f"{model.num_classes - 1}"
+            f"labels: got {unknown[0]}, expected classes of the model, 0 to "
+            f"{model.num_classes - 1}, or -1 for none"
         )
     if np.any(labels < 0) and model.null_label is None:
         raise ValueError(

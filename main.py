@@ -67,7 +67,14 @@ def main(argv: list[str]) -> None:
     try:
         sys.exit(modes.MODES[options.mode](run))
     except (ValueError, OSError, FloatingPointError, MemoryError) as error:
-        fail(str(error))
+        fail(_said(error))
+
+
+def _said(error: BaseException) -> str:
+    """What an error says, without the number of the system's."""
+    if isinstance(error, OSError) and error.strerror and error.filename is None:
+        return error.strerror
+    return str(error)
 
 
 def fail(message: str) -> NoReturn:
@@ -102,8 +109,8 @@ def parse(argv: list[str]) -> list[str]:
         flags.FLAGS.config.items()  # what could not be read is an error only once it is used
     except flags.Error as error:
         fail(" ".join(str(error).removeprefix("flag ").split()))
-    except OSError as error:
-        fail(str(error.__cause__ or error))
+    except (OSError, ValueError) as error:
+        fail(_said(error.__cause__ or error))
     except (AttributeError, KeyError):
         config: Any = flags.FLAGS["config"].parser.parse(path)
         _require_fields(given, config.to_dict())

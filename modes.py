@@ -22,6 +22,7 @@ import parallel
 import pictures
 import train
 import weights
+import workdir
 from generate import Generated, bar_updater
 from parameterization import NetworkPredictor
 
@@ -92,6 +93,8 @@ EVALUATIONS: dict[str, tuple[Callable, Callable, Any]] = {
 def run_eval(run: Run) -> int:
     """Evaluates the chosen checkpoints; the reports are in workdir/eval."""
     checks.check(run.config, jax.device_count())
+    if run.weights or run.workdir.is_dir():
+        workdir.require_writable(run.workdir / "eval")
     make_subject, make_options, evaluation = EVALUATIONS[run.config.task]
     subject, options = make_subject(run.config), make_options(run.config)
     with builders.section("eval", images="extractor"):
@@ -112,12 +115,13 @@ def run_sample(run: Run) -> int:
     _require_image_model(run)
     generator, guide = builders.generator(run.config), builders.guide(run.config)
     predict = guide(predictor(run)) if guide else predictor(run)
+    folder = run.workdir / "samples"
+    workdir.require_writable(folder)
     options = run.config.sampling
     key = jax.random.key(options.seed)
     labels = builders.sample_labels(run.config)
     with tqdm(desc="sample", unit="step") as bar:
         made = generator.images(predict, key, labels, frames=10, progress=bar_updater(bar))
-    folder = run.workdir / "samples"
     shown = pictures.grid(made.images, generator.num_classes or None)
     pictures.write_png(folder / "samples.png", pictures.enlarge(shown, 2))
     write_path(folder / "path.png", made)
@@ -126,6 +130,7 @@ def run_sample(run: Run) -> int:
         images=made.images,
         labels=made.labels,
         nfe=np.array(made.nfe, np.float32),
+        ok=made.ok,
     )
     print(f"{len(labels)} samples, {made.nfe:.0f} evaluations each: {folder}")
     return 0
@@ -137,13 +142,12 @@ def run_control(run: Run) -> int:
     _require_image_model(run)
     options, guide = builders.control_options(run.config), builders.guide(run.config)
     model = dataclasses.replace(builders.control_model(run.config), guide=guide)
+    predict, folder = predictor(run), run.workdir / "control"
+    workdir.require_writable(folder)
     images, labels = builders.control_images(run.config)
     key = jax.random.key(options.seed)
     with builders.section("control"), tqdm(desc=options.task, unit="step") as bar:
-        made = controls.control(
-            model, predictor(run), images, labels, options, key, bar_updater(bar)
-        )
-    folder = run.workdir / "control"
+        made = controls.control(model, predict, images, labels, options, key, bar_updater(bar))
     pictures.write_png(folder / f"{options.task}.png", pictures.enlarge(made.picture, 2))
     pictures.write_npz(
         folder / f"{options.task}.npz", images=images, labels=labels, results=made.results

@@ -1,6 +1,8 @@
 """Parameters outside a run: one file of averaged weights, and a new run started from an old one."""
 
 import json
+import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +17,7 @@ from files import atomic_write
 
 PyTree = Any
 _META = "__meta__"
+UNREADABLE = (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 def export_weights(
@@ -49,9 +52,8 @@ def load_weights(path: str | Path, template: PyTree = None) -> PyTree:
 
 
 def read_meta(path: str | Path) -> dict[str, Any]:
-    """The record that was exported with the weights."""
-    with np.load(path) as file:
-        return json.loads(str(file[_META]))
+    """The record that was exported with the weights; ValueError where `path` is no such file."""
+    return json.loads(str(_load(path)[_META]))
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,9 @@ def read_source(source: str | Path) -> dict[str, np.ndarray]:
     for folder in (source / "checkpoints", source):
         if checkpoint.latest_step(folder) is not None:
             return flatten(checkpoint.load_ema(folder)[0])
-    raise FileNotFoundError(f"init_from: {source} is neither exported weights nor a run's folder")
+    raise FileNotFoundError(
+        f"training.init_from: {source} is neither exported weights nor a run's folder"
+    )
 
 
 def compare(wanted: Mapping[str, tuple[int, ...]], found: Mapping[str, np.ndarray]) -> Report:
@@ -158,5 +162,16 @@ def _nest(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
 
 
 def _read(path: str | Path) -> dict[str, np.ndarray]:
-    with np.load(path) as file:
-        return {k: file[k].astype(np.float32) for k in file.files if k != _META}
+    return {k: v.astype(np.float32) for k, v in _load(path).items() if k != _META}
+
+
+def _load(path: str | Path) -> dict[str, np.ndarray]:
+    """The arrays of an exported file, the record too; ValueError where `path` is no such file."""
+    try:
+        with np.load(path) as file:
+            arrays = {k: file[k] for k in file.files}
+    except UNREADABLE as error:
+        raise ValueError(f"weights: {path} cannot be read as exported weights: {error}") from None
+    if _META not in arrays:
+        raise ValueError(f"weights: {path} has no record, so it is no file of exported weights")
+    return arrays

@@ -68,7 +68,10 @@ def read_config(workdir: str | Path) -> dict[str, Any]:
     path = Path(workdir) / CONFIG
     if not path.exists():
         raise FileNotFoundError(f"workdir: {workdir} has no {CONFIG}: no run was started there")
-    return json.loads(path.read_text())
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"workdir: {path} is damaged: {error}") from None
 
 
 def require_writable(workdir: str | Path) -> None:

@@ -13,8 +13,19 @@ from weights import read_meta
 from workdir import read_config
 
 
+def _is_file(where: str) -> bool:
+    return Path(where).suffix == ".npz" or Path(where).is_file()
+
+
+def _of_weights(where: str) -> dict:
+    meta = read_meta(where)
+    if "config" not in meta:
+        raise ValueError(f"weights: {where} remembers no config; expected --config")
+    return meta["config"]
+
+
 def get_config(where: str) -> ConfigDict:
-    remembered = read_meta(where)["config"] if Path(where).suffix == ".npz" else read_config(where)
+    remembered = _of_weights(where) if _is_file(where) else read_config(where)
     config = get_default_config()
     with config.unlocked():
         for section, fields in remembered.items():

@@ -132,6 +132,7 @@ def test_bad_options_are_refused(options, match):
         ({"task": "edit", "t": 2.0}, {}, NONE, "t: got 2.0"),
         ({}, {"num_classes": 2}, NONE, "labels: the model was trained with a class"),
         ({}, {"num_classes": 2, "null_label": 2}, np.array([0, 5]), "labels: got 5"),
+        ({}, {"num_classes": 2, "null_label": 2}, np.array([0, -2]), "labels: got -2"),
     ],
 )
 def test_bad_requests_are_refused_before_sampling(options, changes, labels, match):

@@ -60,7 +60,7 @@ MAY_IMPORT = {
     " checkpoint weights configs",
     "checks": "sde_lib sampling solvers likelihood data metrics builders",
     "modes": "parameterization checkpoint parallel pictures weights train generate evaluate"
-    " evaluate_classifier files controls builders checks",
+    " evaluate_classifier files controls builders checks workdir",
     "main": "modes",
 }
 READ_CONFIGS = {"main", "modes", "builders", "checks", "configs", "tools"}

@@ -99,7 +99,13 @@ def test_help_names_the_flags_and_shows_commands():
         ([CONFIG, "--workdir=a", "train"], "got 'train', expected flags"),
         (["--config=configs/digits/vq.py"], "no file configs/digits/vq.py; did you mean configs"),
         (["--workdir=nowhere", "--mode=eval"], "workdir: nowhere has no config.json"),
-        (["--weights=nowhere.npz", "--mode=sample"], "nowhere.npz"),
+        (["--weights=nowhere.npz", "--mode=sample"], "weights: nowhere.npz cannot be read"),
+        (["--weights=README.md", "--mode=sample"], "weights: README.md cannot be read as exported"),
+        (["--weights=data/digits.npz", "--mode=sample"], "weights: data/digits.npz has no record"),
+        (
+            ["--weights=pretrained/digits.npz", "--workdir=/proc/no", "--mode=sample"],
+            "error: workdir: /proc/no/samples cannot be written",
+        ),
     ],
 )
 def test_a_slip_is_answered_in_one_line(arguments, expected):
@@ -149,6 +155,7 @@ def samples(workdir):
 def test_sampling_needs_no_config(workdir, samples):
     assert samples["images"].shape == (10, 28, 28, 1)
     assert samples["labels"].tolist() == [3, 7] * 5
+    assert samples["ok"].all()
     assert samples["nfe"] == 5  # two steps of predictor and corrector, and Tweedie's
     for name in ("samples.png", "path.png"):
         assert np.asarray(Image.open(workdir / "samples" / name)).std() > 0

@@ -32,6 +32,16 @@ def test_export_rounds_kernels_and_keeps_vectors(tmp_path):
     assert jax.tree.structure(nested) == jax.tree.structure(params)
 
 
+@pytest.mark.parametrize("spoil", [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b"text"])
+def test_a_file_that_is_no_export_is_refused(tmp_path, spoil):
+    path = tmp_path / "w.npz"
+    weights.export_weights(path, network())
+    path.write_bytes(spoil(path.read_bytes()))
+    for read in (weights.read_meta, weights.load_weights):
+        with pytest.raises(ValueError, match="weights: .*w.npz cannot be read as exported weights"):
+            read(path)
+
+
 def test_weights_of_another_network_are_refused_by_name(tmp_path):
     weights.export_weights(tmp_path / "w.npz", network())
     with pytest.raises(ValueError, match=r"1 made anew \(head/kernel \(8, 7\)"):

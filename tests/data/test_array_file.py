@@ -109,3 +109,6 @@ def test_a_config_names_its_own_fields(save):
             ValueError, match=f"data.{field}: got {value}, but mine/train has {has}"
         ):
             builders.source(wrong, "train")
+    config.data.update({"name": "folder", "path": "/nowhere"})
+    with pytest.raises(FileNotFoundError, match="data.path: no folder /nowhere"):
+        builders.source(config, "train")
