@@ -32,6 +32,7 @@ from metrics.resumable import Resumable, Rows, fill, fingerprint
 
 PyTree = Any
 SHOWN = 6  # levels of which matrices are drawn
+FEWEST = 5  # examples of a bin of confidence that is drawn
 
 
 @dataclasses.dataclass(frozen=True)
@@ -259,6 +260,8 @@ def draw_confusion(found: Calibration, names: Sequence[str], levels: Sequence[in
         axis.set_title(title, fontsize=10)
         axis.set_xticks(range(len(names)), names, rotation=90, fontsize=7)
         axis.set_yticks(range(len(names)), names, fontsize=7)
+        axis.set_xlabel("taken for", fontsize=8)
+        axis.set_ylabel("class", fontsize=8)
         for (row, column), share in np.ndenumerate(found.confusion[level]):
             if share >= 0.05:
                 colour = "white" if share > 0.5 else "black"
@@ -270,7 +273,10 @@ def draw_confusion(found: Calibration, names: Sequence[str], levels: Sequence[in
 def draw_reliability(
     found: Calibration, log_probs: np.ndarray, labels: np.ndarray, levels: Sequence[int]
 ) -> bytes:
-    """Accuracy against confidence at some levels, before and after temperature, as PNG."""
+    """Accuracy against confidence at some levels, before and after temperature, as PNG.
+
+    A disc is as large as its share of the examples; bins of less than FEWEST are left out.
+    """
     columns = min(3, len(levels))
     rows = -(-len(levels) // columns)
     size = (3.6 * columns, 3.5 * rows)
@@ -282,13 +288,14 @@ def draw_reliability(
         for value, colour in ((1.0, "#1f5fa8"), (temperature, "#c8641a")):
             said = calibration.with_temperature(log_probs[:, level].astype(np.float64), value)
             share, accuracy, confidence = calibration.reliability(said, labels)
-            there = share > 0
+            there = share * len(labels) >= FEWEST
             label = "as it is" if colour == "#1f5fa8" else f"temperature {value:.2f}"
             sizes = 150 * share[there]
             axis.scatter(confidence[there], accuracy[there], sizes, color=colour, alpha=0.6)
             axis.plot(confidence[there], accuracy[there], color=colour, lw=0.8, label=label)
         axis.plot([0, 1], [0, 1], color="#888888", linewidth=0.8, linestyle=":")
         axis.set_title(f"sigma / alpha = {found.level[level]:.3g}", fontsize=10)
+        axis.set(xlim=(0, 1.03), ylim=(0, 1.03))
         axis.set_xlabel("confidence")
         axis.set_ylabel("accuracy")
         axis.legend(fontsize=8)
