@@ -185,6 +185,7 @@ def contest(args: argparse.Namespace) -> None:
     generator = dataclasses.replace(subject.generator, batch_size=args.batch_size)
     judge = Judge(subject, extractor)
     classes, null_label = config.data.num_classes, builders.null_label(config)
+    process = generator.process
 
     found = guide.measured(predict)
     write_png(args.out / "calibration.png", draw_calibration(found, args.classifier))
@@ -197,9 +198,8 @@ def contest(args: argparse.Namespace) -> None:
         guided = predict
         told = asked if strategy else np.full_like(asked, null_label or 0)
         if strategy is not None:
-            guided = strategy.guidance(generator.process, null_label, classifier, found.table())(
-                predict
-            )
+            guidance = strategy.guidance(process, null_label, guide.classifier, found.table())
+            guided = guidance(predict)
         began = time.perf_counter()
         with tqdm(desc=title, unit="step", leave=False) as bar:
             made = generator.images(
@@ -250,7 +250,10 @@ def run() -> None:
     parser.add_argument("--num_steps", type=int, default=25)
     parser.add_argument("--scales", default=[1.0, 3.0, 10.0], type=_numbers, help="of strategies")
     parser.add_argument(
-        "--zone", default="0.1,10", help="of the truncated strategy, in sigma/alpha"
+        "--zone",
+        default=[0.1, 10.0],
+        type=_numbers,
+        help="of the truncated strategy, in sigma/alpha",
     )
     parser.add_argument("--s_max_classifier", type=float, default=5.0, help="of the truncated one")
     parser.add_argument("--extractor", default="digits")

@@ -4,8 +4,9 @@ A small wide ResNet on squares of 2 x 2 pixels, told log(sigma / alpha) / 4.
 Command: python main.py --config configs/digits/classifier.py --workdir runs/digits_classifier \
     --mode train
 Took: 26 minutes for 1,600 steps on a 2-core EPYC VM that did other work beside it.
-Result (`--mode eval`, 1,000 held-out digits, each at 20 noise levels): 97 % right up to sigma / alpha =
-0.5, 96 % at 1, 88 % at 1.7, 61 % at 3.1, 36 % at 5.7; temperatures 0.89 to 0.97 up to there.
+Result (`--mode eval`, 1,000 held-out digits, each at 20 noise levels): 97 % right up to
+sigma / alpha = 0.5, 96 % at 1, 88 % at 1.7, 61 % at 3.1, 36 % at 5.7; temperatures 0.89 to 0.97 up
+to there.
 """
 
 from ml_collections import ConfigDict

@@ -4,9 +4,9 @@ That of the digits, wider and with a third level, dropout and augmentation, of w
 Command: python main.py --config configs/emoji/classifier.py --workdir runs/emoji_classifier \
     --mode train
 Took: 21 minutes for 1,500 steps on a 2-core EPYC VM that did other work beside it.
-Result (`--mode eval`, 760 held-out emoji of nine classes, each at 20 noise levels; none of them is in
-the training set in any style): 53 to 59 % right up to sigma / alpha = 1 (training emoji 60 to 63 %),
-52 % at 1.7, 43 % at 3.1, 35 % at 5.7. The likeliest class alone would be right for 22 %.
+Result (`--mode eval`, 760 held-out emoji of nine classes, each at 20 noise levels; none of them is
+in the training set in any style): 53 to 59 % right up to sigma / alpha = 1 (training emoji 60 to
+63 %), 52 % at 1.7, 43 % at 3.1, 35 % at 5.7. The likeliest class alone would be right for 22 %.
 """
 
 from ml_collections import ConfigDict
