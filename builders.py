@@ -48,6 +48,7 @@ from evaluate_classifier import ClassifierEvalOptions, ClassifierSubject
 from generate import DrawSamples, Generator, HeldOutLow
 from guide import Guide
 from metrics.extractors import load as load_extractor
+from metrics.feature_distance import FeatureDistance
 from metrics.legibility import judged
 from models.upsampler import LEVEL_DIM, Upsampler
 from optim import Optimizer
@@ -538,7 +539,19 @@ def control_model(config: ConfigDict) -> Model:
         low=low_resolution(config),
         low_level=config.sampling.low_level,
         judge=_judge_digits if config.data.name == "digits" else None,
+        distance=_feature_distance(config),
     )
+
+
+def _feature_distance(config: ConfigDict) -> FeatureDistance | None:
+    """By the extractor of `eval`, if its weights are named; that of the digits is there."""
+    of_digits = config.eval.extractor == config.data.name == "digits"
+    if not (of_digits or config.eval.weights):
+        return None
+    with section("eval", images="extractor"):
+        extractor = load_extractor(config.eval.extractor, config.eval.weights)
+        extractor.check(image_shape(config))
+    return FeatureDistance(extractor)
 
 
 def _judge_digits(images: np.ndarray, labels: np.ndarray) -> dict[str, float]:

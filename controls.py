@@ -29,6 +29,7 @@ from controllable import inverse_problems, masks, replacement
 from controllable.sdedit import noised_start
 from controllable.super_resolution import LowResolution
 from data.range import Range
+from metrics.feature_distance import FeatureDistance
 from parameterization import NO_COND, Predictor, as_pytree
 from sampling import Pacer, Solver
 from sde_lib import Node, Process
@@ -81,6 +82,7 @@ class Model:
     null_label: the label of no class, if the model was trained with label dropout; else None.
     guide: guidance towards the class, with any task; None for none.
     judge: figures of images and the classes they should be, if there is a judge of such data.
+    distance: how unlike two images look; None without a network that says so.
     """
 
     process: Process
@@ -95,6 +97,7 @@ class Model:
     low_level: float = 0.0
     guide: Callable[[Predictor], Predictor] | None = None
     judge: Callable[[Pictures, np.ndarray], dict[str, float]] | None = None
+    distance: FeatureDistance | None = None
 
 
 class Setup(NamedTuple):
@@ -354,9 +357,14 @@ def control(
     results = np.asarray(made.x).reshape(len(images), options.results, *shape)
     figures = setup.figures(np.asarray(model.value_range.to_unit(results)))
     uint8 = model.value_range.to_uint8
+    flat = uint8(results).reshape(-1, *shape)
     if model.judge is not None and np.all(labels >= 0):
-        flat = uint8(results).reshape(-1, *shape)
         figures |= model.judge(flat, np.repeat(labels, options.results))
+    if model.distance is not None and images.shape[1:] == shape and options.task != "guide":
+        truth = np.repeat(images, options.results, axis=0)
+        figures["feature_distance"] = float(model.distance(flat, truth).mean())
+        if len(images) > 1:
+            figures["feature_distance_of_images"] = model.distance.between(images)
     figures |= {
         "evaluations": float(made.nfe.mean()),
         "seconds": time.perf_counter() - began,

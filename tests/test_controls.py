@@ -11,6 +11,8 @@ from configs.saved import get_config
 from controllable.classifier_free import classifier_free
 from controls import OPERATORS, TASKS, ControlOptions, Model, colourfulness, control, psnr
 from data.range import CENTERED, UNIT
+from metrics.feature_distance import FeatureDistance
+from metrics.features import Activations, FeatureExtractor
 from oracles import Gaussian
 from parameterization import Prediction
 from sampling import log_snr_grid
@@ -100,6 +102,25 @@ def test_guidance_goes_with_every_task():
     guided = model(num_classes=2, null_label=2, guide=classifier_free(1.0, 2))
     made = control(guided, two_classes, images, np.array([1], np.int32), options, KEY).results
     assert abs(made[..., :4, :].mean() - 77) < 1 and made[..., 4:, :].mean() > 165
+
+
+def test_unlikeness_is_of_the_hidden_part_alone():
+    """Of a restored image all may differ, of an inpainted one what was hidden, here a quarter."""
+
+    def pixels(images):
+        return Activations(np.asarray(images, np.float32).reshape(len(images), -1), None)
+
+    distance = FeatureDistance(FeatureExtractor("pixels", "1", 192, pixels))
+    found = {}
+    for task in ("inpaint", "edit", "guide"):
+        options = ControlOptions(task, results=8, t=1.0)
+        guided = model(distance=distance, guide=lambda predict: predict)
+        grey = np.full((2, 8, 8, 3), 128, np.uint8)
+        found[task] = control(guided, data(), grey, NONE, options, KEY).figures
+    distances = {task: found[task]["feature_distance"] for task in ("inpaint", "edit")}
+    assert distances["inpaint"] == pytest.approx(distances["edit"] / 4, rel=0.2)
+    assert found["edit"]["feature_distance_of_images"] == pytest.approx(0.0, abs=1e-6)
+    assert "feature_distance" not in found["guide"]
 
 
 def test_figures_are_what_they_say():
