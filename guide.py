@@ -14,7 +14,7 @@ from jaxtyping import Array
 from tqdm import tqdm
 
 from calibration import Classifier
-from controllable.automatic_guidance import Measured, measure
+from controllable.guidance_measurement import Measured, measure
 from controllable.strategies import Strategy
 from metrics.resumable import fingerprint
 from parameterization import Predictor

@@ -7,7 +7,8 @@
 All begin from the same noise. The hand-tuned strategies are tried with every scale of --scales, the
 automatic one has none: `controllable.automatic_guidance` measures it on the held-out split. The
 judge of classes is a logistic regression on the extractor's features of the training set, which no
-guidance has seen. Leaves guidance.json, guidance.md, calibration.png and samples.png in the folder.
+guidance has seen. Leaves guidance.json, guidance.md, calibration.png and samples.png in the folder;
+what is cut off goes on when called again.
 """
 
 import argparse
@@ -26,7 +27,7 @@ import main
 if TYPE_CHECKING:
     import numpy as np
 
-    from controllable.automatic_guidance import Measured
+    from controllable.guidance_measurement import Measured
     from controllable.strategies import Strategy
 
 # Of scale, what "linear" falls to: 500 to 400 in papers/003, section 5.3.
@@ -168,6 +169,7 @@ def contest(args: argparse.Namespace) -> None:
     from files import atomic_write
     from generate import bar_updater
     from metrics import extractors
+    from metrics.resumable import Resumable, fingerprint
     from pictures import enlarge, grid, write_png
     from tools.solver_report import hardware
 
@@ -190,11 +192,20 @@ def contest(args: argparse.Namespace) -> None:
     found = guide.measured(predict)
     write_png(args.out / "calibration.png", draw_calibration(found, args.classifier))
     low, high = args.zone
+    fields = list(
+        contestants(args.scales, (low, high), args.s_max_classifier, null_label is not None)
+    )
     asked = np.arange(args.samples, dtype=np.int32) % classes
-    rows, shown = [], []
-    for title, strategy in contestants(
-        args.scales, (low, high), args.s_max_classifier, null_label is not None
-    ):
+    identity = {
+        "weights": fingerprint(jax.tree.leaves(predict)),
+        "guide": guide.identity() | {"held_out": args.held_out},
+        "solver": [repr(generator.solver), fingerprint([generator.grid.t]), generator.denoise],
+        "samples": [args.samples, args.seed, args.batch_size],
+        "extractor": extractor.identity,
+        "contestants": [[title, repr(strategy)] for title, strategy in fields],
+    }
+    store = Resumable(args.out, "measured", identity)
+    for number, (title, strategy) in list(enumerate(fields))[store.done :]:
         guided = predict
         told = asked if strategy else np.full_like(asked, null_label or 0)
         if strategy is not None:
@@ -207,64 +218,70 @@ def contest(args: argparse.Namespace) -> None:
             )
         seconds = time.perf_counter() - began
         figures = judge.figures(*judge.features(made.images, asked))
-        rows.append(Row(title, *figures, seconds, made.nfe))
-        shown.append(made.images[:classes])
-        print(table(rows[-1:], rows[-1]).splitlines()[2], flush=True)
-        real = Row(
-            "held-out data",
-            *judge.figures(judge.held_out[0][: args.samples], judge.held_out[1][: args.samples]),
-            0.0, 0.0,
-        )  # fmt: skip
-        write_png(args.out / "samples.png", enlarge(grid(np.concatenate(shown), classes), 2))
-        with atomic_write(args.out / "guidance.md", "w") as file:
-            file.write(table(rows, real) + "\n")
-        about = {
-            "command": "python -m tools.guidance_contest " + shlex.join(sys.argv[1:]),
-            "hardware": hardware(),
-            "extractor": extractor.identity,
-            "samples": args.samples,
-            "rows": [dataclasses.asdict(row) for row in [*rows, real]],
-            "calibration": {
-                k: np.asarray(v).tolist() for k, v in dataclasses.asdict(found).items()
-            },
-        }
-        with atomic_write(args.out / "guidance.json", "w") as file:
-            json.dump(about, file, indent=2)
+        row = np.array([[*figures, seconds, made.nfe]])
+        store.keep(number, {"row": row, "shown": made.images[None, :classes]})
+        print(f"{title}: {figures[0]:.1%} of the class, FID {figures[1]:.3g}", flush=True)
+    kept = store.read(len(fields))
+    rows = [
+        Row(title, *values) for (title, _), values in zip(fields, kept["row"].tolist(), strict=True)
+    ]
+    features, labels = judge.held_out
+    real = Row("held-out data", *judge.figures(features[: len(asked)], labels[: len(asked)]), 0, 0)
+    shown = kept["shown"].reshape(-1, *generator.image_shape)
+    write_png(args.out / "samples.png", enlarge(grid(shown, classes), 2))
+    with atomic_write(args.out / "guidance.md", "w") as file:
+        file.write(table(rows, real) + "\n")
+    calibrated = {k: np.asarray(v).tolist() for k, v in dataclasses.asdict(found).items()}
+    about = {
+        "command": "python -m tools.guidance_contest " + shlex.join(sys.argv[1:]),
+        "hardware": hardware(),
+        "extractor": extractor.identity,
+        "samples": args.samples,
+        "rows": [dataclasses.asdict(row) for row in [*rows, real]],
+        "calibration": calibrated,
+    }
+    with atomic_write(args.out / "guidance.json", "w") as file:
+        json.dump(about, file, indent=2)
     print(table(rows, real))
 
 
-def run() -> None:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--weights", default="pretrained/digits.npz", help="of the image model")
-    parser.add_argument(
+    made.add_argument("--weights", default="pretrained/digits.npz", help="of the image model")
+    made.add_argument(
         "--classifier", default="pretrained/digits_classifier.npz", help="weights of a classifier"
     )
-    parser.add_argument("--out", type=Path, default=Path("runs/guidance"))
-    parser.add_argument("--samples", type=int, default=500)
-    parser.add_argument("--held_out", type=int, default=512, help="images to calibrate on")
-    parser.add_argument("--batch_size", type=int, default=50)
-    parser.add_argument("--solver", default="ddim")
-    parser.add_argument("--grid", default="log_snr")
-    parser.add_argument("--num_steps", type=int, default=25)
-    parser.add_argument("--scales", default=[1.0, 3.0, 10.0], type=_numbers, help="of strategies")
-    parser.add_argument(
+    made.add_argument("--out", type=Path, default=Path("runs/guidance"))
+    made.add_argument("--samples", type=int, default=500)
+    made.add_argument("--held_out", type=int, default=512, help="images to calibrate on")
+    made.add_argument("--batch_size", type=int, default=50)
+    made.add_argument("--solver", default="ddim")
+    made.add_argument("--grid", default="log_snr")
+    made.add_argument("--num_steps", type=int, default=25)
+    made.add_argument("--scales", default=[1.0, 3.0, 10.0], type=_numbers, help="of strategies")
+    made.add_argument(
         "--zone",
         default=[0.1, 10.0],
         type=_numbers,
         help="of the truncated strategy, in sigma/alpha",
     )
-    parser.add_argument("--s_max_classifier", type=float, default=5.0, help="of the truncated one")
-    parser.add_argument("--extractor", default="digits")
-    parser.add_argument("--extractor_weights", default="")
-    parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args()
+    made.add_argument("--s_max_classifier", type=float, default=5.0, help="of the truncated one")
+    made.add_argument("--extractor", default="digits")
+    made.add_argument("--extractor_weights", default="")
+    made.add_argument("--seed", type=int, default=0)
+    return made
+
+
+def run() -> None:
+    """The command line; what a user can mend is one line and exit status 2."""
+    args = parser().parse_args()
     main.prepare_jax()
     try:
         contest(args)
     except (ValueError, OSError) as error:
-        parser.error(str(error))
+        main.fail(str(error))
 
 
 def _numbers(text: str) -> list[float]:

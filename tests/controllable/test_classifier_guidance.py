@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from controllable.automatic_guidance import automatic_guidance, measure
+from controllable.automatic_guidance import automatic_guidance
 from controllable.classifier_guidance import class_gradient, classifier_guidance, told_level
+from controllable.guidance_measurement import measure
 from controllable.schedules import Constant, Interval, Linear
 from controllable.strategies import Strategy
 from oracles import Gaussian, Mixture
@@ -163,11 +164,8 @@ def test_strategies_by_name(strategy, options):
     made = Strategy(strategy, **options).guidance(PROCESS, None, Exact(), table)
     bayes = classifier_guidance(Exact())(score)(x, node, cond)
     tolerance = 0.05 if strategy == "automatic" else 1e-4
-    # A harder push, which the automatic one gives to surprising states, is none of theirs.
-    usual = np.asarray(class_gradient(Exact(), x, node, cond["labels"])[1]) > -1.5
-    assert usual.sum() >= 2
     found = made(score)(x, node, cond)
-    np.testing.assert_allclose(found.eps[usual], bayes.eps[usual], rtol=tolerance, atol=tolerance)
+    np.testing.assert_allclose(found.eps, bayes.eps, rtol=tolerance, atol=tolerance)
 
 
 def test_a_strategy_without_what_it_needs_is_refused():
@@ -225,16 +223,56 @@ def test_a_classifier_that_knows_nothing_is_not_followed():
 @pytest.mark.parametrize("classifier", [Exact(), Exact(slope=1e-3)], ids=["exact", "smooth"])
 @pytest.mark.parametrize("solver", SOLVERS[1::2], ids=lambda solver: type(solver).__name__)
 def test_automatic_guidance_samples_the_class(classifier, solver):
-    """Within what pushing the least likely twentieth of the samples harder takes off the spread."""
-    table = measured(classifier).table()
-    x = draw(automatic_guidance(classifier, table), solver)
-    assert_is_the_class(x, LABELS, spread=0.15)
+    found = measured(classifier)
+    assert found.gain == 1.0 and len(found.pilots) == 1
+    assert_is_the_class(draw(automatic_guidance(classifier, found.table()), solver), LABELS)
+
+
+@jax.tree_util.register_static
+class Aslant:
+    """The exact likelihoods, but half of each gradient is turned by a right angle."""
+
+    def log_probs(self, x, node):
+        log_p = jax.nn.log_softmax(DATA.log_parts(node, x))
+        held = jax.lax.stop_gradient(log_p)
+
+        def moved(y):
+            return jax.nn.log_softmax(DATA.log_parts(node, y))
+
+        # Forward along x, and along x turned, with the values of the exact one.
+        turned = jax.lax.stop_gradient(x) + (x - jax.lax.stop_gradient(x)) @ TURN
+        return held + 0.5 * (moved(x) - held) + 0.5 * (moved(turned) - held)
+
+
+TURN = jnp.array([[0.0, 1.0], [-1.0, 0.0]])
+
+
+def test_a_gradient_that_points_aside_is_given_a_gain():
+    """Until samples are as recognisable as data: Bayes' rule with it leaves them astray."""
+    found = measured(Aslant(), pilots=512)
+    assert found.gain > 1 and found.pilots[-1][1] <= 0 < found.pilots[0][1]
+    assert [gain for gain, _ in found.pilots] == [2.0**k for k in range(len(found.pilots))]
+
+    def share_right(gain):
+        x = draw(automatic_guidance(Aslant(), found.table(gain)))
+        near = np.linalg.norm(x[:, None] - np.asarray(DATA.means), axis=-1).argmin(1)
+        return np.mean(near == np.asarray(LABELS))
+
+    shares = share_right(1.0), share_right(found.gain)
+    assert shares[0] < 0.9 < 0.95 < shares[1]
+
+
+def test_without_a_gain_that_does_the_nearest_is_taken():
+    found = measured(Exact(), pilots=0)
+    assert found.gain == 1.0 and found.pilots == ()
+    tried = dataclasses.replace(found, pilots=((1.0, 0.5), (2.0, 0.1), (4.0, 0.2)))
+    assert tried.gain == 2.0 and float(tried.table().gain) == 2.0
 
 
 def test_a_sample_that_went_astray_is_pushed_harder_but_not_beyond_the_noise():
-    table = measured(Exact()).table()
+    table = measured(Exact(), pilots=0).table(3.0)
     node = PROCESS.node(jnp.full(2, 0.25))
-    scale, temperature, quantile = table.at(node)
+    scale, temperature, surprise = table.at(node)
     alpha = float(node.alpha[0])
     x = alpha * jnp.stack([DATA.means[0], DATA.means[1]])
     guided = automatic_guidance(Exact(), table)(score)(x, node, {"labels": jnp.array([0, 0])})
@@ -242,9 +280,9 @@ def test_a_sample_that_went_astray_is_pushed_harder_but_not_beyond_the_noise():
     plain = DATA(x, node)
     push = np.linalg.norm(guided.eps - plain.eps, axis=1)
     unit = np.asarray(node.sigma * scale) * np.linalg.norm(g, axis=1)
-    assert log_p[0] > quantile[0] and log_p[1] < 1.2 * quantile[1]
-    np.testing.assert_allclose(push[0], unit[0], rtol=1e-4, atol=1e-6)
-    want = max(unit[1], min(unit[1] * float(log_p[1] / quantile[1]), np.sqrt(2)))
+    assert -log_p[0] < surprise[0] and -log_p[1] > 1.2 * surprise[1]
+    np.testing.assert_allclose(push[0], 3 * unit[0], rtol=1e-4, atol=1e-6)
+    want = max(unit[1], min(unit[1] * (1 + 2 * float(-log_p[1] / surprise[1])), np.sqrt(2)))
     np.testing.assert_allclose(push[1], want, rtol=1e-4)
 
 
