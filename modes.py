@@ -139,27 +139,31 @@ def run_sample(run: Run) -> int:
 def run_control(run: Run) -> int:
     """Controlled generation into workdir/control: a picture, the arrays and the figures."""
     checks.check(run.config, jax.device_count())
-    _require_image_model(run)
-    options, guide = builders.control_options(run.config), builders.guide(run.config)
-    model = dataclasses.replace(builders.control_model(run.config), guide=guide)
-    predict, folder = predictor(run), run.workdir / "control"
+    task, folder = run.config.control.task, run.workdir / "control"
     workdir.require_writable(folder)
-    images, labels = builders.control_images(run.config)
-    key = jax.random.key(options.seed)
-    with builders.section("control"), tqdm(desc=options.task, unit="step") as bar:
-        made = controls.control(model, predict, images, labels, options, key, bar_updater(bar))
-    pictures.write_png(folder / f"{options.task}.png", pictures.enlarge(made.picture, 2))
-    pictures.write_npz(
-        folder / f"{options.task}.npz", images=images, labels=labels, results=made.results
-    )
-    about = {"control": run.config.control.to_dict(), "solver": repr(model.solver)}
+    images, labels, made = controlled(run)
+    pictures.write_png(folder / f"{task}.png", pictures.enlarge(made.picture, 2))
+    pictures.write_npz(folder / f"{task}.npz", images=images, labels=labels, results=made.results)
+    about = {"control": run.config.control.to_dict(), "solver": repr(builders.solver(run.config))}
     about["guidance"] = run.config.guidance.to_dict()
-    with files.atomic_write(folder / f"{options.task}.json", "w") as file:
+    with files.atomic_write(folder / f"{task}.json", "w") as file:
         json.dump(about | {"images": len(images), "figures": made.figures}, file, indent=2)
     for name, value in made.figures.items():
         print(f"{name:24} {value:.4g}")
-    print(f"{len(images)} images, {options.results} results each: {folder}")
+    print(f"{len(images)} images, {run.config.control.results} results each: {folder}")
     return 0
+
+
+def controlled(run: Run) -> tuple[np.ndarray, np.ndarray, controls.Controlled]:
+    """The images of a run's config.control, their classes, and what was made of them."""
+    _require_image_model(run)
+    options, guide = builders.control_options(run.config), builders.guide(run.config)
+    model = dataclasses.replace(builders.control_model(run.config), guide=guide)
+    images, labels = builders.control_images(run.config)
+    predict, key = predictor(run), jax.random.key(options.seed)
+    with builders.section("control"), tqdm(desc=options.task, unit="step") as bar:
+        made = controls.control(model, predict, images, labels, options, key, bar_updater(bar))
+    return images, labels, made
 
 
 def write_path(to: Path, made: Generated) -> None:

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import checkpoint
-import weights
+from tools import export_weights
 
 ROOT = pathlib.Path(__file__).parent.parent
 CONFIG = "--config=configs/digits/vp_small.py"
@@ -183,11 +182,20 @@ def test_evaluation_of_samples(workdir):
 
 def test_exported_weights_give_the_samples_of_the_run(workdir, samples, tmp_path):
     file = tmp_path / "weights.npz"
-    params = checkpoint.load_ema(workdir / "checkpoints")[0]
-    meta = {"config": json.loads((workdir / "config.json").read_text())}
-    weights.export_weights(file, params, "float32", meta)
+    assert export_weights.export(workdir, file, dtype="float32") == 4
     options = ("--mode=sample", "--config.sampling.labels=3,7")
     done = run(f"--workdir={tmp_path}", f"--weights={file}", *options)
     assert done.returncode == 0, done.stderr
     with np.load(tmp_path / "samples" / "samples.npz") as made:
         np.testing.assert_array_equal(made["images"], samples["images"])
+
+
+def test_what_cannot_be_exported_is_said(workdir, tmp_path, capsys):
+    for options, expected in (
+        (["--out=weights.pt"], "--out: got weights.pt, expected a name that ends in .npz"),
+        ([f"--out={tmp_path / 'a.npz'}", "--step=3"], "3"),
+    ):
+        with pytest.raises(SystemExit):
+            export_weights.main([f"--workdir={workdir}", *options])
+        assert expected in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

@@ -2,40 +2,24 @@
 
 import json
 
-import jax
 import numpy as np
 import pytest
 from PIL import Image
+from tiny_weights import export
 
-import builders
-import weights
 from configs.emoji import base_8, up_16, up_32
 from tools import cascade
-
-TINY = {"nf": 8, "ch_mult": (1,), "attn_resolutions": (), "patch_size": 4}
-
-
-def export(folder, name, config, **changes):
-    config.model.update(TINY)
-    config.sampling.update({"num_steps": 2})
-    config.update_from_flattened_dict(changes)
-    shapes = jax.eval_shape(builders.task(config).init, jax.random.key(0))
-    random = np.random.default_rng(0)
-    params = jax.tree.map(lambda x: random.normal(0, 0.05, x.shape).astype(np.float32), shapes)
-    path = folder / f"{name}.npz"
-    weights.export_weights(path, params, meta={"config": json.loads(config.to_json()), "step": 0})
-    return str(path)
 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("weights")
     made = {
-        name: export(folder, name, module.get_config())
+        name: export(folder / f"{name}.npz", module.get_config())
         for name, module in (("base", base_8), ("up", up_16), ("last", up_32))
     }
-    other = up_16.get_config()
-    made["grey_range"] = export(folder, "grey_range", other, **{"data.centered": False})
+    other = folder / "grey_range.npz"
+    made["grey_range"] = export(other, up_16.get_config(), **{"data.centered": False})
     Image.fromarray(np.full((8, 8, 3), 200, np.uint8)).save(folder / "small.png")
     Image.fromarray(np.full((8, 9, 3), 200, np.uint8)).save(folder / "wide.png")
     return made | {"small": str(folder / "small.png"), "wide": str(folder / "wide.png")}

@@ -1,0 +1,74 @@
+"""The page of the gallery, with a tiny network that was never trained."""
+
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+from tiny_weights import export
+
+from configs.digits import vp
+from tools import gallery
+
+
+@pytest.fixture
+def weights(tmp_path):
+    return export(tmp_path / "model.npz", vp.get_config())
+
+
+def call(monkeypatch, folder, only):
+    arguments = [f"--docs={folder / 'docs'}", f"--out={folder / 'kept'}", f"--only={only}"]
+    lite0 = "--extractor_weights=lite0.npz"
+    monkeypatch.setattr(sys, "argv", ["gallery", lite0, *arguments])
+    gallery.run()
+
+
+def test_scenes_are_pictures_with_figures_and_are_made_once(weights, monkeypatch, tmp_path):
+    solvers = {"dpm": ("DPM-Solver++ 2M", {"solver": "dpm", "num_steps": 2, "grid": "log_snr"})}
+    scene = gallery.Scene(
+        "box", "The middle.", weights, {"task": "inpaint", "mask": "box"}, solvers=("dpm",),
+        images=5, results=2,
+    )  # fmt: skip
+    monkeypatch.setattr(gallery, "SOLVERS", solvers)
+    monkeypatch.setattr(gallery, "DIGITS", weights)
+    monkeypatch.setattr(gallery, "scenes", lambda folder: [scene])
+    call(monkeypatch, tmp_path, "inpaint")
+    text = (tmp_path / "docs" / "gallery.md").read_text()
+    assert "## Inpainting" in text and "## SDEdit" not in text
+    assert "![The middle.](images/gallery/box.png)" in text
+    assert "5 images, 2 results each." in text
+    assert "--config.control.mask=box" in text
+    header, _, row = (line for line in text.splitlines() if line.startswith("|"))
+    assert header.startswith("| solver | PSNR of what was hidden, dB | feature distance |")
+    cells = row.split(" | ")
+    assert cells[0] == "| DPM-Solver++ 2M" and 0 < float(cells[1]) < 40
+    with Image.open(tmp_path / "docs" / "images" / "gallery" / "box.png") as picture:
+        assert picture.size == (2 * (4 * 30 + 2), 2 * (4 * 30 + 2))  # image, known, two results
+        assert np.asarray(picture).std() > 0
+
+    monkeypatch.setattr("modes.controlled", None)
+    call(monkeypatch, tmp_path, "inpaint")  # what was made is kept
+    assert (tmp_path / "docs" / "gallery.md").read_text() == text
+
+
+def test_every_scene_is_a_config_that_can_be(tmp_path):
+    """Names of fields, tasks and solvers, of all scenes of which the weights are there."""
+    import builders
+    import checks
+    from configs.saved import get_config
+
+    shipped = [s for s in gallery.scenes(tmp_path) if s.weights == gallery.DIGITS]
+    assert shipped
+    for scene in shipped:
+        for solver in scene.solvers:
+            config = get_config(scene.weights).lock()
+            config.update_from_flattened_dict(scene.settings(solver, "lite0.npz"))
+            checks.check(config, 1)
+            assert builders.control_options(config).task == scene.task
+            assert scene.task in gallery.ABOUT
+
+
+def test_an_unknown_task_is_refused(monkeypatch, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        call(monkeypatch, tmp_path, "paint")
+    assert "only: got 'paint', expected some of inpaint" in capsys.readouterr().err

@@ -1,0 +1,73 @@
+"""The contest of guidance, with tiny networks that were never trained."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+from tiny_weights import export
+
+from configs.digits import classifier, vp
+from data.digits import PATH
+from tools import guidance_contest
+
+FEW = {"data.name": "npz", "data.num_classes": 2}
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """Noughts and ones, a network and a classifier of them."""
+    folder = tmp_path_factory.mktemp("contest")
+    arrays = {}
+    for split, count in (("train", 60), ("test", 40)):
+        with np.load(PATH) as file:
+            images, labels = file[f"{split}_images"], file[f"{split}_labels"]
+        chosen = np.concatenate([np.flatnonzero(labels == k)[: count // 2] for k in (0, 1)])
+        arrays |= {f"{split}_images": images[chosen], f"{split}_labels": labels[chosen]}
+    np.savez(folder / "few.npz", **arrays)
+    few = FEW | {"data.path": str(folder / "few.npz")}
+    model = export(folder / "model.npz", vp.get_config(), **few)
+    judge = export(folder / "classifier.npz", classifier.get_config(), **few)
+    other = few | {"process.beta_max": 10.0}
+    foreign = export(folder / "foreign.npz", classifier.get_config(), **other)
+    return {"weights": model, "classifier": judge, "foreign": foreign}
+
+
+def call(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["guidance_contest", *map(str, arguments)])
+    guidance_contest.run()
+
+
+def test_all_strategies_stand_side_by_side_and_are_made_once(files, monkeypatch, tmp_path, capsys):
+    options = [
+        f"--weights={files['weights']}", f"--classifier={files['classifier']}",
+        f"--out={tmp_path}", "--samples=8", "--batch_size=8", "--held_out=8", "--num_steps=2",
+        "--scales=2", "--zone=0.2,9",
+    ]  # fmt: skip
+    call(monkeypatch, *options)
+    made = json.loads((tmp_path / "guidance.json").read_text())
+    titles = [row["title"] for row in made["rows"]]
+    assert titles[0] == "no class" and titles[-2:] == ["automatic", "held-out data"]
+    assert {"1. amplified 2", "2. linear 2 to 1.6", "3. truncated 2"} < set(titles)
+    assert made["rows"][-1]["accuracy"] > 0.9  # noughts and ones are easy
+    assert all(row["evaluations"] == 3 for row in made["rows"][:-1])
+    table = (tmp_path / "guidance.md").read_text()
+    assert table.count("\n") == len(titles) + 2
+    with Image.open(tmp_path / "samples.png") as picture:  # a row a contestant, a column a class
+        assert picture.size == (2 * (2 * 30 + 2), 2 * (30 * (len(titles) - 1) + 2))
+    capsys.readouterr()
+
+    monkeypatch.setattr("generate.Generator.images", None)
+    call(monkeypatch, *options)  # what was made is kept
+    assert (tmp_path / "guidance.md").read_text() == table
+
+
+def test_a_classifier_of_another_process_is_refused(files, monkeypatch, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        call(
+            monkeypatch, f"--weights={files['weights']}", f"--classifier={files['foreign']}",
+            f"--out={tmp_path / 'none'}",
+        )  # fmt: skip
+    assert "classifier: the process of" in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()

@@ -1,0 +1,437 @@
+"""The gallery of docs: every control with several solvers, its pictures and its figures.
+
+    python -m tools.gallery --extractor_weights lite0.npz
+    python -m tools.gallery --extractor_weights lite0.npz --only inpaint,edit
+
+writes docs/gallery.md and docs/images/gallery. What was made is kept in runs/gallery, and not made
+again while weights and settings are the same, so that a run that is cut off goes on. lite0.npz, by
+which colour pictures are compared, is made by tools/convert_efficientnet_lite0.py.
+"""
+
+import argparse
+import dataclasses
+import json
+import shlex
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import main
+
+DIGITS, EMOJI = "pretrained/digits.npz", "pretrained/emoji.npz"
+UPSAMPLERS = {16: "pretrained/emoji_up_16.npz", 32: "pretrained/emoji_up_32.npz"}
+SHOWN = 4  # images of which the rows are drawn
+IMAGES = "images/gallery"  # from the folder of docs
+
+SOLVERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "dpm": ("DPM-Solver++ 2M", {"solver": "dpm", "num_steps": 25, "grid": "log_snr"}),
+    "heun": ("Heun", {"solver": "heun", "num_steps": 18, "grid": "edm"}),
+    "ancestral": (
+        "ancestral",
+        {"solver": "pc", "predictor": "ancestral", "corrector": "none", "num_steps": 50},
+    ),
+}
+
+# Figures of controls.control that are shown: a column's title, and how its values are written.
+FIGURES: dict[str, tuple[str, Callable[[float], str]]] = {
+    "psnr_hidden": ("PSNR of what was hidden, dB", "{:.1f}".format),
+    "psnr": ("PSNR, dB", "{:.1f}".format),
+    "psnr_of_cubic": ("of cubic interpolation", "{:.1f}".format),
+    "psnr_to_image": ("PSNR to the image, dB", "{:.1f}".format),
+    "consistency_rmse": ("error, made smaller again", "{:.3f}".format),
+    "residual_std": ("residual", "{:.3f}".format),
+    "noise_std": ("noise of the measurement", "{:.3f}".format),
+    "feature_distance": ("feature distance", "{:.3f}".format),
+    "feature_distance_of_images": ("of two images", "{:.3f}".format),
+    "largest_error_known": ("largest error of what was known", "{:.0e}".format),
+    "largest_error_grey": ("largest error of grey", "{:.0e}".format),
+    "colourfulness": ("colourfulness", "{:.3f}".format),
+    "colourfulness_of_images": ("of the images", "{:.3f}".format),
+    "accuracy": ("of the class", "{:.0%}".format),
+    "evaluations": ("evaluations", "{:.0f}".format),
+    "seconds": ("seconds", "{:.0f}".format),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Scene:
+    """A task with its picture: `control` and `guidance` are fields of the sections of that name.
+
+    solvers: of SOLVERS; the picture is of the first. painting: begin with `draw_painting`.
+    """
+
+    name: str
+    text: str
+    weights: str
+    control: Mapping[str, Any]
+    guidance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    solvers: tuple[str, ...] = tuple(SOLVERS)
+    images: int = 8
+    results: int = 4
+
+    @property
+    def task(self) -> str:
+        return self.control["task"]
+
+    def settings(self, solver: str, extractor_weights: str) -> dict[str, Any]:
+        """The fields of a config that are set."""
+        fields = {f"sampling.{k}": v for k, v in SOLVERS[solver][1].items()}
+        fields |= {f"control.{k}": v for k, v in self.control.items()}
+        fields |= {"control.images": self.images, "control.results": self.results}
+        fields |= {f"guidance.{k}": v for k, v in self.guidance.items()}
+        if self.weights != DIGITS:
+            fields |= {"eval.extractor": "efficientnet_lite0", "eval.weights": extractor_weights}
+        return fields
+
+    def command(self, solver: str, extractor_weights: str) -> str:
+        """What makes the same by hand."""
+        parts = ["python main.py --mode control"]
+        parts += [f"--weights={self.weights}"] if self.weights != DIGITS else []
+        parts += [
+            f"--config.{name}={shlex.quote(str(value))}"
+            for name, value in self.settings(solver, extractor_weights).items()
+        ]
+        lines = [parts[0]]
+        for part in parts[1:]:
+            if len(lines[-1]) + len(part) < 95:
+                lines[-1] += f" {part}"
+            else:
+                lines.append(f"    {part}")
+        return " \\\n".join(lines)
+
+
+def scenes(folder: Path) -> list[Scene]:
+    """The gallery in its order, the scenes of a task together. folder: of the pictures drawn."""
+    one = ("dpm",)
+    mask, painting = str(folder / "mask.png"), str(folder / "painting.png")
+    automatic = {"strategy": "automatic", "classifier": "pretrained/digits_classifier.npz"}
+    return [
+        Scene(
+            "inpaint_digits", "The middle of digits, each told its class.", DIGITS,
+            {"task": "inpaint", "mask": "box"}, images=16,
+        ),
+        Scene(
+            "inpaint_half", "The right half of emoji. What is unlike the image may be as good an "
+            "answer: four of them stand side by side.", EMOJI, {"task": "inpaint", "mask": "half"},
+        ),
+        Scene(
+            "inpaint_half_repeats", "The same, each step taken four times (RePaint).", EMOJI,
+            {"task": "inpaint", "mask": "half", "repeats": 4}, solvers=one,
+        ),
+        Scene(
+            "inpaint_patches", "Half of the squares of 4 x 4 pixels.", EMOJI,
+            {"task": "inpaint", "mask": "patches"}, solvers=one,
+        ),
+        Scene(
+            "inpaint_drawn", f"A mask drawn by hand, [mask.png]({IMAGES}/mask.png).", EMOJI,
+            {"task": "inpaint", "mask": mask}, solvers=one,
+        ),
+        Scene("colorize", "The mean of the three colours of emoji.", EMOJI, {"task": "colorize"}),
+        Scene(
+            "restore_downsampling", "Means over 4 x 4 pixels, with noise, by pseudo-inverse "
+            "guidance.", EMOJI, {"task": "restore", "operator": "downsampling"},
+        ),
+        Scene(
+            "restore_dps", "The same by diffusion posterior sampling.", EMOJI,
+            {"task": "restore", "operator": "downsampling", "method": "dps"}, solvers=one,
+        ),
+        Scene(
+            "restore_blur", "A Gaussian blur.", EMOJI, {"task": "restore", "operator": "blur"},
+            solvers=one,
+        ),
+        Scene(
+            "restore_fourier", "A third of the rows of the Fourier transform, as in MRI.", EMOJI,
+            {"task": "restore", "operator": "fourier"}, solvers=one,
+        ),
+        Scene(
+            "restore_projection", "A quarter as many random projections as pixels, of digits.",
+            DIGITS, {"task": "restore", "operator": "projection"}, solvers=one,
+        ),
+        Scene("edit_3", "Emoji noised to t = 0.3.", EMOJI, {"task": "edit", "t": 0.3}, solvers=one),
+        Scene("edit_5", "Noised to t = 0.5.", EMOJI, {"task": "edit", "t": 0.5}),
+        Scene("edit_7", "Noised to t = 0.7.", EMOJI, {"task": "edit", "t": 0.7}, solvers=one),
+        Scene(
+            "edit_painting", f"A painting of a few strokes, [painting.png]({IMAGES}/painting.png), "
+            "as a smiley.", EMOJI,
+            {"task": "edit", "t": 0.6, "image": painting, "labels": "6"}, solvers=one, images=1,
+            results=8,
+        ),
+        Scene(
+            "upscale_16", "Emoji from 8 to 16 pixels.", UPSAMPLERS[16], {"task": "upscale"},
+        ),
+        Scene(
+            "upscale_32", "From 16 to 32 pixels.", UPSAMPLERS[32], {"task": "upscale"}, solvers=one,
+        ),
+        Scene(
+            "guide_digits", "Digits, the network told no class and a classifier guiding it to one, "
+            "with nothing tuned.", DIGITS, {"task": "guide"}, guidance=automatic, images=16,
+        ),
+    ]  # fmt: skip
+
+
+ABOUT = {
+    "inpaint": (
+        "Inpainting",
+        "What is known is put at the noise of every step, and in the end as it is "
+        "(`controllable/replacement.py`).",
+    ),
+    "colorize": (
+        "Colorization",
+        "Known is the grey of a rotated basis of colours, so that the result's is the image's.",
+    ),
+    "restore": (
+        "Inverse problems",
+        "What was measured, A x + noise of 0.05, enters by an approximate score of its likelihood "
+        "(`controllable/inverse_problems.py`). A residual like the noise is right.",
+    ),
+    "edit": ("SDEdit", "The image is noised to time t, and comes back from there."),
+    "upscale": (
+        "Super-resolution",
+        "An upsampler is told the smaller picture (`controllable/super_resolution.py`).",
+    ),
+    "guide": ("Guidance", "Towards a class, by a classifier of noisy images."),
+}
+
+
+def draw_mask(path: Path, size: int = 32) -> None:
+    """A scribble to be completed, black on white."""
+    from PIL import Image, ImageDraw
+
+    from files import atomic_write
+
+    picture = Image.new("L", (size, size), 255)
+    line = [(4, 6), (14, 10), (26, 5), (24, 14), (8, 18), (10, 27), (22, 22), (28, 28)]
+    ImageDraw.Draw(picture).line(line, fill=0, width=5, joint="curve")
+    with atomic_write(path) as file:
+        picture.save(file, format="PNG")
+
+
+def draw_painting(path: Path, size: int = 32) -> None:
+    """A face of a few flat strokes."""
+    from PIL import Image, ImageDraw
+
+    from files import atomic_write
+
+    picture = Image.new("RGB", (size, size), "white")
+    brush = ImageDraw.Draw(picture)
+    brush.ellipse((3, 3, 28, 28), fill=(250, 205, 60))
+    brush.rectangle((9, 10, 12, 14), fill=(90, 60, 20))
+    brush.rectangle((19, 10, 22, 14), fill=(90, 60, 20))
+    brush.polygon([(8, 18), (23, 18), (19, 24), (12, 24)], fill=(150, 40, 30))
+    with atomic_write(path) as file:
+        picture.save(file, format="PNG")
+
+
+def play(scene: Scene, solver: str, extractor_weights: str, folder: Path) -> dict[str, float]:
+    """The figures of a scene with a solver, and its picture as <folder>/<scene>_<solver>.png."""
+    import jax
+    import numpy as np
+
+    import checks
+    import modes
+    import pictures
+    from configs.saved import get_config
+    from files import atomic_write
+    from metrics.resumable import fingerprint
+
+    settings = scene.settings(solver, extractor_weights)
+    identity = {
+        "settings": settings,
+        "weights": fingerprint([np.fromfile(scene.weights, np.uint8)]),
+    }
+    at = folder / f"{scene.name}_{solver}"
+    record = at.with_suffix(".json")
+    if record.is_file() and at.with_suffix(".png").is_file():
+        kept = json.loads(record.read_text())
+        if kept["identity"] == identity:
+            return kept["figures"]
+    config = get_config(scene.weights).lock()
+    config.update_from_flattened_dict(settings)
+    checks.check(config, jax.device_count())
+    made = modes.controlled(modes.Run(config, folder, Path(scene.weights)))[2]
+    rows, each = min(SHOWN, len(made.results)), made.picture.shape[0] // len(made.results)
+    shown = made.picture[: rows * each + 2]  # the padding below
+    pictures.write_png(at.with_suffix(".png"), pictures.enlarge(shown, 2))
+    with atomic_write(record, "w") as file:
+        json.dump({"identity": identity, "figures": made.figures}, file, indent=1)
+    return made.figures
+
+
+def markdown_table(found: Mapping[str, Mapping[str, float]]) -> str:
+    """Figures by solver, a row each."""
+    names = [name for name in FIGURES if any(name in figures for figures in found.values())]
+    lines = [
+        f"| solver | {' | '.join(FIGURES[name][0] for name in names)} |",
+        "| --- |" + " --- |" * len(names),
+    ]
+    for solver, figures in found.items():
+        cells = [FIGURES[n][1](figures[n]) if n in figures else "" for n in names]
+        lines.append(f"| {SOLVERS[solver][0]} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def scene_section(scene: Scene, extractor_weights: str, folder: Path, docs: Path) -> str:
+    """A scene's part of the page; its picture goes to docs."""
+    found = {s: play(scene, s, extractor_weights, folder) for s in scene.solvers}
+    first = scene.solvers[0]
+    shutil.copyfile(folder / f"{scene.name}_{first}.png", docs / IMAGES / f"{scene.name}.png")
+    return (
+        f"{scene.text}\n\n![{scene.text}]({IMAGES}/{scene.name}.png)\n\n{markdown_table(found)}\n\n"
+        f"{len_of(scene)}\n\n```bash\n{scene.command(first, 'lite0.npz')}\n```\n"
+    )
+
+
+def len_of(scene: Scene) -> str:
+    """How many pictures the figures are of."""
+    images = "1 image" if scene.images == 1 else f"{scene.images} images"
+    return f"{images}, {scene.results} results each."
+
+
+def classifier_section(name: str, folder: Path, docs: Path) -> str:
+    """Accuracy and confusion of a shipped classifier against the noise."""
+    import modes
+    import weights
+    from configs.saved import get_config
+
+    path = Path(f"pretrained/{name}_classifier.npz")
+    where = folder / f"classifier_{name}"
+    modes.run_eval(modes.Run(get_config(str(path)).lock(), where, path))
+    made = where / "eval" / str(weights.read_meta(path).get("step", 0))
+    for picture in ("accuracy", "confusion"):
+        shutil.copyfile(made / f"{picture}.png", docs / IMAGES / f"classifier_{name}_{picture}.png")
+    return (
+        f"The classifier of noisy {name} (`configs/{name}/classifier.py`), by noise level:\n\n"
+        f"![Accuracy against the noise]({IMAGES}/classifier_{name}_accuracy.png)\n\n"
+        f"![Confusion at six levels]({IMAGES}/classifier_{name}_confusion.png)\n\n"
+        f"```bash\npython main.py --weights={path} --mode eval\n```\n"
+    )
+
+
+def contest_section(name: str, options: list[str], folder: Path, docs: Path) -> str:
+    """All strategies of guidance side by side on a data set."""
+    from tools import guidance_contest
+
+    out = folder / f"guidance_{name}"
+    args = guidance_contest.parser().parse_args([*options, f"--out={out}"])
+    guidance_contest.contest(args)
+    for picture in ("samples", "calibration"):
+        shutil.copyfile(out / f"{picture}.png", docs / IMAGES / f"guidance_{name}_{picture}.png")
+    made = json.loads((out / "guidance.json").read_text())
+    said = [part for part in options if not part.startswith("--extractor_weights")]
+    said += ["--extractor_weights=lite0.npz"] if len(said) < len(options) else []
+    return (
+        f"All strategies on {name}, {made['samples']} samples each from the same noise. A row of "
+        f"the picture is a row of the table.\n\n"
+        f"![Samples of every strategy]({IMAGES}/guidance_{name}_samples.png)\n\n"
+        f"{(out / 'guidance.md').read_text()}\n"
+        f"What automatic guidance measured:\n\n"
+        f"![Calibration]({IMAGES}/guidance_{name}_calibration.png)\n\n"
+        f"```bash\npython -m tools.guidance_contest {shlex.join(said)}\n```\n"
+    )
+
+
+def cascade_section(folder: Path, docs: Path) -> str:
+    """All three stages of the emoji's cascade."""
+    from tools import cascade
+
+    chain = ",".join(["pretrained/emoji_base_8.npz", *UPSAMPLERS.values()])
+    out = folder / "cascade"
+    options = ["--solver=dpm", "--num_steps=25", "--grid=log_snr", "--each=3"]
+    if not (out / "cascade.json").is_file():
+        cascade.main([f"--weights={chain}", *options, f"--out={out}"])
+    shutil.copyfile(out / "cascade.png", docs / IMAGES / "cascade.png")
+    made = json.loads((out / "cascade.json").read_text())
+    rows = [
+        f"| {row['image_shape'][0]} px | {row['evaluations']:.0f} | {row['seconds']:.0f} | "
+        f"{row.get('consistency_rmse', float('nan')):.3f} |".replace("nan", "")
+        for row in made["stages"]
+    ]
+    table = "\n".join(
+        ["| stage | evaluations | seconds | error, made smaller again |", "| --- |" + " --- |" * 3]
+        + rows
+    )
+    return (
+        f"A cascade, from 8 to 16 to 32 pixels; a row a class, three samples, each at all its "
+        f"stages.\n\n![Three stages of each sample]({IMAGES}/cascade.png)\n\n{table}\n\n"
+        f"{made['samples']} samples.\n\n"
+        f"```bash\npython -m tools.cascade --weights {chain} \\\n    {' '.join(options)}\n```\n"
+    )
+
+
+def page(args: argparse.Namespace) -> str:
+    """Makes everything that is asked for and is not there yet; the page as Markdown."""
+    from tools.solver_report import hardware
+
+    pictures = args.docs / IMAGES
+    pictures.mkdir(parents=True, exist_ok=True)
+    args.out.mkdir(parents=True, exist_ok=True)
+    draw_mask(pictures / "mask.png")
+    draw_painting(pictures / "painting.png")
+    only = args.only.split(",") if args.only else list(ABOUT)
+    unknown = [task for task in only if task not in ABOUT]
+    if unknown:
+        raise ValueError(f"only: got {unknown[0]!r}, expected some of {', '.join(ABOUT)}")
+    lite0 = str(args.extractor_weights)
+    colour = [
+        f"--weights={EMOJI}", "--classifier=pretrained/emoji_classifier.npz",
+        "--extractor=efficientnet_lite0", f"--extractor_weights={lite0}", "--samples=270",
+        "--batch_size=54",
+    ]  # fmt: skip
+    more: dict[str, list[Callable[[], str]]] = {
+        "upscale": [lambda: cascade_section(args.out, args.docs)],
+        "guide": [
+            lambda: contest_section("digits", ["--samples=300"], args.out, args.docs),
+            lambda: contest_section("emoji", colour, args.out, args.docs),
+            lambda: classifier_section("digits", args.out, args.docs),
+            lambda: classifier_section("emoji", args.out, args.docs),
+        ],
+    }
+    command = "python -m tools.gallery --extractor_weights lite0.npz"
+    command += f" --only {args.only}" if args.only else ""
+    parts = [
+        "# Gallery\n",
+        "Each control of [running.md](running.md) with the models that come with the project. A "
+        "row of a picture is an image, what was known of it, and several results; figures are "
+        "means over all results. *Feature distance* is 2 - 2 cos of the features of result and "
+        "image (`metrics/feature_distance.py`), by the digits' extractor or EfficientNet-Lite0, "
+        "beside the mean over pairs of different images. Seconds are of all results of a row, "
+        "compilation included.\n",
+        f"    {command}\n",
+        f"makes this page. Measured on {hardware()}, which did other work beside it.\n",
+    ]
+    for task in only:
+        title, about = ABOUT[task]
+        parts.append(f"## {title}\n\n{about}\n")
+        for scene in scenes(pictures):
+            if scene.task == task:
+                parts.append(scene_section(scene, lite0, args.out, args.docs))
+        parts += [make() for make in more.get(task, [])]
+    return "\n".join(parts)
+
+
+def run() -> None:
+    """The command line; what a user can mend is one line and exit status 2."""
+    from files import atomic_write
+
+    made = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    made.add_argument("--extractor_weights", type=Path, required=True, help="EfficientNet-Lite0's")
+    made.add_argument("--only", default="", help="tasks, with commas between; default: all")
+    made.add_argument("--docs", type=Path, default=Path("docs"))
+    made.add_argument("--out", type=Path, default=Path("runs/gallery"), help="what is kept")
+    args = made.parse_args()
+    main.prepare_jax()
+    try:
+        text = page(args)
+        with atomic_write(args.docs / "gallery.md", "w") as file:
+            file.write(text)
+    except (ValueError, OSError) as error:
+        main.fail(str(error))
+    print(f"written to {args.docs / 'gallery.md'}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    run()
