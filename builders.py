@@ -45,6 +45,7 @@ from data.transforms import resize
 from ema import EMA
 from evaluate import EvalOptions, Subject
 from evaluate_classifier import ClassifierEvalOptions, ClassifierSubject
+from files import cache_folder
 from generate import DrawSamples, Generator, HeldOutLow
 from guide import Guide
 from metrics.extractors import load as load_extractor
@@ -343,7 +344,8 @@ def guide(config: ConfigDict) -> Guide | None:
     with section("guidance"):
         where = config.guidance.classifier
         found = classifier(config, where) if chosen.needs_classifier else None
-    return Guide(chosen, process(config), null_label(config), found, held_out)
+    keep = cache_folder()
+    return Guide(chosen, process(config), null_label(config), found, held_out, keep)
 
 
 def stage(config: ConfigDict, predict: Predictor) -> Stage:

@@ -5,7 +5,9 @@ of `--mode control` are guided by it.
 """
 
 import dataclasses
+import hashlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -14,10 +16,11 @@ from jaxtyping import Array
 from tqdm import tqdm
 
 from calibration import Classifier
-from controllable.guidance_measurement import Measured, measure
+from controllable.guidance_measurement import VERSION, Measured, measure
 from controllable.strategies import Strategy
+from files import atomic_write
 from metrics.resumable import fingerprint
-from parameterization import Predictor
+from parameterization import Predictor, as_pytree
 from sde_lib import Process
 
 
@@ -29,6 +32,7 @@ class Guide:
     classifier: for all strategies but "free".
     held_out: gives data that neither network was trained on, in the process's range, with their
       classes; on them "automatic" measures its scales, once for each predictor that it guides.
+    keep: a folder in which what was measured is found again; None for none.
     """
 
     strategy: Strategy
@@ -36,6 +40,7 @@ class Guide:
     null_label: int | None
     classifier: Classifier | None
     held_out: Callable[[], tuple[Array, np.ndarray]]
+    keep: Path | None = None
 
     def __call__(self, predict: Predictor) -> Predictor:
         table = self.measured(predict).table() if self.strategy.name == "automatic" else None
@@ -44,15 +49,22 @@ class Guide:
 
     def measured(self, predict: Predictor) -> Measured:
         """What automatic guidance of this predictor goes by, with a progress bar."""
+        assert self.classifier is not None
         x_0, labels = self.held_out()
-        with tqdm(desc="measuring guidance", unit="level") as bar:
+        leaves = jax.tree.leaves((as_pytree(predict), self.classifier, x_0))
+        made_of = f"{self.process} {self.null_label} {VERSION} {fingerprint([*leaves, labels])}"
+        name = f"guidance-{hashlib.sha256(made_of.encode()).hexdigest()[:16]}.npz"
+        kept = self.keep / name if self.keep else None
+        if kept is not None and kept.exists():
+            with np.load(kept, allow_pickle=False) as file:
+                return Measured(**{field: file[field] for field in file.files})
+        with tqdm(desc="measuring guidance", unit="part") as bar:
 
-            def progress(done: int, levels: int) -> None:
-                bar.total = levels
+            def progress(done: int, total: int) -> None:
+                bar.total = total
                 bar.update(done - bar.n)
 
-            assert self.classifier is not None
-            return measure(
+            found = measure(
                 jax.random.key(0),
                 self.process,
                 predict,
@@ -62,8 +74,13 @@ class Guide:
                 null_label=self.null_label,
                 progress=progress,
             )
+        if kept is not None:
+            with atomic_write(kept) as file:
+                np.savez(file, allow_pickle=False, **dataclasses.asdict(found))
+        return found
 
     def identity(self) -> dict[str, Any]:
         """All that guided samples depend on but the model, as JSON."""
         parameters = [np.asarray(leaf) for leaf in jax.tree.leaves(self.classifier)]
-        return {"strategy": repr(self.strategy), "classifier": fingerprint(parameters)}
+        found = {"strategy": repr(self.strategy), "classifier": fingerprint(parameters)}
+        return found | ({"version": VERSION} if self.strategy.name == "automatic" else {})

@@ -43,6 +43,7 @@ def use_ve(config: ConfigDict) -> None:
     config.parameterization.update(
         {"output": "scaled_score", "c_noise": "log_sigma", "centre_input": True}
     )
+    config.data.centered = False
     config.model.update(
         {
             "fir": True,
@@ -61,7 +62,9 @@ def use_ve(config: ConfigDict) -> None:
 def use_vp(config: ConfigDict, name: str = "vp") -> None:
     """DDPM++ for VP or sub-VP: no FIR, no pyramid, positional embedding of 999 t."""
     config.process.update({"name": name, "beta_min": 0.1, "beta_max": 20.0})
-    config.parameterization.update({"output": "noise", "c_noise": "time", "time_scale": 999.0})
+    config.parameterization.update(
+        {"output": "noise", "c_noise": "time", "time_scale": 999.0, "centre_input": False}
+    )
     config.data.centered = True
     config.model.update({"fir": False, "progressive_input": "none", "embedding_type": "positional"})
     config.loss.reduction = "mean"

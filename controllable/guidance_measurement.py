@@ -46,6 +46,7 @@ from parameterization import Predictor, as_pytree
 from sde_lib import Node, Process, expand_right
 from solvers.dpm import DPMSolverPP
 
+VERSION = 1  # of what is measured: another, and what was kept is not used
 SIGNIFICANT = 2.0  # standard errors by which (2) is positive in the zone
 GAINS = tuple(2.0**k for k in range(8))
 PILOT_STEPS = 25
@@ -59,7 +60,7 @@ class Measured:
     surprise: the median in place of the mean. recognised: E[p_T(y | x_t)], with its standard error.
     scales, errors: (2) and its standard error. norm_ratio: root mean square of eps_hat over that of
     sigma g. explained: the share of E|eps - eps_hat|^2 that guidance by (2) takes away.
-    pilots: rows (G, by how much (3) is missed), as they were tried.
+    pilots: rows (G, by how much (3) is missed) as they were tried, (tries, 2).
     zone: whether guided.
     """
 
@@ -74,15 +75,15 @@ class Measured:
     errors: np.ndarray
     norm_ratio: np.ndarray
     explained: np.ndarray
-    pilots: tuple[tuple[float, float], ...] = ()
+    pilots: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros((0, 2)))
 
     @property
     def gain(self) -> float:
         """The least G that was found to do; if none does, the one that misses (3) by least."""
-        if not self.pilots:
+        if not len(self.pilots):
             return 1.0
-        least = min(max(missed, 0.0) for _, missed in self.pilots)
-        return min(gain for gain, missed in self.pilots if max(missed, 0.0) == least)
+        missed = np.maximum(self.pilots[:, 1], 0.0)
+        return float(self.pilots[missed == missed.min(), 0].min())
 
     @property
     def zone(self) -> np.ndarray:
@@ -157,7 +158,7 @@ def measure(
             progress(levels + len(tried), total)
         if tried[-1][1] <= 0:
             break
-    return dataclasses.replace(found, pilots=tuple(tried))
+    return dataclasses.replace(found, pilots=np.array(tried))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

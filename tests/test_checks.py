@@ -11,6 +11,7 @@ import pytest
 import builders
 import checks
 from classification import ClassifierTask
+from configs import cifar10
 from tasks import ImageTask
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -272,6 +273,24 @@ def test_a_field_that_the_network_lacks_is_named_with_the_nearest():
         ValueError, match="model.attn_resolution: .* did you mean 'attn_resolutions'"
     ):
         checks.check(config, 1)
+
+
+def test_one_process_after_another_leaves_nothing_of_the_first():
+    """`use_ve` and `use_vp` on a config that had the other; what only one process reads stays."""
+
+    def made(*uses):
+        config = cifar10.get_cifar10_config()
+        for use in uses:
+            use(config)
+        checks.check(config, 1)
+        fields = config.to_dict()
+        del fields["process"]
+        for section, name in (("model", "fourier_scale"), ("sampling", "snr")):
+            fields[section].pop(name, None)
+        return fields
+
+    assert made(cifar10.use_ve, cifar10.use_vp) == made(cifar10.use_vp)
+    assert made(cifar10.use_vp, cifar10.use_ve) == made(cifar10.use_ve)
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: str(path.relative_to(ROOT / "configs")))

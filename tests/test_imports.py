@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "oracles": "sde_lib parameterization",
     "classification": "sde_lib parameterization losses",
     "calibration": "sde_lib",
-    "controllable": "sde_lib parameterization sampling calibration",
+    "controllable": "sde_lib parameterization sampling solvers calibration",
     "models": "sde_lib parameterization",
     # Images in, batches and figures out.
     "files": "",
@@ -49,19 +49,19 @@ MAY_IMPORT = {
     # Image models.
     "tasks": "sde_lib parameterization losses",
     "generate": "sde_lib parameterization sampling pictures data controllable",
-    "guide": "sde_lib parameterization calibration controllable metrics",
-    "controls": "sde_lib parameterization sampling pictures data controllable",
+    "guide": "files sde_lib parameterization calibration controllable metrics",
+    "controls": "sde_lib parameterization sampling pictures data metrics controllable",
     "evaluate": "parameterization likelihood checkpoint data metrics pictures tasks generate guide",
     "evaluate_classifier": "files calibration classification data metrics evaluate",
     # Configs.
     "configs": "weights workdir",
-    "builders": "sde_lib parameterization losses sampling classification solvers models data ema"
-    " optim train tasks generate guide evaluate evaluate_classifier controllable controls metrics"
-    " checkpoint weights configs",
+    "builders": "files sde_lib parameterization losses sampling classification solvers models data"
+    " ema optim train tasks generate guide evaluate evaluate_classifier controllable controls"
+    " metrics checkpoint weights configs",
     "checks": "sde_lib sampling solvers likelihood data metrics builders",
     "modes": "parameterization checkpoint parallel pictures weights train generate evaluate"
     " evaluate_classifier files controls builders checks workdir",
-    "main": "modes",
+    "main": "files modes",
 }
 READ_CONFIGS = {"main", "modes", "builders", "checks", "configs", "tools"}
 # Needed by a requirement that does not say so.

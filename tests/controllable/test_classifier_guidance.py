@@ -12,6 +12,7 @@ from controllable.classifier_guidance import class_gradient, classifier_guidance
 from controllable.guidance_measurement import measure
 from controllable.schedules import Constant, Interval, Linear
 from controllable.strategies import Strategy
+from guide import Guide
 from oracles import Gaussian, Mixture
 from parameterization import Prediction
 from sampling import log_snr_grid, sample
@@ -250,8 +251,8 @@ TURN = jnp.array([[0.0, 1.0], [-1.0, 0.0]])
 def test_a_gradient_that_points_aside_is_given_a_gain():
     """Until samples are as recognisable as data: Bayes' rule with it leaves them astray."""
     found = measured(Aslant(), pilots=512)
-    assert found.gain > 1 and found.pilots[-1][1] <= 0 < found.pilots[0][1]
-    assert [gain for gain, _ in found.pilots] == [2.0**k for k in range(len(found.pilots))]
+    assert found.gain > 1 and found.pilots[-1, 1] <= 0 < found.pilots[0, 1]
+    np.testing.assert_array_equal(found.pilots[:, 0], 2.0 ** np.arange(len(found.pilots)))
 
     def share_right(gain):
         x = draw(automatic_guidance(Aslant(), found.table(gain)))
@@ -262,10 +263,26 @@ def test_a_gradient_that_points_aside_is_given_a_gain():
     assert shares[0] < 0.9 < 0.95 < shares[1]
 
 
+def test_what_was_measured_is_kept(monkeypatch, tmp_path):
+    labels = np.repeat(np.arange(3), 40)
+    x_0 = DATA.means[labels] + DATA.std * jax.random.normal(jax.random.key(5), (120, 2))
+    guided = Guide(
+        Strategy("automatic"), PROCESS, None, Exact(), lambda: (x_0, labels), tmp_path / "kept"
+    )
+    found = guided.measured(score)
+    monkeypatch.setattr("guide.measure", None)
+    again = guided.measured(score)
+    for field in dataclasses.fields(found):
+        np.testing.assert_array_equal(getattr(again, field.name), getattr(found, field.name))
+    other = dataclasses.replace(guided, held_out=lambda: (x_0, labels[::-1]))
+    with pytest.raises(TypeError, match="not callable"):
+        other.measured(score)
+
+
 def test_without_a_gain_that_does_the_nearest_is_taken():
     found = measured(Exact(), pilots=0)
-    assert found.gain == 1.0 and found.pilots == ()
-    tried = dataclasses.replace(found, pilots=((1.0, 0.5), (2.0, 0.1), (4.0, 0.2)))
+    assert found.gain == 1.0 and len(found.pilots) == 0
+    tried = dataclasses.replace(found, pilots=np.array([[1.0, 0.5], [2.0, 0.1], [4.0, 0.2]]))
     assert tried.gain == 2.0 and float(tried.table().gain) == 2.0
 
 
