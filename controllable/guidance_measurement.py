@@ -123,7 +123,8 @@ def measure(
       null_label: by which the score network knows no class; None for one without classes.
       levels, ends: how many levels s = sigma / alpha, evenly in log s between these two, or the
         process's own ends where those are nearer.
-      pilots: how many samples are drawn for each gain that is tried; 0 leaves it at 1.
+      pilots: how many samples are drawn for each gain that is tried, at most as many as there are
+        data; 0 leaves it at 1.
       progress: called as progress(levels and gains done, of at most so many).
     """
     if len(x_0) != len(labels) or len(x_0) < 2:
@@ -150,7 +151,7 @@ def measure(
     found = Measured(s, *columns)  # type: ignore[arg-type]
     if not pilots or not found.zone.any():
         return found
-    search = _GainSearch(at, found, x_0.shape[1:], labels[np.arange(pilots) % len(labels)])
+    search = _GainSearch(at, found, x_0.shape[1:], labels[:pilots])
     tried: list[tuple[float, float]] = []
     for gain in GAINS:
         tried.append((gain, search.missed(jax.random.fold_in(key, levels), gain)))

@@ -129,7 +129,7 @@ def draw_calibration(found: "Measured", title: str) -> "np.ndarray":
     axes[1].set(yscale="log", title="its calibration")
     axes[2].errorbar(s, found.scales, 2 * found.errors, label="lambda, 2 standard errors")
     limit = 1.5 * float(np.max(np.where(zone, found.scales, 1.0)))
-    axes[2].set(ylim=(-0.3 * limit, limit), title="scale of guidance")
+    axes[2].set(ylim=(-0.3 * limit, limit), title=f"scale of guidance, gain G = {found.gain:g}")
     for axis in axes:
         axis.set(xscale="log", xlabel="noise of x_t, s = sigma / alpha")
         for k in np.flatnonzero(zone).tolist():
