@@ -348,8 +348,9 @@ def subject_of(args: argparse.Namespace) -> "Subject":
         features_of(subject.image_set(source), extractor)
         for source in (subject.train, subject.held_out)
     )
+    shown = os.path.relpath(where) if not args.workdir else where
     return ImageSubject(
-        f"{where} ({subject.train.name})",
+        f"{shown} ({subject.train.name})",
         generator,
         predict,
         extractor,
