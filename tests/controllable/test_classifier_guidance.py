@@ -182,13 +182,13 @@ def test_a_strategy_without_what_it_needs_is_refused():
 # Automatic guidance.
 
 
-def measured(classifier, predict=score, n=4000, **options):
+def measured(classifier, predict=score, n=4000, pilots=0, **options):
     which, noise = jax.random.split(jax.random.key(3))
     labels = jax.random.categorical(which, jnp.log(DATA.weights), shape=(n,))
     x_0 = DATA.means[labels] + DATA.std * jax.random.normal(noise, (n, 2))
     return measure(
         jax.random.key(4), PROCESS, predict, classifier, x_0, np.asarray(labels),
-        batch_size=n, levels=12, **options,
+        batch_size=n, levels=12, pilots=pilots, **options,
     )  # fmt: skip
 
 
@@ -224,7 +224,7 @@ def test_a_classifier_that_knows_nothing_is_not_followed():
 @pytest.mark.parametrize("classifier", [Exact(), Exact(slope=1e-3)], ids=["exact", "smooth"])
 @pytest.mark.parametrize("solver", SOLVERS[1::2], ids=lambda solver: type(solver).__name__)
 def test_automatic_guidance_samples_the_class(classifier, solver):
-    found = measured(classifier)
+    found = measured(classifier, pilots=128)
     assert found.gain == 1.0 and len(found.pilots) == 1
     assert_is_the_class(draw(automatic_guidance(classifier, found.table()), solver), LABELS)
 
@@ -280,14 +280,14 @@ def test_what_was_measured_is_kept(monkeypatch, tmp_path):
 
 
 def test_without_a_gain_that_does_the_nearest_is_taken():
-    found = measured(Exact(), pilots=0)
+    found = measured(Exact())
     assert found.gain == 1.0 and len(found.pilots) == 0
     tried = dataclasses.replace(found, pilots=np.array([[1.0, 0.5], [2.0, 0.1], [4.0, 0.2]]))
     assert tried.gain == 2.0 and float(tried.table().gain) == 2.0
 
 
 def test_a_sample_that_went_astray_is_pushed_harder_but_not_beyond_the_noise():
-    table = measured(Exact(), pilots=0).table(3.0)
+    table = measured(Exact()).table(3.0)
     node = PROCESS.node(jnp.full(2, 0.25))
     scale, temperature, surprise = table.at(node)
     alpha = float(node.alpha[0])
