@@ -373,6 +373,14 @@ def page(args: argparse.Namespace) -> str:
     unknown = [task for task in only if task not in ABOUT]
     if unknown:
         raise ValueError(f"only: got {unknown[0]!r}, expected some of {', '.join(ABOUT)}")
+    wanted = {scene.weights for scene in scenes(pictures) if scene.task in only}
+    wanted |= {EMOJI} if "guide" in only else set()
+    wanted |= {"pretrained/emoji_base_8.npz"} if "upscale" in only else set()
+    missing = sorted(path for path in wanted if not Path(path).is_file())
+    if missing:
+        raise ValueError(f"weights: there is no {missing[0]}, which {', '.join(only)} need")
+    if wanted != {DIGITS} and not args.extractor_weights.is_file():
+        raise ValueError(f"extractor_weights: there is no file {args.extractor_weights}")
     lite0 = str(args.extractor_weights)
     colour = [
         f"--weights={EMOJI}", "--classifier=pretrained/emoji_classifier.npz",

@@ -72,3 +72,13 @@ def test_an_unknown_task_is_refused(monkeypatch, tmp_path, capsys):
     with pytest.raises(SystemExit):
         call(monkeypatch, tmp_path, "paint")
     assert "only: got 'paint', expected some of inpaint" in capsys.readouterr().err
+
+
+def test_weights_that_are_not_there_are_named_before_anything_is_made(
+    monkeypatch, tmp_path, capsys
+):
+    monkeypatch.setattr("modes.controlled", None)
+    monkeypatch.setattr(gallery, "EMOJI", str(tmp_path / "none.npz"))
+    with pytest.raises(SystemExit):
+        call(monkeypatch, tmp_path, "inpaint,colorize")
+    assert "none.npz, which inpaint, colorize need" in capsys.readouterr().err
