@@ -32,7 +32,7 @@ class Guide:
     classifier: for all strategies but "free".
     held_out: gives data that neither network was trained on, in the process's range, with their
       classes; on them "automatic" measures its scales, once for each predictor that it guides.
-    keep: a folder in which what was measured is found again; None for none.
+    keep: a folder in which what was measured of a network is found again; None for none.
     """
 
     strategy: Strategy
@@ -51,10 +51,7 @@ class Guide:
         """What automatic guidance of this predictor goes by, with a progress bar."""
         assert self.classifier is not None
         x_0, labels = self.held_out()
-        leaves = jax.tree.leaves((as_pytree(predict), self.classifier, x_0))
-        made_of = f"{self.process} {self.null_label} {VERSION} {fingerprint([*leaves, labels])}"
-        name = f"guidance-{hashlib.sha256(made_of.encode()).hexdigest()[:16]}.npz"
-        kept = self.keep / name if self.keep else None
+        kept = self._kept(as_pytree(predict), x_0, labels)
         if kept is not None and kept.exists():
             with np.load(kept, allow_pickle=False) as file:
                 return Measured(**{field: file[field] for field in file.files})
@@ -78,6 +75,14 @@ class Guide:
             with atomic_write(kept) as file:
                 np.savez(file, allow_pickle=False, **dataclasses.asdict(found))
         return found
+
+    def _kept(self, predict: Any, x_0: Array, labels: np.ndarray) -> Path | None:
+        """The file of what is measured; None for a plain function, of which nothing can be told."""
+        if self.keep is None or not jax.tree.leaves(predict):
+            return None
+        leaves, structure = jax.tree.flatten((predict, self.classifier, x_0, labels))
+        made_of = f"{self.process} {self.null_label} {VERSION} {structure} {fingerprint(leaves)}"
+        return self.keep / f"guidance-{hashlib.sha256(made_of.encode()).hexdigest()[:16]}.npz"
 
     def identity(self) -> dict[str, Any]:
         """All that guided samples depend on but the model, as JSON."""

@@ -269,14 +269,18 @@ def test_what_was_measured_is_kept(monkeypatch, tmp_path):
     guided = Guide(
         Strategy("automatic"), PROCESS, None, Exact(), lambda: (x_0, labels), tmp_path / "kept"
     )
-    found = guided.measured(score)
+    guided.measured(score)
+    assert not guided.keep.exists()  # a plain function does not say what it depends on
+    found = guided.measured(DATA)
     monkeypatch.setattr("guide.measure", None)
-    again = guided.measured(score)
+    again = guided.measured(DATA)
     for field in dataclasses.fields(found):
         np.testing.assert_array_equal(getattr(again, field.name), getattr(found, field.name))
     other = dataclasses.replace(guided, held_out=lambda: (x_0, labels[::-1]))
     with pytest.raises(TypeError, match="not callable"):
-        other.measured(score)
+        other.measured(DATA)
+    with pytest.raises(TypeError, match="not callable"):
+        guided.measured(dataclasses.replace(DATA, std=0.4))
 
 
 def test_without_a_gain_that_does_the_nearest_is_taken():
