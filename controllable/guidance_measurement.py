@@ -176,13 +176,9 @@ class _Level:
     def row(self, key: Array, x_0: Array, labels: np.ndarray) -> tuple[float, ...]:
         """The fields of `Measured` but the level, in their order."""
         noise = jax.random.normal(key, x_0.shape)
-        log_probs = self._each(
-            lambda x, eps, y: _log_probs(self.classifier, self.process, self.t, x, eps),
-            x_0, noise, labels,
-        )[0]  # fmt: skip
+        log_probs = self.log_probs(x_0, noise, labels)
         temperature = fit_temperature(log_probs, labels)
-        calibrated = with_temperature(log_probs.astype(np.float64), temperature)
-        picked = calibrated[np.arange(len(labels)), labels]
+        picked = _picked(log_probs, labels, temperature)
         inner, square, lacking, told = self._each(
             lambda x, eps, y: _products(
                 self.predict, self.classifier, self.process, self.null_label,
@@ -206,17 +202,12 @@ class _Level:
             scale**2 * power / float(lacking.mean()),
         )
 
-    def log_likelihoods(
-        self, key: Array, x_0: Array, labels: np.ndarray, temperature: float
-    ) -> np.ndarray:
-        """log p_T(y | x_t) of x_0 with fresh noise, (n,)."""
-        noise = jax.random.normal(key, x_0.shape)
-        log_probs = self._each(
+    def log_probs(self, x_0: Array, noise: Array, labels: np.ndarray) -> np.ndarray:
+        """log p(y | x_t) of every class, (n, classes)."""
+        return self._each(
             lambda x, eps, y: _log_probs(self.classifier, self.process, self.t, x, eps),
             x_0, noise, labels,
         )[0]  # fmt: skip
-        calibrated = with_temperature(log_probs.astype(np.float64), temperature)
-        return calibrated[np.arange(len(labels)), labels]
 
     def _each(self, function, x_0, noise, labels) -> list[np.ndarray]:
         """The outputs of a function of batches, for all examples."""
@@ -254,13 +245,19 @@ class _GainSearch:
             parts.append(made.x)
         x_0 = jnp.concatenate(parts)[: len(self.labels)]
         surest = int(np.argmax(np.where(self.found.zone, self.found.recognised, 0.0)))
-        log_p = self.at[surest].log_likelihoods(
-            jax.random.fold_in(key, surest), x_0, self.labels, self.found.temperatures[surest]
-        )
+        noise = jax.random.normal(jax.random.fold_in(key, surest), x_0.shape)
+        log_probs = self.at[surest].log_probs(x_0, noise, self.labels)
+        log_p = _picked(log_probs, self.labels, float(self.found.temperatures[surest]))
         mean, error = _mean_and_error(np.exp(log_p))
         error = math.hypot(error, self.found.recognised_errors[surest])
         allowed = error + 1 / len(log_p)
         return float(self.found.recognised[surest] - mean - allowed)
+
+
+def _picked(log_probs: np.ndarray, labels: np.ndarray, temperature: float) -> np.ndarray:
+    """log p_T of the labels, (n,)."""
+    calibrated = with_temperature(log_probs.astype(np.float64), temperature)
+    return calibrated[np.arange(len(labels)), labels]
 
 
 def _mean_and_error(values: np.ndarray) -> tuple[float, float]:
