@@ -139,6 +139,7 @@ def run_sample(run: Run) -> int:
 def run_control(run: Run) -> int:
     """Controlled generation into workdir/control: a picture, the arrays and the figures."""
     checks.check(run.config, jax.device_count())
+    _require_image_model(run)
     task, folder = run.config.control.task, run.workdir / "control"
     workdir.require_writable(folder)
     images, labels, made = controlled(run)
@@ -156,7 +157,6 @@ def run_control(run: Run) -> int:
 
 def controlled(run: Run) -> tuple[np.ndarray, np.ndarray, controls.Controlled]:
     """The images of a run's config.control, their classes, and what was made of them."""
-    _require_image_model(run)
     options, guide = builders.control_options(run.config), builders.guide(run.config)
     model = dataclasses.replace(builders.control_model(run.config), guide=guide)
     images, labels = builders.control_images(run.config)
