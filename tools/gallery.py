@@ -14,6 +14,7 @@ import json
 import shlex
 import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from typing import Any
 import main
 
 DIGITS, EMOJI = "pretrained/digits.npz", "pretrained/emoji.npz"
+BASE = "pretrained/emoji_base_8.npz"
 UPSAMPLERS = {16: "pretrained/emoji_up_16.npz", 32: "pretrained/emoji_up_32.npz"}
 SHOWN = 4  # images of which the rows are drawn
 IMAGES = "images/gallery"  # from the folder of docs
@@ -59,7 +61,7 @@ FIGURES: dict[str, tuple[str, Callable[[float], str]]] = {
 class Scene:
     """A task with its picture: `control` and `guidance` are fields of the sections of that name.
 
-    solvers: of SOLVERS; the picture is of the first. painting: begin with `draw_painting`.
+    solvers: of SOLVERS; the picture is of the first.
     """
 
     name: str
@@ -93,12 +95,10 @@ class Scene:
             f"--config.{name}={shlex.quote(str(value))}"
             for name, value in self.settings(solver, extractor_weights).items()
         ]
-        lines = [parts[0]]
-        for part in parts[1:]:
-            if len(lines[-1]) + len(part) < 95:
-                lines[-1] += f" {part}"
-            else:
-                lines.append(f"    {part}")
+        lines = textwrap.wrap(
+            " ".join(parts), 95, subsequent_indent="    ", break_long_words=False,
+            break_on_hyphens=False,
+        )  # fmt: skip
         return " \\\n".join(lines)
 
 
@@ -197,22 +197,23 @@ ABOUT = {
 
 def draw_mask(path: Path, size: int = 32) -> None:
     """A scribble to be completed, black on white."""
+    import numpy as np
     from PIL import Image, ImageDraw
 
-    from files import atomic_write
+    from pictures import write_png
 
     picture = Image.new("L", (size, size), 255)
     line = [(4, 6), (14, 10), (26, 5), (24, 14), (8, 18), (10, 27), (22, 22), (28, 28)]
     ImageDraw.Draw(picture).line(line, fill=0, width=5, joint="curve")
-    with atomic_write(path) as file:
-        picture.save(file, format="PNG")
+    write_png(path, np.asarray(picture)[..., None])
 
 
 def draw_painting(path: Path, size: int = 32) -> None:
     """A face of a few flat strokes."""
+    import numpy as np
     from PIL import Image, ImageDraw
 
-    from files import atomic_write
+    from pictures import write_png
 
     picture = Image.new("RGB", (size, size), "white")
     brush = ImageDraw.Draw(picture)
@@ -220,27 +221,30 @@ def draw_painting(path: Path, size: int = 32) -> None:
     brush.rectangle((9, 10, 12, 14), fill=(90, 60, 20))
     brush.rectangle((19, 10, 22, 14), fill=(90, 60, 20))
     brush.polygon([(8, 18), (23, 18), (19, 24), (12, 24)], fill=(150, 40, 30))
-    with atomic_write(path) as file:
-        picture.save(file, format="PNG")
+    write_png(path, np.asarray(picture))
+
+
+def checksum(path: str) -> str:
+    """Of a file of weights."""
+    import numpy as np
+
+    from metrics.resumable import fingerprint
+
+    return fingerprint([np.fromfile(path, np.uint8)])
 
 
 def play(scene: Scene, solver: str, extractor_weights: str, folder: Path) -> dict[str, float]:
     """The figures of a scene with a solver, and its picture as <folder>/<scene>_<solver>.png."""
     import jax
-    import numpy as np
 
     import checks
     import modes
     import pictures
     from configs.saved import get_config
     from files import atomic_write
-    from metrics.resumable import fingerprint
 
     settings = scene.settings(solver, extractor_weights)
-    identity = {
-        "settings": settings,
-        "weights": fingerprint([np.fromfile(scene.weights, np.uint8)]),
-    }
+    identity = {"settings": settings, "weights": checksum(scene.weights)}
     at = folder / f"{scene.name}_{solver}"
     record = at.with_suffix(".json")
     if record.is_file() and at.with_suffix(".png").is_file():
@@ -279,11 +283,11 @@ def scene_section(scene: Scene, extractor_weights: str, folder: Path, docs: Path
     shutil.copyfile(folder / f"{scene.name}_{first}.png", docs / IMAGES / f"{scene.name}.png")
     return (
         f"{scene.text}\n\n![{scene.text}]({IMAGES}/{scene.name}.png)\n\n{markdown_table(found)}\n\n"
-        f"{len_of(scene)}\n\n```bash\n{scene.command(first, 'lite0.npz')}\n```\n"
+        f"{counted(scene)}\n\n```bash\n{scene.command(first, 'lite0.npz')}\n```\n"
     )
 
 
-def len_of(scene: Scene) -> str:
+def counted(scene: Scene) -> str:
     """How many pictures the figures are of."""
     images = "1 image" if scene.images == 1 else f"{scene.images} images"
     return f"{images}, {scene.results} results each."
@@ -336,8 +340,9 @@ def cascade_section(folder: Path, docs: Path) -> str:
     """All three stages of the emoji's cascade."""
     from tools import cascade
 
-    chain = ",".join(["pretrained/emoji_base_8.npz", *UPSAMPLERS.values()])
-    out = folder / "cascade"
+    stages = [BASE, *UPSAMPLERS.values()]
+    chain = ",".join(stages)
+    out = folder / f"cascade-{'-'.join(map(checksum, stages))}"
     options = ["--solver=dpm", "--num_steps=25", "--grid=log_snr", "--each=3"]
     if not (out / "cascade.json").is_file():
         cascade.main([f"--weights={chain}", *options, f"--out={out}"])
@@ -375,7 +380,7 @@ def page(args: argparse.Namespace) -> str:
         raise ValueError(f"only: got {unknown[0]!r}, expected some of {', '.join(ABOUT)}")
     wanted = {scene.weights for scene in scenes(pictures) if scene.task in only}
     wanted |= {EMOJI} if "guide" in only else set()
-    wanted |= {"pretrained/emoji_base_8.npz"} if "upscale" in only else set()
+    wanted |= {BASE} if "upscale" in only else set()
     missing = sorted(path for path in wanted if not Path(path).is_file())
     if missing:
         raise ValueError(f"weights: there is no {missing[0]}, which {', '.join(only)} need")
