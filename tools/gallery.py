@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import main
+from tools.markdown import table
 
 DIGITS, EMOJI = "pretrained/digits.npz", "pretrained/emoji.npz"
 BASE = "pretrained/emoji_base_8.npz"
@@ -266,14 +267,11 @@ def play(scene: Scene, solver: str, extractor_weights: str, folder: Path) -> dic
 def markdown_table(found: Mapping[str, Mapping[str, float]]) -> str:
     """Figures by solver, a row each."""
     names = [name for name in FIGURES if any(name in figures for figures in found.values())]
-    lines = [
-        f"| solver | {' | '.join(FIGURES[name][0] for name in names)} |",
-        "| --- |" + " --- |" * len(names),
+    rows = [
+        [SOLVERS[solver][0], *(FIGURES[n][1](figures[n]) if n in figures else "" for n in names)]
+        for solver, figures in found.items()
     ]
-    for solver, figures in found.items():
-        cells = [FIGURES[n][1](figures[n]) if n in figures else "" for n in names]
-        lines.append(f"| {SOLVERS[solver][0]} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    return table(["solver", *(FIGURES[name][0] for name in names)], rows)
 
 
 def scene_section(scene: Scene, extractor_weights: str, folder: Path, docs: Path) -> str:
@@ -349,17 +347,16 @@ def cascade_section(folder: Path, docs: Path) -> str:
     shutil.copyfile(out / "cascade.png", docs / IMAGES / "cascade.png")
     made = json.loads((out / "cascade.json").read_text())
     rows = [
-        f"| {row['image_shape'][0]} px | {row['evaluations']:.0f} | {row['seconds']:.0f} | "
-        f"{row.get('consistency_rmse', float('nan')):.3f} |".replace("nan", "")
+        [
+            f"{row['image_shape'][0]} px", f"{row['evaluations']:.0f}", f"{row['seconds']:.0f}",
+            f"{row['consistency_rmse']:.3f}" if "consistency_rmse" in row else "",
+        ]
         for row in made["stages"]
-    ]
-    table = "\n".join(
-        ["| stage | evaluations | seconds | error, made smaller again |", "| --- |" + " --- |" * 3]
-        + rows
-    )
+    ]  # fmt: skip
+    figures = table(["stage", "evaluations", "seconds", "error, made smaller again"], rows)
     return (
         f"A cascade, from 8 to 16 to 32 pixels; a row a class, three samples, each at all its "
-        f"stages.\n\n![Three stages of each sample]({IMAGES}/cascade.png)\n\n{table}\n\n"
+        f"stages.\n\n![Three stages of each sample]({IMAGES}/cascade.png)\n\n{figures}\n\n"
         f"{made['samples']} samples.\n\n"
         f"```bash\npython -m tools.cascade --weights {chain} \\\n    {' '.join(options)}\n```\n"
     )

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import main
+from tools.markdown import table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -144,17 +145,15 @@ def draw_calibration(found: "Measured", title: str) -> "np.ndarray":
     return picture
 
 
-def table(rows: list[Row], real: Row) -> str:
+def markdown_table(rows: list[Row], real: Row) -> str:
     """The figures in Markdown."""
-    lines = [
-        "| guidance | class accuracy | FID | FID of a class, mean | evaluations | s |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
+    header = ["guidance", "class accuracy", "FID", "FID of a class, mean", "evaluations", "s"]
+    cells = []
     for row in [*rows, real]:
-        spent = f"{row.evaluations:.0f} | {row.seconds:.0f}" if row.evaluations else " | "
-        found = f"{row.accuracy:.1%} | {row.fid:.3g} | {row.fid_by_class:.3g}"
-        lines.append(f"| {row.title} | {found} | {spent} |")
-    return "\n".join(lines)
+        spent = [f"{row.evaluations:.0f}", f"{row.seconds:.0f}"] if row.evaluations else ["", ""]
+        found = [f"{row.accuracy:.1%}", f"{row.fid:.3g}", f"{row.fid_by_class:.3g}"]
+        cells.append([row.title, *found, *spent])
+    return table(header, cells)
 
 
 def contest(args: argparse.Namespace) -> None:
@@ -230,7 +229,7 @@ def contest(args: argparse.Namespace) -> None:
     shown = kept["shown"].reshape(-1, *generator.image_shape)
     write_png(args.out / "samples.png", enlarge(grid(shown, classes), 2))
     with atomic_write(args.out / "guidance.md", "w") as file:
-        file.write(table(rows, real) + "\n")
+        file.write(markdown_table(rows, real) + "\n")
     calibrated = {k: np.asarray(v).tolist() for k, v in dataclasses.asdict(found).items()}
     about = {
         "command": "python -m tools.guidance_contest " + shlex.join(sys.argv[1:]),
@@ -242,7 +241,7 @@ def contest(args: argparse.Namespace) -> None:
     }
     with atomic_write(args.out / "guidance.json", "w") as file:
         json.dump(about, file, indent=2)
-    print(table(rows, real))
+    print(markdown_table(rows, real))
 
 
 def parser() -> argparse.ArgumentParser:

@@ -94,20 +94,19 @@ def table(points: int, probes: int, seed: int) -> str:
     from tqdm import tqdm
 
     from sde_lib import PROCESSES
+    from tools import markdown
 
     for name, value, least in (("points", points, 1), ("probes", probes, 2)):
         if value < least:
             raise ValueError(f"{name}: got {value}, expected at least {least}")
     columns = [(name, law, probe) for name, law in laws().items() for probe in PROBES]
-    lines = [
-        f"| process | {' | '.join(f'{name}, {probe}' for name, _, probe in columns)} |",
-        "| --- " * (1 + len(columns)) + "|",
-    ]
+    rows = []
     for name, made in tqdm(PROCESSES.items(), "coverage", unit="process"):
         process = made(**OPTIONS.get(name, {}))
         found = [coverage(process, law, probe, points, probes, seed) for _, law, probe in columns]
         cells = [f"{100 * share:.1f} % ({mean:+.2f})" for share, mean in found]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
+        rows.append([name, *cells])
+    lines = [markdown.table(["process", *(f"{n}, {probe}" for n, _, probe in columns)], rows)]
     error = 100 * math.sqrt(0.05 * 0.95 / points)
     lines.append(
         f"\n{points} points, {probes} probes each, seed {seed}; a share is 95 +- {error:.1f} %"

@@ -33,6 +33,7 @@ from solvers.predictor_corrector import (
     PredictorCorrector,
     ReverseDiffusion,
 )
+from tools import markdown
 
 MEAN, STD = 0.4, 0.5
 # Processes with the time at which runs end, short of where uniform steps in time are too long.
@@ -159,11 +160,9 @@ def table() -> str:
     """Claimed and measured orders in Markdown."""
     from tqdm import tqdm
 
-    lines = [
-        f"| solver | claimed | {' | '.join(PROCESSES)} |",
-        "| --- " * (2 + len(PROCESSES)) + "|",
-    ]
+    rows = []
     for entry in tqdm(ENTRIES, "orders", unit="solver"):
-        cells = [f"{slope:.2f}" for slope in measured(entry).values()]
-        lines.append(f"| {entry.title} | {entry.claimed} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+        rows.append(
+            [entry.title, entry.claimed, *(f"{slope:.2f}" for slope in measured(entry).values())]
+        )
+    return markdown.table(["solver", "claimed", *PROCESSES], rows)

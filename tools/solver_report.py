@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import main
+from tools.markdown import table
 
 if TYPE_CHECKING:
     from tools.solver_contest import Cell, Subject
@@ -236,13 +237,13 @@ def markdown(lines: Sequence[Line], floor: Mapping[str, Sequence[float]], name: 
     """One figure as a table: a row a solver; before each colon the evaluations."""
     groups = [list(g) for _, g in itertools.groupby(lines, lambda line: line.name)]
     width = max(map(len, groups))
-    rows = [[f"{name} by evaluations", *[""] * width], ["---"] * (width + 1)]
+    rows = []
     for group in groups:
         group = sorted(group, key=lambda line: line.evaluations)
         row = [f"{e.evaluations:.0f}: {show(summary(e.figures[name]))}" for e in group]
         rows.append([group[0].title, *row, *[""] * (width - len(row))])
     rows.append(["real data", show(summary(floor[name])), *[""] * (width - 1)])
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return table([f"{name} by evaluations", *[""] * width], rows)
 
 
 PAGE = """<!doctype html>
