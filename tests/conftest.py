@@ -27,11 +27,26 @@ if CACHE:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
+# A compiled program holds some ten mappings of memory, of which Linux gives a process 65,530: past
+# them the compiler dies of a segmentation fault.
+MOST_MAPPINGS = 15_000
+
+
+def mappings() -> int:
+    """How many mappings of memory this process has; 0 where that is not to be known."""
+    maps = pathlib.Path("/proc/self/maps")
+    return maps.read_bytes().count(b"\n") if maps.is_file() else 0
+
+
 @pytest.fixture(autouse=True, scope="module")
 def _settled_heap():
     """What a module leaves behind, traced programs above all, is not looked through again: late in
-    a session a collection takes seconds, and every training run asks for some."""
+    a session a collection takes seconds, and every training run asks for some. Once there are many
+    programs they are dropped."""
     yield
+    if mappings() > MOST_MAPPINGS:
+        gc.unfreeze()
+        jax.clear_caches()
     gc.collect()
     gc.freeze()
 
