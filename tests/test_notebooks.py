@@ -7,8 +7,7 @@ import pytest
 from nbclient import NotebookClient
 
 FOLDER = pathlib.Path(__file__).parent.parent / "notebooks"
-# Without the tour: the weights that it needs, pretrained/emoji.npz, are not there yet.
-NOTEBOOKS = [path for path in sorted(FOLDER.glob("*.ipynb")) if path.stem != "tour"]
+NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 ids = lambda path: path.stem  # noqa: E731
 
 

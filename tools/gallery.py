@@ -105,69 +105,82 @@ class Scene:
 
 def scenes(folder: Path) -> list[Scene]:
     """The gallery in its order, the scenes of a task together. folder: of the pictures drawn."""
-    one = ("dpm",)
+    noisy = ("ancestral", "dpm", "heun")  # what adds noise is shown
     mask, painting = str(folder / "mask.png"), str(folder / "painting.png")
     automatic = {"strategy": "automatic", "classifier": "pretrained/digits_classifier.npz"}
     return [
         Scene(
             "inpaint_digits", "The middle of digits, each told its class.", DIGITS,
-            {"task": "inpaint", "mask": "box"}, images=16,
+            {"task": "inpaint", "mask": "box"}, solvers=noisy, images=16,
         ),
         Scene(
             "inpaint_half", "The right half of emoji. What is unlike the image may be as good an "
-            "answer: four of them stand side by side.", EMOJI, {"task": "inpaint", "mask": "half"},
+            "answer: four of them stand side by side. The noise of the ancestral solver lets the "
+            "halves come together; solvers of the flow, which add none, leave a seam.", EMOJI,
+            {"task": "inpaint", "mask": "half"}, solvers=noisy,
         ),
         Scene(
-            "inpaint_half_repeats", "The same, each step taken four times (RePaint).", EMOJI,
-            {"task": "inpaint", "mask": "half", "repeats": 4}, solvers=one,
+            "inpaint_half_repeats", "The same, each step taken eight times (RePaint).", EMOJI,
+            {"task": "inpaint", "mask": "half", "repeats": 8}, solvers=noisy[:2],
         ),
         Scene(
-            "inpaint_patches", "Half of the squares of 4 x 4 pixels.", EMOJI,
-            {"task": "inpaint", "mask": "patches"}, solvers=one,
+            "inpaint_patches", "Half of the squares of 4 x 4 pixels, each step taken eight times.",
+            EMOJI, {"task": "inpaint", "mask": "patches", "repeats": 8}, solvers=noisy[:1],
         ),
         Scene(
-            "inpaint_drawn", f"A mask drawn by hand, [mask.png]({IMAGES}/mask.png).", EMOJI,
-            {"task": "inpaint", "mask": mask}, solvers=one,
+            "inpaint_drawn", f"A mask drawn by hand, [mask.png]({IMAGES}/mask.png), each step "
+            "taken eight times.", EMOJI, {"task": "inpaint", "mask": mask, "repeats": 8},
+            solvers=noisy[:1],
         ),
         Scene("colorize", "The mean of the three colours of emoji.", EMOJI, {"task": "colorize"}),
         Scene(
             "restore_downsampling", "Means over 4 x 4 pixels, with noise, by pseudo-inverse "
-            "guidance.", EMOJI, {"task": "restore", "operator": "downsampling"},
+            "guidance.", EMOJI, {"task": "restore", "operator": "downsampling"}, solvers=noisy,
         ),
         Scene(
-            "restore_dps", "The same by diffusion posterior sampling.", EMOJI,
-            {"task": "restore", "operator": "downsampling", "method": "dps"}, solvers=one,
+            "restore_dps", "The same by diffusion posterior sampling, of a strength that leaves a "
+            "residual like the noise.", EMOJI,
+            {"task": "restore", "operator": "downsampling", "method": "dps", "strength": 50.0},
+            solvers=noisy[:1],
         ),
         Scene(
             "restore_blur", "A Gaussian blur.", EMOJI, {"task": "restore", "operator": "blur"},
-            solvers=one,
+            solvers=noisy[:1],
         ),
         Scene(
             "restore_fourier", "A third of the rows of the Fourier transform, as in MRI.", EMOJI,
-            {"task": "restore", "operator": "fourier"}, solvers=one,
+            {"task": "restore", "operator": "fourier"}, solvers=noisy[:1],
         ),
         Scene(
             "restore_projection", "A quarter as many random projections as pixels, of digits.",
-            DIGITS, {"task": "restore", "operator": "projection"}, solvers=one,
+            DIGITS, {"task": "restore", "operator": "projection"}, solvers=noisy[:1],
         ),
-        Scene("edit_3", "Emoji noised to t = 0.3.", EMOJI, {"task": "edit", "t": 0.3}, solvers=one),
-        Scene("edit_5", "Noised to t = 0.5.", EMOJI, {"task": "edit", "t": 0.5}),
-        Scene("edit_7", "Noised to t = 0.7.", EMOJI, {"task": "edit", "t": 0.7}, solvers=one),
+        Scene(
+            "edit_3", "Emoji noised to t = 0.3.", EMOJI, {"task": "edit", "t": 0.3},
+            solvers=noisy[:1],
+        ),
+        Scene("edit_5", "Noised to t = 0.5.", EMOJI, {"task": "edit", "t": 0.5}, solvers=noisy),
+        Scene(
+            "edit_7", "Noised to t = 0.7.", EMOJI, {"task": "edit", "t": 0.7}, solvers=noisy[:1],
+        ),
         Scene(
             "edit_painting", f"A painting of a few strokes, [painting.png]({IMAGES}/painting.png), "
             "as a smiley.", EMOJI,
-            {"task": "edit", "t": 0.6, "image": painting, "labels": "6"}, solvers=one, images=1,
-            results=8,
+            {"task": "edit", "t": 0.6, "image": painting, "labels": "6"}, solvers=noisy[:1],
+            images=1, results=8,
         ),
         Scene(
             "upscale_16", "Emoji from 8 to 16 pixels.", UPSAMPLERS[16], {"task": "upscale"},
+            solvers=noisy,
         ),
         Scene(
-            "upscale_32", "From 16 to 32 pixels.", UPSAMPLERS[32], {"task": "upscale"}, solvers=one,
+            "upscale_32", "From 16 to 32 pixels.", UPSAMPLERS[32], {"task": "upscale"},
+            solvers=noisy[:1],
         ),
         Scene(
             "guide_digits", "Digits, the network told no class and a classifier guiding it to one, "
-            "with nothing tuned.", DIGITS, {"task": "guide"}, guidance=automatic, images=16,
+            "with nothing tuned.", DIGITS, {"task": "guide"}, guidance=automatic, solvers=noisy,
+            images=16,
         ),
     ]  # fmt: skip
 
@@ -341,7 +354,7 @@ def cascade_section(folder: Path, docs: Path) -> str:
     stages = [BASE, *UPSAMPLERS.values()]
     chain = ",".join(stages)
     out = folder / f"cascade-{'-'.join(map(checksum, stages))}"
-    options = ["--solver=dpm", "--num_steps=25", "--grid=log_snr", "--each=3"]
+    options = ["--each=3"]
     if not (out / "cascade.json").is_file():
         cascade.main([f"--weights={chain}", *options, f"--out={out}"])
     shutil.copyfile(out / "cascade.png", docs / IMAGES / "cascade.png")
@@ -386,8 +399,8 @@ def page(args: argparse.Namespace) -> str:
     lite0 = str(args.extractor_weights)
     colour = [
         f"--weights={EMOJI}", "--classifier=pretrained/emoji_classifier.npz",
-        "--extractor=efficientnet_lite0", f"--extractor_weights={lite0}", "--samples=270",
-        "--batch_size=54",
+        "--extractor=efficientnet_lite0", f"--extractor_weights={lite0}", "--samples=180",
+        "--batch_size=60",
     ]  # fmt: skip
     more: dict[str, list[Callable[[], str]]] = {
         "upscale": [lambda: cascade_section(args.out, args.docs)],

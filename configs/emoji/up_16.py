@@ -13,6 +13,6 @@ from configs.emoji.base_8 import get_config as base
 def get_config() -> ConfigDict:
     config = base()
     config.data.update({"image_size": 16, "low_size": 8, "low_level": 0.5, "random_flip": True})
-    config.model.update({"patch_size": 2})
-    config.training.update({"steps": 4_000})
+    config.model.update({"attn_resolutions": (8,)})
+    config.training.update({"steps": 1_200})
     return config

@@ -14,7 +14,7 @@ def get_config() -> ConfigDict:
     config = digits()
     config.data.update({"name": "emoji", "image_size": 32, "num_channels": 3, "num_classes": 9})
     config.model.update({"nf": 64, "attn_resolutions": (8,)})
-    config.training.update({"steps": 12_000})
+    config.training.update({"steps": 6_000})
     config.sampling.update({"num_samples": 45, "batch_size": 45})
     config.eval.update({"likelihood": False})
     return config
