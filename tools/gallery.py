@@ -420,7 +420,7 @@ def page(args: argparse.Namespace) -> str:
         "means over all results. *Feature distance* is 2 - 2 cos of the features of result and "
         "image (`metrics/feature_distance.py`), by the digits' extractor or EfficientNet-Lite0, "
         "beside the mean over pairs of different images. Seconds are of all results of a row, "
-        "compilation included.\n",
+        "compilation included and, once, what automatic guidance measures.\n",
         f"    {command}\n",
         f"makes this page. Measured on {hardware()}, which did other work beside it.\n",
     ]
