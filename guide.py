@@ -16,7 +16,8 @@ from jaxtyping import Array
 from tqdm import tqdm
 
 from calibration import Classifier
-from controllable.guidance_measurement import VERSION, Measured, measure
+from controllable.guidance_gain import measure
+from controllable.guidance_measurement import VERSION, Measured
 from controllable.strategies import Strategy
 from files import atomic_write
 from metrics.resumable import fingerprint

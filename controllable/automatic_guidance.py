@@ -91,7 +91,7 @@ def automatic_guidance(
 ) -> Callable[[Predictor], Predictor]:
     """Guidance by (1) towards the classes `labels` in the run's cond, int32 (batch,).
 
-    table: of this classifier with this score network, see `guidance_measurement.measure`.
+    table: of this classifier with this score network, see `guidance_gain.measure`.
     null_label: by which the score network knows no class; None for one without classes.
     """
     return lambda predict: _Automatic(predict, classifier, table, null_label)

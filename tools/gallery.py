@@ -337,8 +337,8 @@ def contest_section(name: str, options: list[str], folder: Path, docs: Path) -> 
     said = [part for part in options if not part.startswith("--extractor_weights")]
     said += ["--extractor_weights=lite0.npz"] if len(said) < len(options) else []
     return (
-        f"All strategies on {name}, {made['samples']} samples each from the same noise. A row of "
-        f"the picture is a row of the table.\n\n"
+        f"All strategies on {name}, {made['samples']} samples each from the same noise, on "
+        f"{made['hardware']}. A row of the picture is a row of the table.\n\n"
         f"![Samples of every strategy]({IMAGES}/guidance_{name}_samples.png)\n\n"
         f"{(out / 'guidance.md').read_text()}\n"
         f"What automatic guidance measured:\n\n"

@@ -259,7 +259,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--solver", default="ddim")
     made.add_argument("--grid", default="log_snr")
     made.add_argument("--num_steps", type=int, default=25)
-    made.add_argument("--scales", default=[1.0, 3.0, 10.0], type=_numbers, help="of strategies")
+    made.add_argument(
+        "--scales", default=[1.0, 3.0, 10.0, 30.0], type=_numbers, help="of the tuned strategies"
+    )
     made.add_argument(
         "--zone",
         default=[0.1, 10.0],

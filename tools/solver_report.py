@@ -318,7 +318,8 @@ def hardware() -> str:
     text = cpuinfo.read_text() if cpuinfo.exists() else ""
     names = [e.partition(":")[2].strip() for e in text.splitlines() if e.startswith("model name")]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{cores} cores of {names[0] if names else platform.processor() or platform.machine()}"
+    counted = "1 core" if cores == 1 else f"{cores} cores"
+    return f"{counted} of {names[0] if names else platform.processor() or platform.machine()}"
 
 
 def subject_of(args: argparse.Namespace) -> "Subject":

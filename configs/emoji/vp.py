@@ -5,7 +5,7 @@ Command: python main.py --config configs/emoji/vp.py --workdir runs/emoji_vp --m
 Took: 4 hours for 6,000 steps on a 2-core EPYC VM that did other work beside it, for most of them on
 one core. More would be better.
 Result (docs/gallery.md; 180 samples of 26 evaluations; the judge is linear on EfficientNet-Lite0's
-features and right about 76 % of held-out emoji): 21 % are taken for the class asked for, 44 % with
+features and right about 76 % of held-out emoji): 20 % are taken for the class asked for, 44 % with
 classifier-free guidance of scale 3. What is inpainted, coloured or restored is better than what
 comes from noise alone.
 """

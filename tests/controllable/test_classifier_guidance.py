@@ -9,12 +9,13 @@ import pytest
 
 from controllable.automatic_guidance import automatic_guidance
 from controllable.classifier_guidance import class_gradient, classifier_guidance, told_level
-from controllable.guidance_measurement import measure
+from controllable.guidance_gain import GainSearch, measure
+from controllable.guidance_measurement import Level
 from controllable.schedules import Constant, Interval, Linear
 from controllable.strategies import Strategy
 from guide import Guide
 from oracles import Gaussian, Mixture
-from parameterization import Prediction
+from parameterization import Prediction, as_pytree
 from sampling import log_snr_grid, sample
 from sde_lib import VESDE, VPSDE, FlowMatching
 from solvers import DDIM, AdaptiveSDE, DPMSolverPP, Heun, PredictorCorrector
@@ -283,11 +284,48 @@ def test_what_was_measured_is_kept(monkeypatch, tmp_path):
         guided.measured(dataclasses.replace(DATA, std=0.4))
 
 
-def test_without_a_gain_that_does_the_nearest_is_taken():
+@pytest.mark.parametrize(
+    "pilots, gain",
+    [
+        ([[1, 0.5, 0.3], [2, 0.1, 0.4], [4, 0.2, 0.2]], 2),  # none is recognised: the nearest
+        ([[1, 0.5, 0.0], [2, -0.1, 0.4], [4, -0.2, 0.2], [8, -0.3, 0.3]], 4),  # none likely enough
+        ([[1, 0.5, 0.3], [2, -0.1, -0.1], [4, -0.2, -0.3]], 2),  # the least that does
+    ],
+)
+def test_recognition_goes_before_likelihood_and_then_the_least_gain(pilots, gain):
     found = measured(Exact())
     assert found.gain == 1.0 and len(found.pilots) == 0
-    tried = dataclasses.replace(found, pilots=np.array([[1.0, 0.5], [2.0, 0.1], [4.0, 0.2]]))
-    assert tried.gain == 2.0 and float(tried.table().gain) == 2.0
+    tried = dataclasses.replace(found, pilots=np.array(pilots, float))
+    assert tried.gain == gain and float(tried.table().gain) == gain
+
+
+def test_losses_are_those_of_the_score_and_its_class_is_not_told():
+    found = measured(Exact())
+    least = jnp.log(jnp.asarray(found.levels)) * -2
+    node = PROCESS.node(PROCESS.time_of_log_snr(least.astype(jnp.float32)))
+    # Far below the distance of the means data are one Gaussian: E|eps - eps_hat|^2 / 2 is
+    # alpha^2 std^2 / (alpha^2 std^2 + sigma^2).
+    wide = np.square(np.asarray(node.alpha) * DATA.std)
+    want = wide / (wide + np.square(np.asarray(node.sigma)))
+    near = found.levels < 0.2
+    assert near.sum() >= 3
+    np.testing.assert_allclose(found.losses[near], want[near], rtol=0.05)
+    assert np.all(np.abs(found.losses - want)[near] < 4 * found.loss_errors[near])
+
+
+def test_samples_far_from_the_data_are_not_likely():
+    found = measured(Exact())
+    search = GainSearch(
+        [
+            Level(PROCESS, as_pytree(score), Exact(), None, float(t), 512)
+            for t in np.asarray(PROCESS.time_of_log_snr(jnp.asarray(-2 * np.log(found.levels))))
+        ],
+        found, (2,), np.arange(512) % 3,
+    )  # fmt: skip
+    key = jax.random.key(8)
+    x_0 = search.samples(key, 1.0)
+    assert search.missed_likelihood(key, x_0) <= 0
+    assert search.missed_likelihood(key, 1.5 * x_0) > 0
 
 
 def test_a_sample_that_went_astray_is_pushed_harder_but_not_beyond_the_noise():
