@@ -8,11 +8,11 @@ g = grad log p_T(y | x_t), p_T = softmax(log p / T(s)), the score gets
     scale(x_t, s) g,   scale = lambda(s) (1 + (G - 1) max(1, -log p_T(y | x_t) / h(s))).  (1)
 
 T calibrates the classifier; lambda is the share of its gradient that the score lacks, 0 where that
-is not significant; the gain G makes samples as recognisable as real data. What it adds is more for
-a sample whose class is less likely than that of half of all real data at its level, h(s) = median
-of -log p_T, in proportion to how surprising it is, but goes no further than |scale sigma g| =
-sqrt(d), the length of the noise itself. For an exact classifier of an exact score T = lambda = G =
-1, which is Bayes' rule.
+is not significant; the gain G makes samples as recognisable and as likely as real data. What it
+adds is more for a sample whose class is less likely than that of half of all real data at its
+level, h(s) = median of -log p_T, in proportion to how surprising it is, but goes no further than
+|scale sigma g| = sqrt(d), the length of the noise itself. For an exact classifier of an exact score
+T = lambda = G = 1, which is Bayes' rule.
 """
 
 import dataclasses

@@ -34,6 +34,11 @@ def files(tmp_path_factory):
     return {"weights": model, "classifier": judge, "foreign": foreign}
 
 
+@pytest.fixture(autouse=True)
+def nothing_is_kept_in_the_users_cache(monkeypatch, tmp_path):
+    monkeypatch.setattr("builders.cache_folder", lambda: tmp_path / "cache")
+
+
 def call(monkeypatch, *arguments):
     monkeypatch.setattr(sys, "argv", ["guidance_contest", *map(str, arguments)])
     guidance_contest.run()
