@@ -5,7 +5,7 @@
         --classifier pretrained/emoji_classifier.npz --out runs/guidance_emoji
 
 All begin from the same noise. The hand-tuned strategies are tried with every scale of --scales, the
-automatic one has none: `controllable.automatic_guidance` measures it on the held-out split. The
+automatic one has none: `controllable.guidance_gain` measures it on the held-out split. The
 judge of classes is a logistic regression on the extractor's features of the training set, which no
 guidance has seen. Leaves guidance.json, guidance.md, calibration.png and samples.png in the folder;
 what is cut off goes on when called again.

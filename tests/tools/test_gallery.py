@@ -82,3 +82,47 @@ def test_weights_that_are_not_there_are_named_before_anything_is_made(
     with pytest.raises(SystemExit):
         call(monkeypatch, tmp_path, "inpaint,colorize")
     assert "none.npz, which inpaint, colorize need" in capsys.readouterr().err
+
+
+def test_a_contest_is_told_with_its_table_and_what_makes_it_again(monkeypatch, tmp_path):
+    docs = tmp_path / "docs"
+    (docs / gallery.IMAGES).mkdir(parents=True)
+    asked = []
+
+    def contest(args):
+        asked.append(args)
+        args.out.mkdir()
+        for picture in ("samples", "calibration"):
+            (args.out / f"{picture}.png").write_bytes(picture.encode())
+        (args.out / "guidance.md").write_text("| a table |\n")
+        (args.out / "guidance.json").write_text('{"samples": 12, "hardware": "an abacus"}')
+
+    monkeypatch.setattr("tools.guidance_contest.contest", contest)
+    options = ["--samples=12", f"--extractor_weights={tmp_path / 'here.npz'}"]
+    text = gallery.contest_section("digits", options, tmp_path, docs)
+    assert asked[0].samples == 12 and asked[0].extractor_weights == str(tmp_path / "here.npz")
+    assert "12 samples each from the same noise, on an abacus." in text and "| a table |" in text
+    command = text.partition("```bash\n")[2].splitlines()[0]
+    assert command.endswith("guidance_contest --samples=12 --extractor_weights=lite0.npz")
+    for picture in ("samples", "calibration"):
+        link = f"{gallery.IMAGES}/guidance_digits_{picture}.png"
+        assert f"({link})" in text and (docs / link).read_bytes() == picture.encode()
+
+
+def test_pictures_of_a_shipped_classifier(monkeypatch, tmp_path):
+    """Those that its evaluation leaves, of its own step."""
+    docs = tmp_path / "docs"
+    (docs / gallery.IMAGES).mkdir(parents=True)
+
+    def evaluated(run):
+        made = run.workdir / "eval" / "1600"
+        made.mkdir(parents=True)
+        for picture in ("accuracy", "confusion"):
+            (made / f"{picture}.png").write_bytes(picture.encode())
+
+    monkeypatch.setattr("modes.run_eval", evaluated)
+    text = gallery.classifier_section("digits", tmp_path, docs)
+    assert "python main.py --weights=pretrained/digits_classifier.npz --mode eval" in text
+    for picture in ("accuracy", "confusion"):
+        link = f"{gallery.IMAGES}/classifier_digits_{picture}.png"
+        assert f"({link})" in text and (docs / link).read_bytes() == picture.encode()
