@@ -36,6 +36,7 @@ from controllable.guidance_measurement import (
     Level,
     Measured,
     best_pilot,
+    levels_at,
     mean_and_error,
     measure_levels,
     picked_log_probs,
@@ -85,8 +86,7 @@ def measure(
     own = np.exp(-np.asarray(process.log_snr(times), np.float64) / 2)
     low, high = max(ends[0], own[0]), min(ends[1], own[1])
     s = np.geomspace(low, high, levels)
-    t = np.asarray(process.time_of_log_snr(jnp.asarray(-2 * np.log(s), jnp.float32)))
-    at = [Level(process, predict, classifier, null_label, float(x), batch_size) for x in t]
+    at = levels_at(s, process, predict, classifier, null_label, batch_size)
     total = levels + (len(GAINS) if pilots else 0)
 
     def done(count: int) -> None:
@@ -152,12 +152,11 @@ class GainSearch:
     def missed_likelihood(self, key: Array, x_0: Array) -> float:
         """By how much these samples miss (2), a dimension and the mean over its levels."""
         chosen = np.flatnonzero(self.found.zone)[:LIKELIHOOD_LEVELS]
-        losses = [
-            self.at[k].losses(
-                x_0, jax.random.normal(jax.random.fold_in(key, 1000 + k), x_0.shape), self.labels
-            )
-            for k in chosen.tolist()
-        ]
+        losses = []
+        for k in chosen.tolist():
+            # Other noise than that of (1).
+            noise = jax.random.normal(jax.random.fold_in(key, 1000 + k), x_0.shape)
+            losses.append(self.at[k].losses(x_0, noise, self.labels))
         mean, error = mean_and_error(np.mean(losses, axis=0))
         # An image that is hard at one level is so at the others: errors of levels add up.
         error = math.hypot(error, float(self.found.loss_errors[chosen].mean()))

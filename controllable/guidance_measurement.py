@@ -94,20 +94,33 @@ def best_pilot(pilots: np.ndarray) -> int:
     return int(np.lexsort((pilots[:, 0], missed[:, 1], missed[:, 0]))[0])
 
 
+def levels_at(
+    s: Float[np.ndarray, " levels"],
+    process: Process,
+    predict: Predictor,
+    classifier: Classifier,
+    null_label: int | None,
+    batch_size: int,
+) -> list["Level"]:
+    """The measurements at these s = sigma / alpha."""
+    t = np.asarray(process.time_of_log_snr(jnp.asarray(-2 * np.log(s), jnp.float32)))
+    return [Level(process, predict, classifier, null_label, float(x), batch_size) for x in t]
+
+
 def measure_levels(
     key: Key[Array, ""],
     at: Sequence["Level"],
-    levels: Float[np.ndarray, " levels"],
+    s: Float[np.ndarray, " levels"],
     x_0: Float[Array, "n *shape"],
     labels: Int[np.ndarray, " n"],
     progress: Callable[[int], None] = lambda done: None,
 ) -> Measured:
-    """What held-out data tell at each level; progress is told how many are done."""
+    """What held-out data tell at each level, `at` those of s; progress: told how many are done."""
     rows = []
     for k, level in enumerate(at):
         rows.append(level.row(jax.random.fold_in(key, k), x_0, labels))
         progress(k + 1)
-    return Measured(levels, *(np.array(column) for column in zip(*rows, strict=True)))
+    return Measured(s, *(np.array(column) for column in zip(*rows, strict=True)))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -199,11 +212,15 @@ def _log_probs(classifier, process, t, x_0, eps) -> tuple[Array]:
     return (classifier.log_probs(*_noised(process, t, x_0, eps)),)
 
 
+def _eps_hat(predict, null_label, x, node, labels) -> Array:
+    return predict(x, node, without_class({"labels": labels}, null_label)).eps
+
+
 @functools.partial(jax.jit, static_argnames=("process", "null_label"))
 def _losses(predict, process, null_label, t, x_0, eps, labels) -> tuple[Array]:
     x, node = _noised(process, t, x_0, eps)
-    eps_hat = predict(x, node, without_class({"labels": labels}, null_label)).eps
-    return (jnp.mean((eps_hat - eps).reshape(len(x), -1) ** 2, axis=1),)
+    lack = _eps_hat(predict, null_label, x, node, labels) - eps
+    return (jnp.mean(lack.reshape(len(x), -1) ** 2, axis=1),)
 
 
 @functools.partial(jax.jit, static_argnames=("process", "null_label"))
@@ -212,7 +229,7 @@ def _products(
 ) -> tuple[Array, ...]:
     """<eps_hat - eps, sigma g>, |sigma g|^2, |eps_hat - eps|^2 and |eps_hat|^2 of each example."""
     x, node = _noised(process, t, x_0, eps)
-    eps_hat = predict(x, node, without_class({"labels": labels}, null_label)).eps
+    eps_hat = _eps_hat(predict, null_label, x, node, labels)
     g, _ = class_gradient(classifier, x, node, labels, temperature)
     pull = expand_right(node.sigma, g) * g
     lack = eps_hat - eps

@@ -10,7 +10,7 @@ import pytest
 from controllable.automatic_guidance import automatic_guidance
 from controllable.classifier_guidance import class_gradient, classifier_guidance, told_level
 from controllable.guidance_gain import GainSearch, measure
-from controllable.guidance_measurement import Level
+from controllable.guidance_measurement import levels_at
 from controllable.schedules import Constant, Interval, Linear
 from controllable.strategies import Strategy
 from guide import Guide
@@ -301,8 +301,8 @@ def test_recognition_goes_before_likelihood_and_then_the_least_gain(pilots, gain
 
 def test_losses_are_those_of_the_score_and_its_class_is_not_told():
     found = measured(Exact())
-    least = jnp.log(jnp.asarray(found.levels)) * -2
-    node = PROCESS.node(PROCESS.time_of_log_snr(least.astype(jnp.float32)))
+    log_snr = jnp.asarray(-2 * np.log(found.levels), jnp.float32)
+    node = PROCESS.node(PROCESS.time_of_log_snr(log_snr))
     # Far below the distance of the means data are one Gaussian: E|eps - eps_hat|^2 / 2 is
     # alpha^2 std^2 / (alpha^2 std^2 + sigma^2).
     wide = np.square(np.asarray(node.alpha) * DATA.std)
@@ -315,13 +315,8 @@ def test_losses_are_those_of_the_score_and_its_class_is_not_told():
 
 def test_samples_far_from_the_data_are_not_likely():
     found = measured(Exact())
-    search = GainSearch(
-        [
-            Level(PROCESS, as_pytree(score), Exact(), None, float(t), 512)
-            for t in np.asarray(PROCESS.time_of_log_snr(jnp.asarray(-2 * np.log(found.levels))))
-        ],
-        found, (2,), np.arange(512) % 3,
-    )  # fmt: skip
+    at = levels_at(found.levels, PROCESS, as_pytree(score), Exact(), None, 512)
+    search = GainSearch(at, found, (2,), np.arange(512) % 3)
     key = jax.random.key(8)
     x_0 = search.samples(key, 1.0)
     assert search.missed_likelihood(key, x_0) <= 0
