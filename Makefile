@@ -5,7 +5,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUN := .venv/.run
 DEV := .venv/.dev
-MODULES := $(patsubst %.py,%,$(wildcard *.py)) controllable data metrics models solvers tools
+MODULES := $(patsubst %.py,%,$(wildcard *.py)) controllable data evaluation experiment generation metrics models \
+  solvers storage tasks tools training
 
 # Programs compiled by one test run are read from here by the next.
 export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.venv/jax_cache

@@ -40,9 +40,16 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
-from latent import Solved, integrate, report_failures, require_positive, scaled_rms, span_of
 from parameterization import NO_COND, Cond, Predictor
 from sde_lib import Process
+from solvers.probability_flow import (
+    Solved,
+    integrate,
+    report_failures,
+    require_positive,
+    scaled_rms,
+    span_of,
+)
 
 PROBES = ("rademacher", "gaussian", "exact")
 

@@ -27,7 +27,7 @@ from typing import Any, NoReturn
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from files import cache_folder
+from storage.files import cache_folder
 
 MODES = ("train", "eval", "sample", "control")
 HELP = {"help", "helpshort", "h", "?"}
@@ -56,7 +56,7 @@ def main(argv: list[str]) -> None:
     if not options["verbosity"].present:
         logging.set_verbosity(logging.WARNING)
     # Imported here: --help need not wait for JAX.
-    import modes
+    from experiment import modes
 
     weights = options.weights or ("" if options.workdir else PRETRAINED)
     run = modes.Run(

@@ -48,22 +48,20 @@ class Step:
     def __init__(self, config: Any, strategy: str = "shard_map"):
         import jax
 
-        import builders
-        import microbatch
-        import parallel
-        import train
-        from program import apply_gradient, mean_gradient, return_free_memory
+        from experiment import builders
+        from training import loop, microbatch, parallel
+        from training.program import apply_gradient, mean_gradient, return_free_memory
 
         options, task = builders.train_options(config), builders.task(config)
         ways = parallel.STRATEGIES[strategy](parallel.make_mesh())
         self.batches = ways.put(self._batches(config))
         began = time.perf_counter()
-        state = train.new_state(task, options)
+        state = loop.new_state(task, options)
         self.state = jax.block_until_ready(parallel.place(state, ways.sharding(state)))
         del state
         initialised = time.perf_counter()
         return_free_memory()
-        per_device = train.examples_per_device(options)
+        per_device = loop.examples_per_device(options)
         gradient = partial(mean_gradient, task.loss, per_device)
         update = partial(apply_gradient, options.optimizer, options.ema)
         lowered = ways.lower(gradient, update, self.state, self.batches)
@@ -92,7 +90,7 @@ class Step:
     def _batches(self, config: Any) -> dict[str, Any]:
         import numpy as np
 
-        import builders
+        from experiment import builders
 
         batch = config.training.batch_size
         images = np.random.default_rng(0).random((1, batch, *builders.image_shape(config)))
@@ -108,7 +106,7 @@ def prepare_train(config: Any) -> tuple[Callable[[], None], dict[str, Any]]:
 def prepare_forward(config: Any) -> tuple[Callable[[], None], dict[str, Any]]:
     import jax
 
-    import builders
+    from experiment import builders
 
     predict, shape, cond = _sampled(config)
     node = builders.process(config).node(jax.numpy.full(shape[0], 0.5))
@@ -120,7 +118,7 @@ def prepare_forward(config: Any) -> tuple[Callable[[], None], dict[str, Any]]:
 def prepare_pc(config: Any) -> tuple[Callable[[], None], dict[str, Any]]:
     import jax
 
-    import builders
+    from experiment import builders
     from sampling import sample
 
     config.sampling.update(predictor="reverse_diffusion", corrector="langevin", num_steps=STEPS)
@@ -139,7 +137,7 @@ def _sampled(config: Any) -> tuple[Any, tuple[int, ...], dict[str, Any]]:
     """A predictor with new parameters, the shape of a batch, and its labels if it has classes."""
     import jax
 
-    import builders
+    from experiment import builders
 
     task, batch = builders.image_task(config), config.training.batch_size
     cond = {"labels": jax.numpy.zeros(batch, int)} if config.data.num_classes else {}

@@ -134,8 +134,8 @@ def prepare_jax(network: str, side: str) -> tuple[Callable[[], None], int]:
     import jax
     import jax.numpy as jnp
 
-    import builders
     from benchmarks.jax_side import config_of
+    from experiment import builders
     from likelihood import _solve
 
     config = config_of(network)
@@ -215,10 +215,10 @@ def measure_digits() -> list[dict[str, Any]]:
     import jax.numpy as jnp
     import numpy as np
 
-    import builders
-    import weights
     from configs.saved import get_config
+    from experiment import builders
     from likelihood import log_likelihood
+    from storage import weights
 
     path = "pretrained/digits.npz"
     config = get_config(path)

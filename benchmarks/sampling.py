@@ -36,8 +36,8 @@ def subject(name: str) -> tuple[Any, Any, tuple[int, ...], dict[str, Any]]:
 
         data = Mixture(jnp.array([[1.0, 0.0], [-1.0, 0.0]]), 0.1, jnp.array([0.5, 0.5]))
         return VPSDE(), data, (100, 2), {}
-    import builders
     from benchmarks.jax_side import _sampled, config_of
+    from experiment import builders
 
     config = config_of(name, batch=8)
     return (builders.process(config), *_sampled(config))

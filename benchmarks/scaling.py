@@ -62,7 +62,7 @@ def run() -> None:
     main.prepare_jax()
     assert f"device_count={args.devices}" in os.environ["XLA_FLAGS"]
     from benchmarks.jax_side import Step, config_of
-    from parallel import collective_bytes
+    from training.parallel import collective_bytes
 
     config = config_of(args.network)
     config.training.microbatch = str(config.training.batch_size // args.devices)

@@ -9,8 +9,8 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from configs.default import get_default_config
-from weights import read_meta
-from workdir import read_config
+from storage.weights import read_meta
+from storage.workdir import read_config
 
 
 def _is_file(where: str) -> bool:

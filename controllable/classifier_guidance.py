@@ -25,8 +25,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from calibration import Classifier
 from controllable.schedules import Schedule, as_schedule
+from metrics.calibration import Classifier
 from parameterization import NO_COND, Cond, Prediction, Predictor
 from sde_lib import Node, Process, expand_right
 

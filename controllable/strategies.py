@@ -12,11 +12,11 @@ import dataclasses
 import math
 from collections.abc import Callable
 
-from calibration import Classifier
-from controllable.automatic_guidance import ScaleTable, automatic_guidance
+from controllable.automatic.guidance import ScaleTable, automatic_guidance
 from controllable.classifier_free import classifier_free
 from controllable.classifier_guidance import classifier_guidance
 from controllable.schedules import Constant, Interval, Linear
+from metrics.calibration import Classifier
 from parameterization import Predictor
 from sde_lib import Process
 

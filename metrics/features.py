@@ -18,7 +18,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxtyping import Array, Float, Float32, UInt8
 from tqdm import tqdm
 
-from files import atomic_write
+from storage.files import atomic_write
 
 
 class Activations(NamedTuple):

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from files import atomic_write
 from metrics.fid import frechet_distance
 from metrics.kid import kid
 from metrics.statistics import Statistics
+from storage.files import atomic_write
 
 
 @dataclass(frozen=True)

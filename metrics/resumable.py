@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from files import atomic_write
+from storage.files import atomic_write
 
 # Arrays with a leading axis over examples.
 Rows = dict[str, Any]

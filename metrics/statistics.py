@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Array, Float32
 
-from files import atomic_write
 from metrics.features import FeatureExtractor
 from metrics.fid import Moments
+from storage.files import atomic_write
 
 
 @dataclass(frozen=True)

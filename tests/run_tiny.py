@@ -12,11 +12,10 @@ import jax
 import numpy as np
 from tiny_task import TinyLoader, TinyTask
 
-import parallel
-import train
-import weights
-from ema import EMA
-from optim import Optimizer
+from storage import weights
+from training import loop, parallel
+from training.ema import EMA
+from training.optimizer import Optimizer
 
 
 class SlowLoader(TinyLoader):
@@ -31,10 +30,10 @@ def main(workdir, out=None, lr=1e-2, sleep=0.0, coordinator=None, processes=1, p
     if coordinator:
         parallel.initialize(coordinator, processes, process)
     optimizer = Optimizer(lr=lr, warmup=4)
-    options = train.TrainOptions(optimizer=optimizer, ema=EMA(0.9, warmup=True), **fields)
+    options = loop.TrainOptions(optimizer=optimizer, ema=EMA(0.9, warmup=True), **fields)
     loader = SlowLoader(options.batch_size, process, processes)
     loader.sleep = sleep
-    result = train.fit(TinyTask(), loader, options, workdir)
+    result = loop.fit(TinyTask(), loader, options, workdir)
     trees = parallel.to_host({"params": result.state.params, "ema": result.state.ema})
     if out and jax.process_index() == 0:
         np.savez(out, step=result.steps, stopped=result.stopped, **weights.flatten(trees))

@@ -21,49 +21,27 @@ MAY_IMPORT = {
     "losses": "sde_lib parameterization",
     "sampling": "sde_lib parameterization",
     "solvers": "sde_lib parameterization sampling",
-    "latent": "sde_lib parameterization",
-    "likelihood": "sde_lib parameterization latent",
+    "likelihood": "sde_lib parameterization solvers",
     "oracles": "sde_lib parameterization",
-    "classification": "sde_lib parameterization losses",
-    "calibration": "sde_lib",
-    "controllable": "sde_lib parameterization sampling solvers calibration",
     "models": "sde_lib parameterization",
-    # Images in, batches and figures out.
-    "files": "",
-    "pictures": "files",
-    "data": "files",
-    "metrics": "files data",
+    # Images in, batches and metrics out.
+    "storage": "",
+    "data": "storage",
+    "metrics": "sde_lib storage data",
+    "controllable": "sde_lib parameterization sampling solvers metrics",
     # Training, of whatever task.
-    "ema": "",
-    "optim": "",
-    "interrupts": "",
-    "checkpoint": "files",
-    "microbatch": "",
-    "parallel": "",
-    "telemetry": "files",
-    "workdir": "files",
-    "weights": "files checkpoint",
-    "program": "ema microbatch optim parallel telemetry",
-    "train": "ema checkpoint interrupts microbatch optim parallel program telemetry weights"
-    " workdir",
-    # Image models.
+    "training": "storage",
     "tasks": "sde_lib parameterization losses",
-    "generate": "sde_lib parameterization sampling pictures data controllable",
-    "guide": "files sde_lib parameterization calibration controllable metrics",
-    "controls": "sde_lib parameterization sampling pictures data metrics controllable",
-    "evaluate": "parameterization likelihood checkpoint data metrics pictures tasks generate guide",
-    "evaluate_classifier": "files calibration classification data metrics evaluate",
+    # Drawing from a model, and judging it.
+    "generation": "sde_lib parameterization sampling storage data metrics controllable",
+    "evaluation": "parameterization likelihood storage data metrics tasks generation",
     # Configs.
-    "configs": "weights workdir",
-    "builders": "files sde_lib parameterization losses sampling classification solvers models data"
-    " ema optim train tasks generate guide evaluate evaluate_classifier controllable controls"
-    " metrics checkpoint weights configs",
-    "checks": "sde_lib sampling solvers likelihood data metrics builders",
-    "modes": "parameterization checkpoint parallel pictures weights train generate evaluate"
-    " evaluate_classifier files controls builders checks workdir",
-    "main": "files modes",
+    "configs": "storage",
+    "experiment": "sde_lib parameterization losses sampling likelihood solvers models data"
+    " training tasks generation evaluation controllable metrics storage configs",
+    "main": "storage experiment",
 }
-READ_CONFIGS = {"main", "modes", "builders", "checks", "configs", "tools"}
+READ_CONFIGS = {"main", "experiment", "configs", "tools"}
 # Needed by a requirement that does not say so.
 UNDECLARED = {"array_record", "importlib_resources"}
 # Imported by a tool alone, and installed by its target of the Makefile.

@@ -7,8 +7,8 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-import builders
-import weights
+from experiment import builders
+from storage import weights
 
 TINY = {"nf": 8, "ch_mult": (1,), "attn_resolutions": (), "patch_size": 4}
 TINY_CLASSIFIER = {"nf": 8, "stem": 8, "ch_mult": (1,), "num_res_blocks": 1, "patch_size": 4}

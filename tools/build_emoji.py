@@ -32,7 +32,7 @@ from jaxtyping import UInt8
 from PIL import Image
 from tqdm import tqdm
 
-from files import atomic_write
+from storage.files import atomic_write
 
 # Each style, and the version of its package that data/emoji.npz was made of.
 STYLES = {

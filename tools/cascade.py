@@ -21,16 +21,14 @@ import numpy as np
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-import builders
-import checks
-import modes
-import pictures
 from configs.saved import get_config
 from controllable.super_resolution import Stage, cascade, check_chain
 from data.image_file import RefusedImage, decode
 from data.range import Range
-from files import atomic_write
-from generate import bar_updater
+from experiment import builders, checks, modes
+from generation.sampler import bar_updater
+from storage import pictures
+from storage.files import atomic_write
 
 
 def load(where: str, overrides: dict[str, Any]) -> tuple[ConfigDict, Stage]:

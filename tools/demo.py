@@ -25,12 +25,10 @@ def make(workdir: Path, seconds: float) -> None:
     matplotlib.use("Agg")
     import jax
 
-    import builders
-    import checks
-    import evaluate
-    import modes
     from configs.digits.vp_small import get_config
-    from files import atomic_write
+    from evaluation import image_models
+    from experiment import builders, checks, modes
+    from storage.files import atomic_write
 
     began = time.monotonic()
     config = get_config()
@@ -41,7 +39,7 @@ def make(workdir: Path, seconds: float) -> None:
     draw_loss(workdir / "metrics.jsonl", workdir / "loss.png")
 
     print("sampling and evaluating")
-    reports = evaluate.run(builders.subject(config), builders.eval_options(config), workdir)
+    reports = image_models.run(builders.subject(config), builders.eval_options(config), workdir)
     step, report = max(reports.items())
     samples = workdir / "eval" / str(step) / "samples.png"
     (workdir / "samples.png").unlink(missing_ok=True)
@@ -77,7 +75,7 @@ def draw_loss(log: Path, to: Path) -> None:
     """The training loss against the step, and against the noise level at the end."""
     from matplotlib import pyplot as plt
 
-    from files import atomic_write
+    from storage.files import atomic_write
 
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     lines = [line for line in lines if "loss" in line]

@@ -17,9 +17,8 @@ def export(workdir: str | Path, out: str | Path, step: int | None = None, dtype=
 
     FileNotFoundError where there is no run or no such checkpoint.
     """
-    import checkpoint
-    import weights
     from configs.saved import get_config
+    from storage import checkpoint, weights
 
     config = get_config(str(workdir))
     params, found = checkpoint.load_ema(Path(workdir) / "checkpoints", step)

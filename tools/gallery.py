@@ -214,7 +214,7 @@ def draw_mask(path: Path, size: int = 32) -> None:
     import numpy as np
     from PIL import Image, ImageDraw
 
-    from pictures import write_png
+    from storage.pictures import write_png
 
     picture = Image.new("L", (size, size), 255)
     line = [(4, 6), (14, 10), (26, 5), (24, 14), (8, 18), (10, 27), (22, 22), (28, 28)]
@@ -227,7 +227,7 @@ def draw_painting(path: Path, size: int = 32) -> None:
     import numpy as np
     from PIL import Image, ImageDraw
 
-    from pictures import write_png
+    from storage.pictures import write_png
 
     picture = Image.new("RGB", (size, size), "white")
     brush = ImageDraw.Draw(picture)
@@ -251,11 +251,10 @@ def play(scene: Scene, solver: str, extractor_weights: str, folder: Path) -> dic
     """The figures of a scene with a solver, and its picture as <folder>/<scene>_<solver>.png."""
     import jax
 
-    import checks
-    import modes
-    import pictures
     from configs.saved import get_config
-    from files import atomic_write
+    from experiment import checks, modes
+    from storage import pictures
+    from storage.files import atomic_write
 
     settings = scene.settings(solver, extractor_weights)
     identity = {"settings": settings, "weights": checksum(scene.weights)}
@@ -306,9 +305,9 @@ def counted(scene: Scene) -> str:
 
 def classifier_section(name: str, folder: Path, docs: Path) -> str:
     """Accuracy and confusion of a shipped classifier against the noise."""
-    import modes
-    import weights
     from configs.saved import get_config
+    from experiment import modes
+    from storage import weights
 
     path = Path(f"pretrained/{name}_classifier.npz")
     where = folder / f"classifier_{name}"
@@ -436,7 +435,7 @@ def page(args: argparse.Namespace) -> str:
 
 def run() -> None:
     """The command line; what a user can mend is one line and exit status 2."""
-    from files import atomic_write
+    from storage.files import atomic_write
 
     made = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter

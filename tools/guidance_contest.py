@@ -5,7 +5,7 @@
         --classifier pretrained/emoji_classifier.npz --out runs/guidance_emoji
 
 All begin from the same noise. The hand-tuned strategies are tried with every scale of --scales, the
-automatic one has none: `controllable.guidance_gain` measures it on the held-out split. The
+automatic one has none: `controllable.automatic.gain` measures it on the held-out split. The
 judge of classes is a logistic regression on the extractor's features of the training set, which no
 guidance has seen. Leaves guidance.json, guidance.md, calibration.png and samples.png in the folder;
 what is cut off goes on when called again.
@@ -28,7 +28,7 @@ from tools.markdown import table
 if TYPE_CHECKING:
     import numpy as np
 
-    from controllable.guidance_measurement import Measured
+    from controllable.automatic.measurement import Measured
     from controllable.strategies import Strategy
 
 # Of scale, what "linear" falls to: 500 to 400 in papers/003, section 5.3.
@@ -162,14 +162,14 @@ def contest(args: argparse.Namespace) -> None:
     import numpy as np
     from tqdm import tqdm
 
-    import builders
-    import weights
     from configs.saved import get_config
-    from files import atomic_write
-    from generate import bar_updater
+    from experiment import builders
+    from generation.sampler import bar_updater
     from metrics import extractors
     from metrics.resumable import Resumable, fingerprint
-    from pictures import enlarge, grid, write_png
+    from storage import weights
+    from storage.files import atomic_write
+    from storage.pictures import enlarge, grid, write_png
     from tools.solver_report import hardware
 
     config = get_config(args.weights)

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from scipy.special import ndtr
 
 import sampling
-from generate import Generator
+from generation.sampler import Generator
 from metrics.features import FeatureExtractor
 from metrics.fid import Moments, frechet_distance
 from metrics.quality import ImageSet

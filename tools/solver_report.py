@@ -332,9 +332,8 @@ def subject_of(args: argparse.Namespace) -> "Subject":
             raise ValueError(f"process: got {args.process!r}, expected one of {sorted(PROCESSES)}")
         options = {"sigma_max": 10.0} if args.process in ("ve", "smld") else {}
         return MixtureSubject(PROCESSES[args.process](**options), args.t_end or 1e-3)
-    import builders
-    import modes
     from configs.saved import get_config
+    from experiment import builders, modes
     from metrics import extractors
     from metrics.statistics import Statistics
 
@@ -376,7 +375,7 @@ def explanation(subject: "Subject", samples: int, seeds: int) -> str:
 
 def report(args: argparse.Namespace) -> None:
     """Everything that the command line asks for; ValueError before any work if it cannot be."""
-    from files import atomic_write
+    from storage.files import atomic_write
     from tools.solver_contest import CONTESTANTS, cells
 
     for name, least in (("samples", 4 if not args.mixture else 1), ("seeds", 1), ("batch_size", 1)):

@@ -7,13 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from controllable.automatic_guidance import automatic_guidance
+from controllable.automatic.gain import GainSearch, measure
+from controllable.automatic.guidance import automatic_guidance
+from controllable.automatic.measurement import levels_at
 from controllable.classifier_guidance import class_gradient, classifier_guidance, told_level
-from controllable.guidance_gain import GainSearch, measure
-from controllable.guidance_measurement import levels_at
 from controllable.schedules import Constant, Interval, Linear
 from controllable.strategies import Strategy
-from guide import Guide
+from generation.guide import Guide
 from oracles import Gaussian, Mixture
 from parameterization import Prediction, as_pytree
 from sampling import log_snr_grid, sample
@@ -273,7 +273,7 @@ def test_what_was_measured_is_kept(monkeypatch, tmp_path):
     guided.measured(score)
     assert not guided.keep.exists()  # a plain function does not say what it depends on
     found = guided.measured(DATA)
-    monkeypatch.setattr("guide.measure", None)
+    monkeypatch.setattr("generation.guide.measure", None)
     again = guided.measured(DATA)
     for field in dataclasses.fields(found):
         np.testing.assert_array_equal(getattr(again, field.name), getattr(found, field.name))

@@ -7,17 +7,17 @@ import pytest
 from quick import quick_jit
 
 from controllable.super_resolution import LowResolution, Stage, cascade
-from controls import ControlOptions, Model, control
 from data.range import CENTERED
 from data.source import ArraySource
-from generate import Generator, HeldOutLow
+from generation.controls import ControlOptions, Model, control
+from generation.sampler import Generator, HeldOutLow
 from oracles import Gaussian
 from parameterization import NO_COND, Parameterization, Prediction
 from sampling import log_snr_grid
 from sde_lib import VPSDE
 from solvers import DDIM, AdaptiveODE, DPMSolverPP, PredictorCorrector
 from solvers.predictor_corrector import Ancestral, NoCorrector
-from tasks import ImageTask
+from tasks.image import ImageTask
 
 PROCESS, KEY = VPSDE(), jax.random.key(0)
 GRID = log_snr_grid(PROCESS, 60, t_end=1e-3)

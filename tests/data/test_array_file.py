@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-import builders
 from configs.default import get_default_config
 from data import array_file
+from experiment import builders
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (6, 5, 4, 3), np.uint8)

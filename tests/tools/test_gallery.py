@@ -46,16 +46,15 @@ def test_scenes_are_pictures_with_figures_and_are_made_once(weights, monkeypatch
         assert picture.size == (2 * (4 * 30 + 2), 2 * (4 * 30 + 2))  # image, known, two results
         assert np.asarray(picture).std() > 0
 
-    monkeypatch.setattr("modes.controlled", None)
+    monkeypatch.setattr("experiment.modes.controlled", None)
     call(monkeypatch, tmp_path, "inpaint")  # what was made is kept
     assert (tmp_path / "docs" / "gallery.md").read_text() == text
 
 
 def test_every_scene_is_a_config_that_can_be(tmp_path):
     """Names of fields, tasks and solvers, of all scenes of which the weights are there."""
-    import builders
-    import checks
     from configs.saved import get_config
+    from experiment import builders, checks
 
     shipped = [s for s in gallery.scenes(tmp_path) if s.weights == gallery.DIGITS]
     assert shipped
@@ -77,7 +76,7 @@ def test_an_unknown_task_is_refused(monkeypatch, tmp_path, capsys):
 def test_weights_that_are_not_there_are_named_before_anything_is_made(
     monkeypatch, tmp_path, capsys
 ):
-    monkeypatch.setattr("modes.controlled", None)
+    monkeypatch.setattr("experiment.modes.controlled", None)
     monkeypatch.setattr(gallery, "EMOJI", str(tmp_path / "none.npz"))
     with pytest.raises(SystemExit):
         call(monkeypatch, tmp_path, "inpaint,colorize")

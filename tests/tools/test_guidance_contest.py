@@ -36,7 +36,7 @@ def files(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def nothing_is_kept_in_the_users_cache(monkeypatch, tmp_path):
-    monkeypatch.setattr("builders.cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr("experiment.builders.cache_folder", lambda: tmp_path / "cache")
 
 
 def call(monkeypatch, *arguments):
@@ -66,7 +66,7 @@ def test_all_strategies_stand_side_by_side_and_are_made_once(files, monkeypatch,
         assert picture.size == (2 * (2 * 30 + 2), 2 * (30 * (len(titles) - 1) + 2))
     capsys.readouterr()
 
-    monkeypatch.setattr("generate.Generator.images", None)
+    monkeypatch.setattr("generation.sampler.Generator.images", None)
     call(monkeypatch, *options)  # what was made is kept
     assert (tmp_path / "guidance.md").read_text() == table
 

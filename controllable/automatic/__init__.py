@@ -1,0 +1,1 @@
+"""Automatic classifier guidance: the guidance, its calibration measurements and its gain."""

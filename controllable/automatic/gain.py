@@ -1,0 +1,163 @@
+"""The gain of automatic guidance: how much more than is measured samples turn out to need.
+
+A gradient that points only in part where the class does is given less than its own length by
+lambda, as every regressor with errors is, and then its share in the right direction is too short.
+So a gain is found by drawing samples: the least G = 1, 2, 4, ... with which guided samples, noised
+afresh, are as recognisable to the classifier and as likely to the score network as real data are,
+
+    E[p_T(y | x_t)] of samples >= E[p_T(y | x_t)] of held-out data                        (1)
+    E|eps - eps_hat|^2 of samples <= E|eps - eps_hat|^2 of held-out data                  (2)
+
+(1) at the level of the zone at which the classifier is surest of real data, within a standard error
+and one sample; (2) over the lowest levels of the zone, even in log s, so that it is a part of the
+bound on -log p(x_0) (Kingma et al. 2021, section 5.1), within two standard errors. For an exact
+classifier of an exact score 1 will do. The sight of a classifier is flattered by its own guidance,
+the more the weaker it is; the score network, which is told no class, is not: samples that come to
+look like data become likelier, those that are driven out of the data become less so. Where no gain
+reaches (2), for want of a better network, the one that comes nearest is taken of those that reach
+(1). Fresh noise matters: at the states of its own path a sample may have been pushed to what the
+classifier likes, which new noise undoes.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Key
+
+import sampling
+from controllable.automatic.guidance import automatic_guidance
+from controllable.automatic.measurement import (
+    SIGNIFICANT,
+    Level,
+    Measured,
+    best_pilot,
+    levels_at,
+    mean_and_error,
+    measure_levels,
+    picked_log_probs,
+)
+from metrics.calibration import Classifier
+from parameterization import Predictor, as_pytree
+from sde_lib import Process
+from solvers.dpm import DPMSolverPP
+
+GAINS = tuple(2.0**k for k in range(8))
+PATIENCE = 2  # gains that are tried in vain beyond the best
+PILOT_STEPS = 25
+LIKELIHOOD_LEVELS = 8  # of the sums of (2)
+
+
+def measure(
+    key: Key[Array, ""],
+    process: Process,
+    predict: Predictor,
+    classifier: Classifier,
+    x_0: Float[Array, "n *shape"],
+    labels: Int[np.ndarray, " n"],
+    *,
+    null_label: int | None = None,
+    levels: int = 24,
+    ends: tuple[float, float] = (0.02, 200.0),
+    pilots: int = 128,
+    batch_size: int = 128,
+    progress: Callable[[int, int], None] | None = None,
+) -> Measured:
+    """Calibrates a classifier for guidance on held-out data of all classes.
+
+    Args:
+      x_0, labels: data that neither network was trained on, and its classes.
+      null_label: by which the score network knows no class; None for one without classes.
+      levels, ends: how many levels s = sigma / alpha, evenly in log s between these two, or the
+        process's own ends where those are nearer.
+      pilots: how many samples are drawn for each gain that is tried, at most as many as there are
+        data; 0 leaves it at 1.
+      progress: called as progress(levels and gains done, of at most so many).
+    """
+    if len(x_0) != len(labels) or len(x_0) < 2:
+        raise ValueError(
+            f"x_0: got {len(x_0)} and {len(labels)} labels, expected as many, 2 or more"
+        )
+    predict = as_pytree(predict)
+    times = jnp.array([process.t_min, process.t_max], jnp.float32)
+    own = np.exp(-np.asarray(process.log_snr(times), np.float64) / 2)
+    low, high = max(ends[0], own[0]), min(ends[1], own[1])
+    s = np.geomspace(low, high, levels)
+    at = levels_at(s, process, predict, classifier, null_label, batch_size)
+    total = levels + (len(GAINS) if pilots else 0)
+
+    def done(count: int) -> None:
+        if progress is not None:
+            progress(count, total)
+
+    found = measure_levels(key, at, s, x_0, labels, done)
+    if not pilots or not found.zone.any():
+        return found
+    search = GainSearch(at, found, x_0.shape[1:], labels[:pilots])
+    tried: list[tuple[float, float, float]] = []
+    for gain in GAINS:
+        tried.append((gain, *search.missed(jax.random.fold_in(key, levels), gain)))
+        done(levels + len(tried))
+        best = best_pilot(np.array(tried))
+        if max(tried[best][1:]) <= 0 or len(tried) - 1 - best >= PATIENCE:
+            break
+    return dataclasses.replace(found, pilots=np.array(tried))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class GainSearch:
+    """Samples with one gain after another. shape, labels: of the pilot samples."""
+
+    at: Sequence[Level]
+    found: Measured
+    shape: tuple[int, ...]
+    labels: np.ndarray
+
+    def missed(self, key: Array, gain: float) -> tuple[float, float]:
+        """By how much samples guided with this gain miss (1), and (2)."""
+        x_0 = self.samples(key, gain)
+        return self.missed_recognition(key, x_0), self.missed_likelihood(key, x_0)
+
+    def samples(self, key: Array, gain: float) -> Array:
+        """One of each label, (n, *shape)."""
+        one = self.at[0]
+        guidance = automatic_guidance(one.classifier, self.found.table(gain), one.null_label)
+        grid = sampling.log_snr_grid(one.process, PILOT_STEPS, t_end=one.t)
+        size = min(one.batch_size, len(self.labels))
+        parts = []
+        for start in range(0, len(self.labels), size):
+            # The last batch is filled up, so that one program serves all.
+            asked = np.resize(self.labels[start : start + size], size)
+            made = sampling.sample(
+                key, one.process, guidance(one.predict), DPMSolverPP(), grid, (size, *self.shape),
+                cond={"labels": jnp.asarray(asked, jnp.int32)}, first_index=start,
+            )  # fmt: skip
+            parts.append(made.x)
+        return jnp.concatenate(parts)[: len(self.labels)]
+
+    def missed_recognition(self, key: Array, x_0: Array) -> float:
+        """By how much these samples miss (1)."""
+        surest = int(np.argmax(np.where(self.found.zone, self.found.recognised, 0.0)))
+        noise = jax.random.normal(jax.random.fold_in(key, surest), x_0.shape)
+        log_probs = self.at[surest].log_probs(x_0, noise, self.labels)
+        log_p = picked_log_probs(log_probs, self.labels, float(self.found.temperatures[surest]))
+        mean, error = mean_and_error(np.exp(log_p))
+        error = math.hypot(error, self.found.recognised_errors[surest])
+        allowed = error + 1 / len(log_p)
+        return float(self.found.recognised[surest] - mean - allowed)
+
+    def missed_likelihood(self, key: Array, x_0: Array) -> float:
+        """By how much these samples miss (2), a dimension and the mean over its levels."""
+        chosen = np.flatnonzero(self.found.zone)[:LIKELIHOOD_LEVELS]
+        losses = []
+        for k in chosen.tolist():
+            # Other noise than that of (1).
+            noise = jax.random.normal(jax.random.fold_in(key, 1000 + k), x_0.shape)
+            losses.append(self.at[k].losses(x_0, noise, self.labels))
+        mean, error = mean_and_error(np.mean(losses, axis=0))
+        # An image that is hard at one level is so at the others: errors of levels add up.
+        error = math.hypot(error, float(self.found.loss_errors[chosen].mean()))
+        return float(mean - self.found.losses[chosen].mean() - SIGNIFICANT * error)

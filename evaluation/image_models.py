@@ -1,0 +1,397 @@
+"""Evaluation: averaged checkpoints -> loss, bits/dim, FID, KID, legibility, memorisation.
+
+    <workdir>/eval/<step>/report.json        every figure, with what it was computed from
+    <workdir>/eval/<step>/samples.png        the first hundred samples
+    <workdir>/eval/<step>/<part>-<hash>/     rows by example; what is cut off goes on from them
+    <workdir>/eval/reference/<part>-<hash>/  features of the data set, shared by checkpoints
+
+Every image of the set counts once. All randomness is keyed by an example's number, so that no
+figure depends on the batch size, and checkpoints are compared under the same noise.
+"""
+
+import dataclasses
+import functools
+import math
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Key
+from tqdm import tqdm
+
+from data import Source, Transform
+from data.randomness import permutation
+from data.transforms import resize
+from generation.guide import Guide
+from generation.sampler import Generator, bar_updater
+from likelihood import LogLikelihood, importance_bound, log_likelihood
+from metrics import extractors
+from metrics.features import FeatureExtractor
+from metrics.quality import ImageSet, Judge, Labelled
+from metrics.report import Figure, Report
+from metrics.resumable import Resumable, Rows, fill, fingerprint
+from parameterization import Predictor
+from storage import checkpoint
+from storage.pictures import grid, write_png
+from tasks.image import ImageTask
+
+PyTree = Any
+DIGITS = tuple("0123456789")
+LIKELIHOOD_SOLVER = "Dormand-Prince 5(4)"
+
+
+@dataclasses.dataclass(frozen=True)
+class EvalOptions:
+    """What is computed, on how many images, and how.
+
+    checkpoints: "latest", "all", or step numbers with commas between them.
+    batch_size: of loss, likelihood and features; no figure depends on it.
+    loss, likelihood, samples: which parts to compute; `samples` are FID, KID and the rest.
+    num_samples: images to draw.
+    max_images, likelihood_images: how many of the held-out images get a loss, and bits/dim; 0 for
+        all. A part of them is drawn at random, by the seed.
+    extractor, weights: feature network, see `metrics.extractors`, and its file if not shipped.
+    memorisation: compare samples with every training image; these are then held in memory.
+    dequantization_draws: of uniform noise an image, for the bound on its probability; see
+        `likelihood.importance_bound`.
+    probe, num_probes, rtol, atol: see `likelihood.log_likelihood`.
+    """
+
+    checkpoints: str = "latest"
+    batch_size: int = 128
+    loss: bool = True
+    likelihood: bool = True
+    samples: bool = True
+    num_samples: int = 1000
+    max_images: int = 0
+    likelihood_images: int = 0
+    extractor: str = "digits"
+    weights: str = ""
+    memorisation: bool = True
+    probe: str = "rademacher"
+    num_probes: int = 1
+    rtol: float = 1e-5
+    atol: float = 1e-5
+    dequantization_draws: int = 1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.dequantization_draws < 1:
+            raise ValueError(
+                f"dequantization_draws: got {self.dequantization_draws}, expected at least 1"
+            )
+        if self.dequantization_draws > 1 and self.num_probes == 1 and self.probe != "exact":
+            raise ValueError(
+                "num_probes: got 1, expected at least 2 with several dequantization_draws, half "
+                "of them to weigh the draws and half to measure them"
+            )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Subject:
+    """What is evaluated, and on what: everything but parameters.
+
+    train: what samples are compared with. held_out: what loss and bits/dim are of.
+    transform: as in training; dequantised for bits/dim whatever it says.
+    guide: of samples towards their classes; None for none. Loss and bits/dim are the model's own.
+    """
+
+    task: ImageTask
+    generator: Generator
+    train: Source
+    held_out: Source
+    transform: Transform
+    guide: Guide | None = None
+
+    def image_set(self, source: Source) -> ImageSet:
+        """The images of a source at the model's size, as uint8."""
+        size, square = self.task.image_shape[0], self.transform.crop != "none"
+        by = self.transform.resize
+
+        def read(indices: Int[np.ndarray, "b"]) -> Labelled:
+            records = source.take(indices)
+            images = [resize(image, size, square, by=by) for image in records["image"]]
+            return np.stack(images), records["label"]
+
+        return ImageSet(source.name, len(source), read)
+
+    def without_training_noise(self) -> "Subject":
+        """No dropout, hidden labels, flips or augmentation."""
+        task = dataclasses.replace(self.task, dropout=False, label_dropout=0.0, augment_dim=0)
+        return dataclasses.replace(self, task=task, transform=self.transform.for_evaluation())
+
+
+def run(subject: Subject, options: EvalOptions, workdir: str | Path) -> dict[int, Report]:
+    """Reports of the chosen checkpoints of a run, by step, each written as it is done."""
+    folder = Path(workdir) / "eval"
+    reports = {}
+    for params, step in chosen(Path(workdir) / "checkpoints", options.checkpoints):
+        reports[step] = evaluate(subject, params, step, options, folder)
+    return reports
+
+
+def chosen(folder: Path, checkpoints: str) -> Iterator[tuple[PyTree, int]]:
+    """(averaged parameters, step) of the checkpoints that the option names."""
+    if checkpoints == "latest":
+        yield checkpoint.load_ema(folder)
+        return
+    steps = [part.strip() for part in checkpoints.split(",")]
+    if checkpoints != "all" and not all(step.isdecimal() for step in steps):
+        raise ValueError(
+            f'checkpoints: got {checkpoints!r}, expected "latest", "all" or steps as in "1000,2000"'
+        )
+    everything = checkpoint.inspect(folder)["steps"]
+    for step in everything if checkpoints == "all" else map(int, steps):
+        yield checkpoint.load_ema(folder, step)
+
+
+def evaluate(
+    subject: Subject, params: PyTree, step: int, options: EvalOptions, folder: str | Path
+) -> Report:
+    """The report on one set of parameters, written to <folder>/<step>/report.json."""
+    extractor = extractors.load(options.extractor, options.weights)
+    if options.samples:
+        extractor.check(subject.task.image_shape)
+    subject = subject.without_training_noise()
+    work = _Work(subject, params, step, options, extractor, Path(folder) / str(step))
+    figures: list[Figure] = []
+    details: dict[str, Any] = {}
+    if options.loss:
+        figures += work.loss()
+    if options.likelihood:
+        figures += work.bits_per_dim()
+    if options.samples:
+        found, details = work.samples()
+        figures += found
+    report = Report(work.about(), figures, details)
+    report.write(work.folder / "report.json")
+    return report
+
+
+def error_parts(
+    total: Figure, probe_error: Float[np.ndarray, "n"], about: dict[str, Any]
+) -> list[Figure]:
+    """What part of a mean's standard error is the probes', and what part the data's.
+
+        total^2 = probe^2 + data^2,   probe^2 = sum_i error_i^2 / n^2
+
+    error_i being the standard error of the value of image i, from the spread of its own probes. A
+    single probe shows none, so there is then no telling the parts apart, and no figures. `data` is
+    what is left, 0 where chance makes it negative: the choice of the images and of their
+    dequantisation.
+    """
+    if total.standard_error is None or not np.all(np.isfinite(probe_error)):
+        return []
+    probe = float(np.sqrt(np.sum(probe_error**2)) / len(probe_error))
+    data = math.sqrt(max(0.0, total.standard_error**2 - probe**2))
+    return [
+        Figure("bits_per_dim_error_of_probes", probe, total.samples, **about),
+        Figure("bits_per_dim_error_of_data", data, total.samples, **about),
+    ]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Work:
+    """One evaluation: each method gives the figures of one part."""
+
+    subject: Subject
+    params: PyTree
+    step: int
+    options: EvalOptions
+    extractor: FeatureExtractor
+    folder: Path
+
+    @property
+    def predict(self) -> Predictor:
+        return self.subject.task.predictor(self.params)
+
+    @functools.cached_property
+    def sampled(self) -> Predictor:
+        """What samples are drawn with: the model, guided if that is asked for."""
+        guide = self.subject.guide
+        return guide(self.predict) if guide else self.predict
+
+    def about(self) -> dict[str, Any]:
+        """What the report is of."""
+        subject = self.subject
+        return {
+            "checkpoint": self.step,
+            "parameters": fingerprint(jax.tree.leaves(self.params)),
+            "parameter_count": sum(x.size for x in jax.tree.leaves(self.params)),
+            "averaged": True,
+            "process": repr(subject.task.process),
+            "network": type(subject.task.network).__name__,
+            "conditional_on_class": bool(subject.task.num_classes),
+            "train": f"{subject.train.name} ({len(subject.train)})",
+            "held_out": f"{subject.held_out.name} ({len(subject.held_out)})",
+            "seed": self.options.seed,
+        }
+
+    def loss(self) -> list[Figure]:
+        """The training loss of held-out images, each at one random time."""
+        task = self.subject.task
+
+        @jax.jit
+        def losses(params: PyTree, batch: dict[str, Array], keys: Key[Array, "b"]) -> Array:
+            return task.loss(params, batch, keys)[1]["loss"]
+
+        def compute(numbers: np.ndarray) -> Rows:
+            batch = self._held_out(numbers, self.subject.transform)
+            return {"loss": losses(self.params, batch, self._keys(0, numbers))}
+
+        settings = {"weighting": task.weighting, "reduction": task.reduction}
+        values = self._fill("loss", self.options.max_images, compute, settings)["loss"]
+        return [Figure.mean("loss", values, reference=self.subject.held_out.name)]
+
+    def bits_per_dim(self) -> list[Figure]:
+        """Negative log-likelihood of held-out images, dequantised, in bits per dimension."""
+        subject, options = self.subject, self.options
+        fields = ("probe", "num_probes", "rtol", "atol")
+        settings = {k: getattr(options, k) for k in fields}
+        draws = options.dequantization_draws
+
+        def compute(numbers: np.ndarray) -> Rows:
+            found = [self._log_likelihood(numbers, draw, settings) for draw in range(draws)]
+            if draws == 1:
+                log_p, error = found[0].value, found[0].error
+            else:
+                log_p, error = importance_bound(jnp.stack([f.each for f in found], axis=1))
+            return {
+                "log_p": log_p,
+                "probe_error": error,
+                "evaluations": sum(f.evaluations for f in found),
+                "ok": np.all([f.ok for f in found], axis=0) & np.isfinite(log_p),
+            }
+
+        most = options.likelihood_images or options.max_images
+        identity = settings | ({"dequantization_draws": draws} if draws > 1 else {})
+        rows = self._fill("likelihood", most, compute, identity | {"rows": 2})
+        ok = rows["ok"]
+        dimensions = math.prod(subject.task.image_shape)
+        shared: dict[str, Any] = {
+            "reference": subject.held_out.name,
+            "solver": f"{LIKELIHOOD_SOLVER}, rtol {options.rtol:g}, atol {options.atol:g}",
+            "evaluations": float(rows["evaluations"].mean()),
+        }
+        figures = []
+        if ok.any():
+            log_p = rows["log_p"][ok].astype(np.float64)
+            bits = subject.transform.value_range.bits_per_dim(log_p, dimensions)
+            figures.append(Figure.mean("bits_per_dim", bits, **shared))
+            probe_error = rows["probe_error"][ok].astype(np.float64) / (dimensions * math.log(2))
+            figures += error_parts(figures[0], probe_error, shared)
+        if failed := int(np.sum(~ok)):
+            figures.append(Figure("bits_per_dim_failed", failed, len(ok), **shared))
+        return figures
+
+    def _log_likelihood(
+        self, numbers: np.ndarray, draw: int, settings: dict[str, Any]
+    ) -> LogLikelihood:
+        """Of one dequantisation of each image; all draws of an image have the same probes."""
+        subject = self.subject
+        transform = dataclasses.replace(subject.transform, dequantize=True)
+        batch = self._held_out(numbers, transform, draw)
+        return log_likelihood(
+            self._keys(1, numbers),
+            subject.task.process,
+            self.predict,
+            batch["image"],
+            cond={"labels": batch["label"]} if subject.task.num_classes else {},
+            throw=False,
+            **settings,
+        )
+
+    def samples(self) -> tuple[list[Figure], dict[str, Any]]:
+        """What `metrics.quality` says of samples, of the classes in turn."""
+        subject, generator, options = self.subject, self.subject.generator, self.options
+        identity = self._identity() | {
+            "solver": repr(generator.solver),
+            "grid": fingerprint((generator.grid.alpha, generator.grid.sigma)),
+            "denoise": generator.denoise,
+            # A batch-mean corrector couples the samples of a batch.
+            "batch_size": generator.batch_size,
+        }
+        if generator.told is not None:
+            identity["low_level"] = generator.told.level
+        if subject.guide is not None:
+            identity["guidance"] = subject.guide.identity()
+        labels = generator.labels(options.num_samples)
+        store = Resumable(self.folder, "samples", identity)
+        rows = fill(store, len(labels), generator.batch_size, self._draw, "samples")
+        if not rows["ok"].all():
+            warnings.warn(
+                f"{np.sum(~rows['ok'])} samples did not reach the end of the grid", stacklevel=2
+            )
+        write_png(
+            self.folder / "samples.png", grid(rows["image"][:100], generator.num_classes or None)
+        )
+        judge = Judge(
+            self.extractor,
+            subject.image_set(subject.train),
+            subject.image_set(subject.held_out),
+            self.folder.parent / "reference",
+            subject.held_out.class_names == DIGITS and subject.task.image_shape == (28, 28, 1),
+            options.batch_size,
+            options.memorisation,
+        )
+        samples = ImageSet("samples", len(labels), lambda i: (rows["image"][i], labels[i]))
+        solver = f"{generator.solver!r}, {len(generator.grid.t) - 1} steps"
+        if subject.guide is not None:
+            solver += f", {subject.guide.strategy!r}"
+        return judge(samples, self.folder, solver, float(rows["nfe"].mean()))
+
+    def _draw(self, numbers: np.ndarray) -> Rows:
+        generator = self.subject.generator
+        with tqdm(desc="sampling", unit="step", leave=False) as bar:
+            found = generator.images(
+                self.sampled,
+                jax.random.key(self.options.seed),
+                generator.labels(self.options.num_samples)[numbers],
+                first_index=int(numbers[0]),
+                progress=bar_updater(bar),
+            )
+        return {"image": found.images, "nfe": np.full(len(numbers), found.nfe), "ok": found.ok}
+
+    def _held_out(
+        self, numbers: np.ndarray, transform: Transform, draw: int = 0
+    ) -> dict[str, Array]:
+        """A batch of held-out images, taken in the order of a shuffled set; a draw of its noise."""
+        source = self.subject.held_out
+        order = permutation(self.options.seed, 0, len(source))
+        positions = range(int(numbers[0]), int(numbers[0]) + len(numbers))
+        # Numbers of the same image in two streams are independent; seeds are below 2^32.
+        seed = self.options.seed + (draw << 32)
+        batch = transform(source.take(order[numbers]), positions, seed)
+        return {name: jnp.asarray(value) for name, value in batch.items()}
+
+    def _keys(self, purpose: int, numbers: np.ndarray) -> Key[Array, "b"]:
+        """A key for each example, independent of its batch."""
+        key = jax.random.fold_in(jax.random.key(self.options.seed), purpose)
+        return jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.asarray(numbers))
+
+    def _fill(
+        self, name: str, most: int, compute: Callable[[np.ndarray], Rows], settings: dict[str, Any]
+    ) -> Rows:
+        """Rows of held-out images, all of them or `most`."""
+        images = self.subject.image_set(self.subject.held_out)
+        count = min(most, images.count) if most else images.count
+        identity = self._identity() | images.identity() | settings
+        return fill(
+            Resumable(self.folder, name, identity), count, self.options.batch_size, compute, name
+        )
+
+    def _identity(self) -> dict[str, Any]:
+        """What every row depends on."""
+        task = self.subject.task
+        return {
+            "parameters": fingerprint(jax.tree.leaves(self.params)),
+            "network": repr(task.network),
+            "process": repr(task.process),
+            "parameterization": repr(task.parameterization),
+            "transform": repr(self.subject.transform),
+            "seed": self.options.seed,
+        }

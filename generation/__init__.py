@@ -1,0 +1,1 @@
+"""Drawing from a trained model in batches: samples, guided samples, controlled samples."""

@@ -1,0 +1,92 @@
+"""Guidance of an image model towards a class: a strategy, and what it is measured on.
+
+`builders.guide` makes one of a config; `--mode sample`, the samples of `--mode eval` and every task
+of `--mode control` are guided by it.
+"""
+
+import dataclasses
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Array
+from tqdm import tqdm
+
+from controllable.automatic.gain import measure
+from controllable.automatic.measurement import VERSION, Measured
+from controllable.strategies import Strategy
+from metrics.calibration import Classifier
+from metrics.resumable import fingerprint
+from parameterization import Predictor, as_pytree
+from sde_lib import Process
+from storage.files import atomic_write
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Guide:
+    """A guidance: predictor to predictor, towards the classes `labels` of a run's cond.
+
+    process, null_label: of the model; null_label None for one without classes.
+    classifier: for all strategies but "free".
+    held_out: gives data that neither network was trained on, in the process's range, with their
+      classes; on them "automatic" measures its scales, once for each predictor that it guides.
+    keep: a folder in which what was measured of a network is found again; None for none.
+    """
+
+    strategy: Strategy
+    process: Process
+    null_label: int | None
+    classifier: Classifier | None
+    held_out: Callable[[], tuple[Array, np.ndarray]]
+    keep: Path | None = None
+
+    def __call__(self, predict: Predictor) -> Predictor:
+        table = self.measured(predict).table() if self.strategy.name == "automatic" else None
+        guidance = self.strategy.guidance(self.process, self.null_label, self.classifier, table)
+        return guidance(predict)
+
+    def measured(self, predict: Predictor) -> Measured:
+        """What automatic guidance of this predictor goes by, with a progress bar."""
+        assert self.classifier is not None
+        x_0, labels = self.held_out()
+        kept = self._kept(as_pytree(predict), x_0, labels)
+        if kept is not None and kept.exists():
+            with np.load(kept, allow_pickle=False) as file:
+                return Measured(**{field: file[field] for field in file.files})
+        with tqdm(desc="measuring guidance", unit="part") as bar:
+
+            def progress(done: int, total: int) -> None:
+                bar.total = total
+                bar.update(done - bar.n)
+
+            found = measure(
+                jax.random.key(0),
+                self.process,
+                predict,
+                self.classifier,
+                x_0,
+                labels,
+                null_label=self.null_label,
+                progress=progress,
+            )
+        if kept is not None:
+            with atomic_write(kept) as file:
+                np.savez(file, allow_pickle=False, **dataclasses.asdict(found))
+        return found
+
+    def _kept(self, predict: Any, x_0: Array, labels: np.ndarray) -> Path | None:
+        """The file of what is measured; None for a plain function, of which nothing can be told."""
+        if self.keep is None or not jax.tree.leaves(predict):
+            return None
+        leaves, structure = jax.tree.flatten((predict, self.classifier, x_0, labels))
+        made_of = f"{self.process} {self.null_label} {VERSION} {structure} {fingerprint(leaves)}"
+        return self.keep / f"guidance-{hashlib.sha256(made_of.encode()).hexdigest()[:16]}.npz"
+
+    def identity(self) -> dict[str, Any]:
+        """All that guided samples depend on but the model, as JSON."""
+        parameters = [np.asarray(leaf) for leaf in jax.tree.leaves(self.classifier)]
+        found = {"strategy": repr(self.strategy), "classifier": fingerprint(parameters)}
+        return found | ({"version": VERSION} if self.strategy.name == "automatic" else {})

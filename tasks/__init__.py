@@ -1,0 +1,1 @@
+"""What a training run trains: image models and classifiers of noisy images."""

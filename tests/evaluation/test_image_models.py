@@ -1,0 +1,234 @@
+"""Evaluation of a model of known density: right numbers, each image once, however it is cut."""
+
+import dataclasses
+import json
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import sampling
+from data import UNIT, ArraySource, Transform, digits
+from evaluation import image_models
+from evaluation.image_models import EvalOptions, Subject
+from generation.sampler import Generator
+from metrics import resumable
+from metrics.resumable import Resumable
+from parameterization import Parameterization
+from sde_lib import VESDE, expand_right
+from solvers.predictor_corrector import CORRECTORS, PREDICTORS, PredictorCorrector
+from storage.checkpoint import Checkpoints
+from tasks.image import ImageTask
+
+MEAN, STD = 0.13, 0.31
+OPTIONS = EvalOptions(batch_size=8, num_samples=20, likelihood_images=10, rtol=1e-4, atol=1e-4)
+
+
+class GaussianNetwork(nn.Module):
+    """The exact scaled score of data N(mean, std^2)."""
+
+    @nn.compact
+    def __call__(self, x, c_noise, labels=None):
+        mean = self.param("mean", nn.initializers.constant(MEAN), ())
+        std = self.param("std", nn.initializers.constant(STD), ())
+        sigma = expand_right(jnp.exp(c_noise), x)
+        return -sigma * (x - mean) / (std**2 + sigma**2)
+
+
+def first(source: ArraySource, count: int) -> ArraySource:
+    order = np.random.default_rng(0).permutation(len(source))[:count]
+    return ArraySource(source.name, source.images[order], source.labels[order], source.class_names)
+
+
+@pytest.fixture(scope="module")
+def subject() -> Subject:
+    process = VESDE(0.01, 20.0)
+    solver = PredictorCorrector(PREDICTORS["reverse_diffusion"](), CORRECTORS["none"]())
+    task = ImageTask(
+        process,
+        Parameterization(output="scaled_score", c_noise="log_sigma"),
+        GaussianNetwork(),
+        (28, 28, 1),
+        num_classes=10,
+        label_dropout=0.5,
+    )
+    return Subject(
+        task,
+        Generator(
+            process,
+            solver,
+            sampling.uniform_grid(process, 3),
+            (28, 28, 1),
+            UNIT,
+            num_classes=10,
+            batch_size=6,
+        ),
+        first(digits("train"), 40),
+        first(digits("test"), 19),
+        Transform(value_range=UNIT, flip=True),
+    )
+
+
+@pytest.fixture(scope="module")
+def params(subject):
+    return subject.task.init(jax.random.key(0))
+
+
+@pytest.fixture(scope="module")
+def report(subject, params, tmp_path_factory):
+    return image_models.evaluate(subject, params, 7, OPTIONS, tmp_path_factory.mktemp("eval"))
+
+
+def figures(report) -> dict:
+    return {figure.name: figure for figure in report.figures}
+
+
+def test_bits_per_dim_is_that_of_the_density(report, subject):
+    bits = figures(report)["bits_per_dim"]
+    # The same images and dequantisation noise, under N(mean, std^2 + sigma_min^2).
+    order = np.random.default_rng([0, 0]).permutation(19)[:10]
+    transform = dataclasses.replace(subject.transform.for_evaluation(), dequantize=True)
+    x = transform(subject.held_out.take(order), range(10), 0)["image"].astype(np.float64)
+    variance = STD**2 + 0.01**2
+    log_p = -0.5 * ((x - MEAN) ** 2 / variance + np.log(2 * np.pi * variance))
+    expected = -log_p.reshape(10, -1).mean(1) / np.log(2) + 8
+    assert abs(bits.value - expected.mean()) < 2e-3
+    assert abs(bits.standard_error - expected.std(ddof=1) / np.sqrt(10)) < 1e-3
+    assert bits.samples == 10 and bits.evaluations > 20 and "Dormand" in bits.solver
+
+
+def test_the_error_of_probes_is_told_from_that_of_data(subject, params, tmp_path):
+    options = dataclasses.replace(OPTIONS, loss=False, samples=False)
+    # The Jacobian is diagonal: Rademacher probes make no error, Gaussian ones a known one.
+    found = {}
+    for probe in ("rademacher", "gaussian"):
+        chosen = dataclasses.replace(options, probe=probe, num_probes=4)
+        found[probe] = figures(image_models.evaluate(subject, params, 7, chosen, tmp_path))
+        total = found[probe]["bits_per_dim"].standard_error
+        probes = found[probe]["bits_per_dim_error_of_probes"].value
+        data = found[probe]["bits_per_dim_error_of_data"].value
+        assert probes**2 + data**2 == pytest.approx(total**2)
+    assert found["rademacher"]["bits_per_dim_error_of_probes"].value < 1e-5
+    # int div v dt = log(std at t_max / std at t_min) for each of 784 dimensions, times e^2; var 2.
+    ratio = np.log(np.hypot(STD, 20.0) / np.hypot(STD, 0.01))
+    want = ratio * np.sqrt(2 / 784 / 4 / 10) / np.log(2)
+    got = found["gaussian"]["bits_per_dim_error_of_probes"].value
+    assert 0.6 * want < got < 1.4 * want
+
+
+def test_one_probe_cannot_tell_its_error(report):
+    assert not [name for name in figures(report) if "error_of" in name]
+
+
+def test_several_dequantisations_give_a_tighter_bound(report, subject, params, tmp_path):
+    options = dataclasses.replace(
+        OPTIONS, loss=False, samples=False, num_probes=2, dequantization_draws=3
+    )
+    bits = figures(image_models.evaluate(subject, params, 7, options, tmp_path))["bits_per_dim"]
+    once = figures(report)["bits_per_dim"]
+    # A smooth density leaves little to gain; the draws differ, and each is evaluated.
+    assert bits.value < once.value + 2e-3 and bits.value != once.value
+    assert bits.evaluations > 2.5 * once.evaluations
+
+
+@pytest.mark.parametrize(
+    "options, match",
+    [
+        ({"dequantization_draws": 0}, "dequantization_draws: got 0"),
+        ({"dequantization_draws": 2}, "num_probes: got 1"),
+    ],
+)
+def test_bad_options_are_refused(options, match):
+    with pytest.raises(ValueError, match=match):
+        EvalOptions(**options)
+
+
+def test_images_whose_likelihood_fails_are_counted(subject, params, tmp_path):
+    broken = jax.tree.map(lambda x: jnp.float32(jnp.nan) * x, params)
+    options = dataclasses.replace(OPTIONS, loss=False, samples=False)
+    with pytest.warns(UserWarning, match="not finite: sample 0"):
+        found = figures(image_models.evaluate(subject, broken, 7, options, tmp_path))
+    assert found["bits_per_dim_failed"].value == 10 and "bits_per_dim" not in found
+
+
+def test_every_figure_says_what_it_is_of(report):
+    found = figures(report)
+    assert found["loss"].samples == 19 and found["loss"].standard_error > 0
+    for name in ("fid", "kid"):
+        assert found[name].extractor.startswith("digits@")
+        assert (found[name].samples, found[name].evaluations) == (20, 4)
+        assert found[name].reference == "digits/train (40)"
+        assert "ReverseDiffusion" in found[name].solver and "3 steps" in found[name].solver
+        assert found[f"{name}_of_held_out"].samples == 19
+    assert found["fid_of_held_out"].value < found["fid"].value
+    assert report.details["legibility"]["controls"]["held_out"]["samples"] == 19
+    assert report.details["memorisation"]["train_images"] == 40
+    assert report.about["checkpoint"] == 7
+
+
+def test_the_batch_size_changes_nothing(report, subject, params, tmp_path):
+    generator = dataclasses.replace(subject.generator, batch_size=11)
+    options = dataclasses.replace(OPTIONS, batch_size=5)
+    other = image_models.evaluate(
+        dataclasses.replace(subject, generator=generator), params, 7, options, tmp_path
+    )
+    for name, figure in figures(report).items():
+        assert abs(figure.value - figures(other)[name].value) <= 1e-4 * abs(figure.value), name
+
+
+def test_cut_off_anywhere_it_goes_on_to_the_same_report(
+    report, subject, params, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(resumable, "WRITE_SECONDS", 0.0)
+    keep, calls = Resumable.keep, []
+
+    def dies_every_third_time(store, start, rows):
+        calls.append(store.folder)
+        if len(calls) % 3 == 0:
+            raise KeyboardInterrupt
+        keep(store, start, rows)
+
+    monkeypatch.setattr(Resumable, "keep", dies_every_third_time)
+    for _ in range(40):
+        try:
+            again = image_models.evaluate(subject, params, 7, OPTIONS, tmp_path)
+            break
+        except KeyboardInterrupt:
+            assert not (tmp_path / "7" / "report.json").exists()
+    assert len(calls) > 10
+    assert again.to_json() == report.to_json()
+    assert json.loads((tmp_path / "7" / "report.json").read_text()) == report.to_json()
+
+
+def test_rows_of_other_parameters_are_not_taken_for_these(report, subject, params, tmp_path):
+    options = dataclasses.replace(OPTIONS, likelihood=False, samples=False)
+    one = image_models.evaluate(subject, params, 7, options, tmp_path)
+    shifted = jax.tree.map(lambda x: x + 0.1, params)
+    two = image_models.evaluate(subject, shifted, 7, options, tmp_path)
+    assert one.figures[0].value == figures(report)["loss"].value != two.figures[0].value
+
+
+def test_checkpoints_are_chosen_by_name(subject, params, tmp_path):
+    with Checkpoints(tmp_path / "checkpoints", keep=3) as checkpoints:
+        for step in (10, 20):
+            checkpoints.save(step, {"step": jnp.int32(step)}, params, {})
+    base = dataclasses.replace(OPTIONS, likelihood=False, samples=False)
+
+    def steps(choice: str) -> list[int]:
+        options = dataclasses.replace(base, checkpoints=choice)
+        return list(image_models.run(subject, options, tmp_path))
+
+    assert (steps("latest"), steps("all"), steps("10")) == ([20], [10, 20], [10])
+    with pytest.raises(ValueError, match="checkpoints: got 'newest'"):
+        steps("newest")
+    with pytest.raises(FileNotFoundError, match="no checkpoint of step 30"):
+        steps("10, 30")
+
+
+def test_an_extractor_that_cannot_take_the_images_is_refused_at_once(subject, params, tmp_path):
+    task = dataclasses.replace(subject.task, image_shape=(32, 32, 3))
+    with pytest.raises(ValueError, match="images: got shape"):
+        image_models.evaluate(dataclasses.replace(subject, task=task), params, 7, OPTIONS, tmp_path)
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,84 @@
+"""Exported weights, and what becomes of each parameter when a run starts from another's."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from storage import weights
+from storage.checkpoint import Checkpoints
+
+
+def network(classes=10, width=8):
+    """Parameters of a made-up network."""
+    keys = jax.random.split(jax.random.key(classes * width), 3)
+    return {
+        "embed": {"W": 16 * jax.random.normal(keys[0], (width,))},
+        "conv": {"kernel": jax.random.normal(keys[1], (3, 3, width)), "bias": jnp.zeros(width)},
+        "head": {"kernel": jax.random.normal(keys[2], (width, classes))},
+    }
+
+
+def test_export_rounds_kernels_and_keeps_vectors(tmp_path):
+    params = network()
+    weights.export_weights(tmp_path / "w.npz", params, meta={"config": {"a": 1}})
+    loaded = weights.load_weights(tmp_path / "w.npz", params)
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(loaded))
+    np.testing.assert_array_equal(loaded["embed"]["W"], params["embed"]["W"])
+    kernel = params["conv"]["kernel"]
+    np.testing.assert_array_equal(loaded["conv"]["kernel"], kernel.astype(jnp.float16))
+    assert weights.read_meta(tmp_path / "w.npz") == {"config": {"a": 1}}
+    nested = weights.load_weights(tmp_path / "w.npz")
+    assert jax.tree.structure(nested) == jax.tree.structure(params)
+
+
+@pytest.mark.parametrize("spoil", [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b"text"])
+def test_a_file_that_is_no_export_is_refused(tmp_path, spoil):
+    path = tmp_path / "w.npz"
+    weights.export_weights(path, network())
+    path.write_bytes(spoil(path.read_bytes()))
+    for read in (weights.read_meta, weights.load_weights):
+        with pytest.raises(ValueError, match="weights: .*w.npz cannot be read as exported weights"):
+            read(path)
+
+
+def test_weights_of_another_network_are_refused_by_name(tmp_path):
+    weights.export_weights(tmp_path / "w.npz", network())
+    with pytest.raises(ValueError, match=r"1 made anew \(head/kernel \(8, 7\)"):
+        weights.load_weights(tmp_path / "w.npz", network(classes=7))
+
+
+def test_init_from_names_every_parameter(tmp_path):
+    source, target = network(), network(classes=7)
+    source["old"] = {"kernel": jnp.ones((2, 2))}
+    target["augment"] = {"kernel": jnp.ones((4, 4))}
+    weights.export_weights(tmp_path / "w.npz", source, dtype="float32")
+    params, report = weights.init_from(target, tmp_path / "w.npz")
+    assert report.taken == ("conv/bias", "conv/kernel", "embed/W")
+    assert report.made == (
+        "augment/kernel (4, 4) (not in the source)",
+        "head/kernel (8, 7) (the source's is (8, 10))",
+    )
+    assert report.dropped == (
+        "head/kernel (8, 10) (this network's is (8, 7))",
+        "old/kernel (2, 2) (not in this network)",
+    )
+    np.testing.assert_array_equal(params["conv"]["kernel"], source["conv"]["kernel"])
+    np.testing.assert_array_equal(params["head"]["kernel"], target["head"]["kernel"])
+    assert str(report).count("\n") == 6
+    assert report.summary().startswith("3 parameters fit, 2 dropped")
+
+
+@pytest.mark.parametrize("folder", ["", "checkpoints"])
+def test_init_from_a_run_takes_its_average(tmp_path, folder):
+    ema = network()
+    with Checkpoints(tmp_path / "checkpoints") as checkpoints:
+        checkpoints.save(3, {"params": jax.tree.map(jnp.zeros_like, ema)}, ema, {})
+    params, report = weights.init_from(network(), tmp_path / folder)
+    np.testing.assert_array_equal(params["head"]["kernel"], ema["head"]["kernel"])
+    assert not report.made and not report.dropped
+
+
+def test_a_source_that_is_none_is_an_error(tmp_path):
+    with pytest.raises(FileNotFoundError, match="neither exported weights nor a run's folder"):
+        weights.init_from(network(), tmp_path)

@@ -1,0 +1,70 @@
+"""Whose folder it is, and whether it can be written."""
+
+import json
+import shutil
+from types import SimpleNamespace
+
+import pytest
+
+from storage.workdir import claim_workdir, read_config, require_space, require_writable, sole_writer
+
+CONFIG = {"data": {"name": "digits", "size": 28}, "training": {"steps": 10, "lr": 1e-3}, "seed": 0}
+
+
+def changed(**fields):
+    config = json.loads(json.dumps(CONFIG))
+    for dotted, value in fields.items():
+        section, name = dotted.split("__")
+        config[section][name] = value
+    return json.dumps(config)
+
+
+def test_a_claimed_folder_remembers_its_config(tmp_path):
+    folder = claim_workdir(tmp_path / "new" / "run", json.dumps(CONFIG))
+    assert folder.is_absolute() and read_config(folder) == CONFIG
+    claim_workdir(folder, json.dumps(CONFIG))
+
+
+def test_another_config_is_refused_by_its_fields(tmp_path):
+    claim_workdir(tmp_path, json.dumps(CONFIG))
+    with pytest.raises(ValueError) as error:
+        claim_workdir(tmp_path, changed(data__name="cats", training__decay=0.5))
+    assert 'data.name was "digits", now "cats"' in str(error.value)
+    assert "training.decay was absent, now 0.5" in str(error.value)
+    assert read_config(tmp_path) == CONFIG
+
+
+def test_free_fields_may_change_and_force_takes_over(tmp_path):
+    claim_workdir(tmp_path, json.dumps(CONFIG))
+    claim_workdir(tmp_path, changed(training__steps=20), free=["training.steps"])
+    assert read_config(tmp_path)["training"]["steps"] == 20
+    with pytest.raises(ValueError, match="data.size was 28, now 32"):
+        claim_workdir(tmp_path, changed(data__size=32), free=["training"])
+    claim_workdir(tmp_path, changed(data__size=32), force=True)
+    assert read_config(tmp_path)["data"]["size"] == 32
+
+
+def test_a_folder_without_a_run_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no run was started there"):
+        read_config(tmp_path)
+
+
+def test_an_unwritable_workdir_is_an_error_at_the_start(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="workdir: .* cannot be written"):
+        require_writable(tmp_path / "file" / "run")
+
+
+def test_too_little_space_is_an_error_with_the_figures(tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=5 * 2**20))
+    require_space(tmp_path, 4 * 2**20)
+    with pytest.raises(OSError, match="has 5 MiB free, the checkpoints of this run need 6 MiB"):
+        require_space(tmp_path, 6 * 2**20)
+
+
+def test_a_folder_has_one_writer(tmp_path):
+    with sole_writer(tmp_path):
+        with pytest.raises(OSError, match="another run is training in"), sole_writer(tmp_path):
+            pass
+    with sole_writer(tmp_path):
+        pass

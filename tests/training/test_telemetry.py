@@ -1,0 +1,101 @@
+"""What is written of a run, read back."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from tensorboardX.proto import event_pb2
+from tensorboardX.record_writer import masked_crc32c
+
+from training.telemetry import LEVELS, Board, Telemetry
+
+
+def events(folder):
+    """The events of a TensorBoard folder, by reading the records back."""
+    found = []
+    for path in sorted(folder.iterdir()):
+        data = path.read_bytes()
+        while data:
+            size = int.from_bytes(data[:8], "little")
+            body, crc = data[12 : 12 + size], data[12 + size : 16 + size]
+            assert int.from_bytes(crc, "little") == masked_crc32c(body)
+            found.append(event_pb2.Event.FromString(body))
+            data = data[16 + size :]
+    return found
+
+
+def scalars(folder):
+    values = [(e.step, v) for e in events(folder) for v in e.summary.value]
+    return {(v.tag, step): v.simple_value for step, v in values}
+
+
+def summaries(losses, shares=None):
+    """The summaries of a chunk; all examples are in the given noise levels."""
+    n = len(losses)
+    shares = np.tile(np.full(LEVELS, 1 / LEVELS), (n, 1)) if shares is None else shares
+    return {
+        "loss": np.array(losses, np.float32),
+        "gradient_norm": np.full(n, 2.0, np.float32),
+        "learning_rate": np.linspace(0.1, 0.2, n, dtype=np.float32),
+        "level_loss": shares * np.array(losses)[:, None],
+        "level_share": shares,
+    }
+
+
+def test_rows_are_means_since_the_last(tmp_path):
+    with Telemetry(tmp_path, step=0, steps=6, batch_size=8, unit="images") as log:
+        log.record(summaries([1.0, 2.0]), seconds=0.5)
+        log.record(summaries([3.0, 6.0]), seconds=1.5)
+        log.flush(4)
+        log.record(summaries([5.0, 5.0]), seconds=1.0)
+        log.flush(6)
+    first, second = map(json.loads, (tmp_path / "metrics.jsonl").read_text().splitlines())
+    assert first["loss"] == 3.0 and second["loss"] == 5.0
+    assert first["steps_per_second"] == 2.0 and first["images_per_second"] == 16.0
+    assert first["learning_rate"] == pytest.approx(0.2)
+    np.testing.assert_allclose(first["loss_by_level"], 3.0)
+    written = scalars(tmp_path / "tensorboard")
+    assert written[("train/loss", 4)] == 3.0
+    assert written[("loss_by_level/0.9-1.0", 6)] == pytest.approx(5.0)
+
+
+def test_an_empty_noise_level_has_no_loss(tmp_path):
+    shares = np.zeros((1, LEVELS))
+    shares[0, :2] = 0.5
+    with Telemetry(tmp_path, 0, 1, 8, "images") as log:
+        log.record(summaries([4.0], shares), 1.0)
+        row = log.flush(1)
+    assert row["loss_by_level"] == [4.0, 4.0] + [None] * 8
+
+
+def test_pictures_are_in_both_places(tmp_path):
+    picture = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    with Telemetry(tmp_path, 0, 1, 8, "images") as log:
+        log.pictures(7, {"grey": picture, "colour": np.stack([picture] * 3, -1)})
+    assert {p.name for p in (tmp_path / "pictures").iterdir()} == {
+        "grey-00000007.png",
+        "colour-00000007.png",
+    }
+    images = [v for e in events(tmp_path / "tensorboard") for v in e.summary.value]
+    assert {(v.tag, v.image.height, v.image.width) for v in images} == {
+        ("grey", 3, 4),
+        ("colour", 3, 4),
+    }
+
+
+def test_a_reopened_board_hides_what_came_after_its_step(tmp_path):
+    board = Board(tmp_path / "tensorboard", 5)
+    board.scalar("a", math.pi, 6)
+    board.close()
+    _, restart, scalar = events(tmp_path / "tensorboard")
+    assert restart.step == 6 and restart.session_log.status == event_pb2.SessionLog.START
+    assert scalar.step == 6 and scalar.summary.value[0].simple_value == pytest.approx(math.pi)
+
+
+def test_rows_of_a_killed_run_are_forgotten(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 1}\n{"step": 2}\n{"step": 3}\n{"st')
+    with Telemetry(tmp_path, step=2, steps=3, batch_size=1, unit="images"):
+        pass
+    assert path.read_text() == '{"step": 1}\n{"step": 2}\n'

@@ -1,0 +1,1 @@
+"""The one training loop, for every task: its compiled step, devices, memory, optimizer and logs."""

@@ -1,0 +1,336 @@
+"""The one training loop, for every task.
+
+A task (parameters, loss, pictures) and a loader of batches are all it knows; images, processes and
+configs are theirs. n steps are one dispatch of one compiled program; between dispatches the host
+logs, saves and listens for signals. A run is a function of its options: stopped anywhere and
+resumed, on the same devices, it ends with the same bits.
+"""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from storage import weights
+from storage.checkpoint import Checkpoints
+from storage.workdir import claim_workdir, require_space, sole_writer
+from training import microbatch, parallel
+from training.ema import EMA
+from training.interrupts import Interrupts
+from training.optimizer import Optimizer
+from training.parallel import State, Strategy
+from training.program import Program, return_free_memory
+from training.telemetry import Telemetry
+
+PyTree = Any
+STOPS = ("finished", "time", "interrupted")
+DRAW = 2**32 - 1  # folded into the run's key for pictures; no step has this number
+
+
+@runtime_checkable
+class Task(Protocol):
+    """What is trained."""
+
+    def init(self, key: jax.Array) -> PyTree:
+        """New float32 parameters; compiled, since op by op a small network takes 20 s."""
+        ...
+
+    def loss(
+        self, params: PyTree, batch: dict[str, jax.Array], keys: jax.Array
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """(mean loss over the b examples, metrics: scalars or (b,)); keys: (b,), one an example.
+
+        Metrics "loss" (b,) and "level" (b,) in [0, 1] give the loss per noise level.
+        """
+        ...
+
+    def draw(self, params: PyTree, key: jax.Array) -> dict[str, np.ndarray]:
+        """uint8 pictures, (H, W, 3) or (H, W), of what the averaged parameters do."""
+        ...
+
+
+@runtime_checkable
+class Loader(Protocol):
+    """Host-local batches for ever, from a position that can be saved."""
+
+    def __next__(self) -> Mapping[str, Any]: ...
+
+    def state(self) -> dict[str, Any]: ...
+
+    def restore(self, state: dict[str, Any]) -> None: ...
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """How a run goes. Intervals are in steps, and multiples of n_jitted_steps; checkpoint_every,
+    draw_every and keep_every may be 0 for never (the end of a run is saved anyway).
+
+    batch_size: examples of one step over all devices of all hosts.
+    microbatch: examples a device differentiates at once, or "auto": the most that fit.
+    device_memory: bytes that "auto" may use on a device; 0 asks the device.
+    keep, keep_every: the newest checkpoints kept, and the steps whose multiples are kept too.
+    max_seconds: stop, with a checkpoint, after so much time in this loop, compilation and pictures
+        included, over all resumptions; 0 for no limit.
+    init_from: weights to start from (see `weights.init_from`); only a new run reads it.
+    unit: what an example is called in the logs.
+    """
+
+    steps: int
+    batch_size: int
+    seed: int = 0
+    optimizer: Optimizer = Optimizer()
+    ema: EMA = EMA()
+    strategy: str = "shard_map"
+    n_jitted_steps: int = 1
+    microbatch: int | str = "auto"
+    device_memory: int = 0
+    log_every: int = 100
+    checkpoint_every: int = 1000
+    draw_every: int = 0
+    keep: int = 2
+    keep_every: int = 0
+    max_seconds: float = 0.0
+    init_from: str = ""
+    unit: str = "images"
+
+    def __post_init__(self):
+        for name in ("steps", "batch_size", "n_jitted_steps", "keep"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"training.{name}: got {getattr(self, name)}, expected >= 1")
+        if self.log_every < 1:  # what is not written yet is kept in memory
+            raise ValueError(f"training.log_every: got {self.log_every}, expected >= 1")
+        for name in ("log_every", "checkpoint_every", "draw_every"):
+            if getattr(self, name) < 0 or getattr(self, name) % self.n_jitted_steps:
+                raise ValueError(
+                    f"training.{name}: got {getattr(self, name)}, expected a multiple of "
+                    f"training.n_jitted_steps = {self.n_jitted_steps}"
+                )
+        if self.strategy not in parallel.STRATEGIES:
+            raise ValueError(
+                f"training.strategy: got {self.strategy!r}, expected one of "
+                f"{sorted(parallel.STRATEGIES)}"
+            )
+        if self.microbatch != "auto" and not (
+            isinstance(self.microbatch, int) and self.microbatch >= 1
+        ):
+            raise ValueError(
+                f"training.microbatch: got {self.microbatch!r}, expected 'auto' or an integer >= 1"
+            )
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a checkpoint holds beside the state.
+
+    data: the loader's position. microbatch: examples a device differentiates at once, None while
+    not chosen. seconds: of the run so far, over all resumptions.
+    """
+
+    data: dict[str, Any]
+    microbatch: int | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Result:
+    """The end of a run. stopped: "finished", "interrupted" (a signal) or "time" (max_seconds).
+
+    seconds: of the run, over all resumptions.
+    """
+
+    state: State
+    steps: int
+    seconds: float
+    stopped: str
+
+
+def fit(
+    task: Task,
+    loader: Loader,
+    options: TrainOptions,
+    workdir: str | Path,
+    *,
+    config_json: str | None = None,
+    force: bool = False,
+    free: Sequence[str] = (),
+) -> Result:
+    """Train, or go on training, in `workdir`, and leave a checkpoint of the end there.
+
+    config_json, force, free: see `workdir.claim_workdir`. Raises FloatingPointError if the loss or
+    the gradient is no longer finite, OSError if the folder cannot be written, ValueError if the
+    options do not suit the devices or the folder.
+    """
+    workdir = claim_workdir(workdir, config_json, force, free)
+    strategy = parallel.STRATEGIES[options.strategy](parallel.make_mesh())
+    per_device = examples_per_device(options)
+    with (
+        sole_writer(workdir),
+        Interrupts() as interrupts,
+        Checkpoints(workdir / "checkpoints", options.keep, options.keep_every) as checkpoints,
+    ):
+        state, record = first_state(task, loader, options, strategy, checkpoints)
+        return_free_memory()  # of initialisation, before compilation needs its own
+        require_space(workdir, 2 * sum(x.nbytes for x in jax.tree.leaves(state)))
+        program = make_program(task, options, strategy, per_device, record)
+        started = time.monotonic() - record.seconds
+        step, stopped = int(state.step), why_stop(options, interrupts, record.seconds)
+        chunks = read_chunks(loader, strategy, options, step)
+        upcoming = next(chunks, None) if stopped == "finished" else None
+        with Telemetry(workdir, step, options.steps, options.batch_size, options.unit) as log:
+            if upcoming is not None:
+                log.say("compiling the training step")
+                program.prepare(state, upcoming.batches)
+                log.begin(program.reason)
+            while upcoming is not None and stopped == "finished":
+                chunk, began = upcoming, time.monotonic()
+                state, summaries = program(state, chunk.batches)
+                upcoming = next(chunks, None)  # read by the host while the devices compute
+                summaries = jax.device_get(summaries)
+                require_finite(summaries, step, checkpoints)
+                step += chunk.steps
+                record = Record(chunk.position, program.microbatch, time.monotonic() - started)
+                left = options.max_seconds - record.seconds if options.max_seconds else None
+                log.record(summaries, time.monotonic() - began, left)
+
+                stopped = why_stop(options, interrupts, record.seconds)
+                last = step == options.steps or stopped != "finished"
+                if last or due(step, options.log_every):
+                    log.flush(step)
+                if last or due(step, options.checkpoint_every):
+                    state_only = state._replace(ema=())._asdict()
+                    checkpoints.save(step, state_only, state.ema, asdict(record))
+                if due(step, options.draw_every) or (options.draw_every and step == options.steps):
+                    draw(task, state, log, step)
+    return Result(state, step, record.seconds, stopped)
+
+
+def due(step: int, every: int) -> bool:
+    """Whether something done every so many steps (0: never) is due at `step`."""
+    return every > 0 and step % every == 0
+
+
+def examples_per_device(options: TrainOptions) -> int:
+    """The share of the global batch that one device gets."""
+    devices = jax.device_count()
+    if options.batch_size % devices:
+        raise ValueError(
+            f"training.batch_size: got {options.batch_size}, expected a multiple of the "
+            f"{devices} devices"
+        )
+    per_device = options.batch_size // devices
+    if isinstance(options.microbatch, int) and per_device % options.microbatch:
+        raise ValueError(
+            f"training.microbatch: got {options.microbatch}, expected a divisor of the "
+            f"{per_device} examples per device"
+        )
+    return per_device
+
+
+def first_state(
+    task: Task, loader: Loader, options: TrainOptions, strategy: Strategy, checkpoints: Checkpoints
+) -> tuple[State, Record]:
+    """The state to begin with and its record: the newest checkpoint's, or new ones.
+
+    The loader is moved to the data position of the checkpoint.
+    """
+    if checkpoints.steps():
+        shapes = jax.eval_shape(lambda: new_state(task, options))
+        template = jax.tree.map(
+            lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
+            shapes,
+            strategy.sharding(shapes),
+        )
+        restored = checkpoints.restore(template._replace(ema=())._asdict(), template.ema)
+        assert restored is not None
+        loader.restore(restored.meta["data"])
+        return State(**restored.state | {"ema": restored.ema}), Record(**restored.meta)
+    state = new_state(task, options)
+    if options.init_from:
+        params, report = weights.init_from(state.params, options.init_from)
+        print(f"init_from {options.init_from}: {report.summary()}\n{report}")
+        state = state._replace(params=params, ema=params)
+    return parallel.place(state, strategy.sharding(state)), Record({}, None, 0.0)
+
+
+def new_state(task: Task, options: TrainOptions) -> State:
+    """Step 0: new parameters, their average, empty moments and the run's key, on the host."""
+    key = jax.random.key(options.seed)
+    params = jax.jit(task.init)(key)
+    opt_state = options.optimizer.transformation().init(params)
+    return State(jnp.int32(0), params, opt_state, params, jax.random.key_data(key))
+
+
+def make_program(
+    task: Task, options: TrainOptions, strategy: Strategy, per_device: int, record: Record
+) -> Program:
+    """The program of this run, with the microbatch asked for, or the checkpoint's, or open."""
+    size, why = None, ""
+    if isinstance(options.microbatch, int):
+        size, why = options.microbatch, "as asked for"
+    elif record.microbatch and per_device % record.microbatch == 0:
+        size, why = record.microbatch, "as the checkpoint has it"
+    budget = options.device_memory or microbatch.device_memory()
+    optimizer, ema = options.optimizer, options.ema
+    return Program(task.loss, optimizer, ema, strategy, per_device, size, why, budget)
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """The batches of one dispatch, on the devices, and the data position after them."""
+
+    steps: int
+    batches: PyTree
+    position: dict[str, Any]
+
+
+def read_chunks(
+    loader: Loader, strategy: Strategy, options: TrainOptions, step: int
+) -> Iterator[Chunk]:
+    """The chunks from `step` to the end, cut at multiples of n_jitted_steps."""
+    while step < options.steps:
+        n = min(options.n_jitted_steps - step % options.n_jitted_steps, options.steps - step)
+        batches = [next(loader) for _ in range(n)]
+        position = loader.state()
+        yield Chunk(n, strategy.put(jax.tree.map(lambda *x: np.stack(x), *batches)), position)
+        step += n
+
+
+def require_finite(summaries: dict[str, np.ndarray], step: int, checkpoints: Checkpoints) -> None:
+    """FloatingPointError, with what to try, if the loss or gradient of a step is not finite."""
+    finite = np.isfinite(summaries["loss"]) & np.isfinite(summaries["gradient_norm"])
+    if finite.all():
+        return
+    i = int(np.argmin(finite))
+    checkpoints.wait()
+    steps = checkpoints.steps()
+    kept = f"the checkpoint of step {steps[-1]} is intact" if steps else "no checkpoint was due yet"
+    raise FloatingPointError(
+        f"step {step + i + 1}: the loss is {summaries['loss'][i]}, its gradient's norm "
+        f"{summaries['gradient_norm'][i]}; {kept}. Try a lower optim.lr, a longer optim.warmup, "
+        f"a smaller optim.grad_clip, float32 if the network computes in bfloat16, or look for "
+        f"values out of range in the data"
+    )
+
+
+def why_stop(options: TrainOptions, interrupts: Interrupts, seconds: float) -> str:
+    """The reason to stop now; "finished": none, go on to the last step. Every process agrees."""
+    if interrupts.received:
+        reason = "interrupted"
+    elif 0 < options.max_seconds <= seconds:
+        reason = "time"
+    else:
+        reason = "finished"
+    return STOPS[parallel.largest(STOPS.index(reason))]
+
+
+def draw(task: Task, state: State, log: Telemetry, step: int) -> None:
+    """Show the task's pictures, of the averaged parameters and the same key each time."""
+    ema = parallel.to_host(state.ema)
+    if log.active:
+        key = jax.random.fold_in(jax.random.wrap_key_data(parallel.to_host(state.key)), DRAW)
+        log.pictures(step, task.draw(ema, key))

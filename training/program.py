@@ -1,0 +1,135 @@
+"""What one dispatch computes: a chunk of training steps, compiled for a microbatch.
+
+g     = gradient of the mean loss over the global batch
+p     = optimizer(p, g)
+ema   = average(ema, p)
+"""
+
+import contextlib
+import ctypes
+import gc
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float
+
+from training import microbatch
+from training.ema import EMA
+from training.optimizer import Optimizer
+from training.parallel import State, Strategy
+from training.telemetry import LEVELS
+
+PyTree = Any
+# (params, batch, keys) -> (mean loss, metrics: scalars or one value per example)
+Loss = Callable[[PyTree, PyTree, jax.Array], tuple[jax.Array, dict[str, jax.Array]]]
+
+
+class Program:
+    """The compiled steps, one program per number of steps in a chunk, and their microbatch.
+
+    size: the microbatch, None to take the largest divisor of `per_device` examples whose program
+    needs at most `budget` bytes on a device. why: the reason for `size`, for the logs.
+    """
+
+    def __init__(
+        self,
+        loss: Loss,
+        optimizer: Optimizer,
+        ema: EMA,
+        strategy: Strategy,
+        per_device: int,
+        size: int | None,
+        why: str,
+        budget: int,
+    ):
+        self.microbatch = size
+        self.reason = f"microbatch {size} of {per_device} examples per device, {why}"
+        self._per_device, self._budget = per_device, budget
+        self._loss, self._optimizer, self._ema, self._strategy = loss, optimizer, ema, strategy
+        self._compiled: dict[int, Any] = {}
+
+    def prepare(self, state: State, batches: PyTree) -> None:
+        """Compile for chunks like `batches`, choosing the microbatch if that is still open."""
+        steps = _steps(batches)
+        if self.microbatch is None:
+            choice = microbatch.choose(
+                self._per_device, lambda size: self._compile(size, state, batches), self._budget
+            )
+            self.microbatch, self.reason = choice.size, choice.reason
+            self._compiled[steps] = choice.program
+        elif steps not in self._compiled:
+            self._compiled[steps] = self._compile(self.microbatch, state, batches)
+
+    def __call__(self, state: State, batches: PyTree) -> tuple[State, dict[str, jax.Array]]:
+        """The state after the chunk and the summaries of its steps; `state` is given up."""
+        self.prepare(state, batches)
+        return self._compiled[_steps(batches)](state, batches)
+
+    def _compile(self, size: int, state: State, batches: PyTree) -> Any:
+        def gradient(params, batch, keys):
+            return mean_gradient(self._loss, size, params, batch, keys)
+
+        def update(state, grads, summaries):
+            return apply_gradient(self._optimizer, self._ema, state, grads, summaries)
+
+        compiled = self._strategy.lower(gradient, update, state, batches).compile()
+        return_free_memory()
+        return compiled
+
+
+def return_free_memory() -> None:
+    """Give the host memory that tracing and compiling freed back to the system, where glibc can.
+
+    Otherwise a small network trains within the gigabyte that its compilation needed.
+    """
+    gc.collect()
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # not glibc
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def _steps(batches: PyTree) -> int:
+    return len(jax.tree.leaves(batches)[0])
+
+
+def mean_gradient(
+    loss: Loss, size: int, params: PyTree, batch: PyTree, keys: jax.Array
+) -> tuple[PyTree, dict[str, jax.Array]]:
+    """Gradient and summaries of the mean loss over the examples, `size` of them at a time."""
+
+    def part(examples):
+        batch, keys = examples
+        (value, metrics), grads = jax.value_and_grad(loss, has_aux=True)(params, batch, keys)
+        return grads, summarise(metrics) | {"loss": value}
+
+    return microbatch.mean_over_microbatches(part, (batch, keys), size)
+
+
+def summarise(metrics: dict[str, Float[Array, "..."]]) -> dict[str, Float[Array, "..."]]:
+    """Means over the examples; for the loss per noise level, those of loss [in bin] and [in bin].
+
+    Every summary is a mean, so that summaries of microbatches and of devices are averaged alike.
+    """
+    means = {name: jnp.mean(value) for name, value in metrics.items() if name != "level"}
+    if "level" in metrics:
+        bins = jnp.clip((metrics["level"] * LEVELS).astype(jnp.int32), 0, LEVELS - 1)
+        members = jax.nn.one_hot(bins, LEVELS)  # (b, LEVELS)
+        means["level_loss"] = jnp.mean(members * metrics["loss"][:, None], axis=0)
+        means["level_share"] = jnp.mean(members, axis=0)
+    return means
+
+
+def apply_gradient(
+    optimizer: Optimizer, ema: EMA, state: State, grads: PyTree, summaries: dict[str, jax.Array]
+) -> tuple[State, dict[str, jax.Array]]:
+    """The optimizer's step, then the average's; adds the gradient's norm and the learning rate."""
+    updates, opt_state = optimizer.transformation().update(grads, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    average = ema.update(state.ema, params, state.step + 1)
+    summaries = summaries | {
+        "gradient_norm": optax.global_norm(grads),
+        "learning_rate": optimizer.learning_rate(state.step),
+    }
+    return State(state.step + 1, params, opt_state, average, state.key), summaries

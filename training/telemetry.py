@@ -1,0 +1,177 @@
+"""Watching a run: a progress bar, a line in the terminal, metrics.jsonl, TensorBoard, pictures."""
+
+import json
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from PIL import Image
+from tensorboardX import summary
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto import event_pb2
+from tqdm import tqdm
+
+from storage.files import atomic_write
+
+LEVELS = 10  # bins of the noise level for the loss per level
+
+
+class Telemetry:
+    """The logs of one run in `workdir`, written by the first process.
+
+    Opened at `step`, it forgets what a killed run logged after that step.
+    """
+
+    def __init__(self, workdir: Path, step: int, steps: int, batch_size: int, unit: str):
+        self.workdir, self.unit, self.batch_size = workdir, unit, batch_size
+        self.active = active = jax.process_index() == 0
+        self._pending: list[dict[str, np.ndarray]] = []
+        self._seconds = 0.0
+        self._bar = tqdm(
+            total=steps,
+            initial=step,
+            unit="step",
+            desc="train",
+            disable=not active,
+            smoothing=0.1,
+            mininterval=0.5 if sys.stderr.isatty() else 30.0,  # a file has no use for every frame
+        )
+        if active:
+            self._path = workdir / "metrics.jsonl"
+            _truncate(self._path, step)
+            self._board = Board(workdir / "tensorboard", step)
+
+    def __enter__(self) -> "Telemetry":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bar.close()
+        if self.active:
+            self._board.close()
+
+    def begin(self, line: str) -> None:
+        """Print a line and start the clock of the steps per second."""
+        self.say(line)
+        self._bar.unpause()
+
+    def record(
+        self, summaries: Mapping[str, np.ndarray], seconds: float, left: float | None = None
+    ) -> None:
+        """Take the summaries of a chunk, leading axis (steps,), which took `seconds`.
+
+        left: seconds until the run ends by the clock; None if it ends by the step, as the bar says.
+        """
+        self._pending.append(dict(summaries))
+        self._seconds += seconds
+        steps = len(summaries["loss"])
+        rate = f"{self.batch_size * steps / seconds:.0f} {self.unit}/s"
+        end = "" if left is None else f", ends in {max(left, 0):.0f} s"
+        self._bar.set_postfix_str(f"loss {summaries['loss'][-1]:.4g}, {rate}{end}", refresh=False)
+        self._bar.update(steps)
+
+    def flush(self, step: int) -> dict[str, Any]:
+        """Write the means over the steps recorded since the last call, and return them."""
+        stacked = {k: np.concatenate([p[k] for p in self._pending]) for k in self._pending[0]}
+        rate = len(stacked["loss"]) / self._seconds
+        self._pending, self._seconds = [], 0.0
+        row: dict[str, Any] = {"step": step}
+        losses, shares = (stacked.pop(k, None) for k in ("level_loss", "level_share"))
+        row |= {name: float(values.mean()) for name, values in stacked.items()}
+        row["learning_rate"] = float(stacked["learning_rate"][-1])
+        row["steps_per_second"] = rate
+        row[f"{self.unit}_per_second"] = rate * self.batch_size
+        if losses is not None and shares is not None:
+            row["loss_by_level"] = _ratio(losses.mean(0), shares.mean(0))
+        if self.active:
+            self._write(row)
+        return row
+
+    def pictures(self, step: int, pictures: Mapping[str, np.ndarray]) -> None:
+        """Show uint8 pictures, (H, W, 3) or (H, W), in TensorBoard and in workdir/pictures."""
+        for name, picture in pictures.items():
+            path = self.workdir / "pictures" / f"{name}-{step:08d}.png"
+            with atomic_write(path) as file:
+                Image.fromarray(picture).save(file, format="PNG")
+            self._board.picture(name, picture, step)
+        self._board.flush()
+
+    def say(self, line: str) -> None:
+        """Print a line above the progress bar."""
+        if self.active:
+            tqdm.write(line)
+
+    def _write(self, row: dict[str, Any]) -> None:
+        try:
+            with open(self._path, "a") as file:
+                file.write(json.dumps(row) + "\n")
+        except OSError as error:
+            raise OSError(error.errno, f"{self._path} cannot be written: {error}") from error
+        step = row["step"]
+        for name, value in row.items():
+            if isinstance(value, float):
+                self._board.scalar(f"train/{name}", value, step)
+        for i, value in enumerate(row.get("loss_by_level", [])):
+            if value is not None:
+                tag = f"loss_by_level/{i / LEVELS:.1f}-{(i + 1) / LEVELS:.1f}"
+                self._board.scalar(tag, value, step)
+        self._board.flush()
+        self.say(
+            f"step {step}: loss {row['loss']:.4g}, gradient norm {row['gradient_norm']:.3g}, "
+            f"learning rate {row['learning_rate']:.3g}, {row['steps_per_second']:.2f} steps/s, "
+            f"{row[f'{self.unit}_per_second']:.0f} {self.unit}/s"
+        )
+
+
+class Board:
+    """TensorBoard events in `folder`; what an earlier run wrote after `step` is hidden.
+
+    They are written at once. tensorboardX's own writer queues them for a thread, and once a full
+    disk has ended that thread, the next event waits for ever.
+    """
+
+    def __init__(self, folder: Path, step: int):
+        folder.mkdir(exist_ok=True)
+        self._events = EventsWriter(str(folder / "events"))
+        restart = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+        self._write(step + 1, session_log=restart)
+
+    def scalar(self, tag: str, value: float, step: int) -> None:
+        self._write(step, summary=summary.scalar(tag, value))
+
+    def picture(self, tag: str, picture: np.ndarray, step: int) -> None:
+        formats = "HW" if picture.ndim == 2 else "HWC"
+        self._write(step, summary=summary.image(tag, picture, dataformats=formats))
+
+    def flush(self) -> None:
+        self._events.flush()
+
+    def close(self) -> None:
+        self._events.close()
+
+    def _write(self, step: int, **content: Any) -> None:
+        self._events.write_event(event_pb2.Event(wall_time=time.time(), step=step, **content))
+
+
+def _ratio(losses: np.ndarray, shares: np.ndarray) -> list[float | None]:
+    """Mean loss per bin; None where a bin is empty."""
+    return [float(s / n) if n > 0 else None for s, n in zip(losses, shares, strict=True)]
+
+
+def _truncate(path: Path, step: int) -> None:
+    """Drop the rows after `step`, and a last one cut short by a kill."""
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text().splitlines():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if row["step"] <= step:
+            kept.append(line + "\n")
+    with atomic_write(path, "w") as file:
+        file.writelines(kept)
