@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUN := .venv/.run
 DEV := .venv/.dev
-MODULES := $(patsubst %.py,%,$(wildcard *.py)) controllable data evaluation experiment generation metrics models \
+MODULES := $(patsubst %.py,%,$(wildcard *.py)) controllable data evaluation experiment generation metrics models options \
   solvers storage tasks tools training
 
 # Programs compiled by one test run are read from here by the next.

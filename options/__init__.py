@@ -1,0 +1,1 @@
+"""What a user can set: the error that says what to mend, and choices by name from a table."""
