@@ -5,14 +5,16 @@ python main.py --workdir runs/a --mode eval                  (the run remembers 
 python main.py --config configs/digits/classifier.py --workdir runs/c --mode train  (to guide with)
 python main.py --workdir runs/a --mode sample --config.sampling.num_samples=16
 python main.py --mode sample                                 (the model that the project ships)
-python main.py --mode control --config.control.task=inpaint --config.control.mask=half
-python main.py --mode control --config.control.task=restore --config.control.operator=blur
-python main.py --mode control --config.control.task=edit --config.control.t=0.4
+python main.py --mode sample --config.sampling.solver=ddim --config.sampling.solver.eta=0.5
+python main.py --mode control --config.control.task=inpaint --config.control.task.mask=half
+python main.py --mode control --config.control.task=restore --config.control.task.operator=blur
+python main.py --mode control --config.control.task=edit --config.control.task.t=0.4
 python main.py --mode control --config.control.task=guide --config.guidance.strategy=free
 python main.py --workdir runs/a --mode control --config.control.task=colorize     (colour models)
 python main.py --workdir runs/up --mode control --config.control.task=upscale       (upsamplers)
 
-Any field of a config: --config.training.batch_size=64. Several hosts: the same command on each,
+Any field of a config: --config.training.batch_size=64. What is chosen by name brings fields of its
+own: --config.process=vp --config.process.beta_max=15. Several hosts: the same command on each,
 with --coordinator HOST:PORT --num_processes N --process_id 0 ... N-1; on a TPU pod or under SLURM
 --coordinator auto.
 """
@@ -20,13 +22,14 @@ with --coordinator HOST:PORT --num_processes N --process_id 0 ... N-1; on a TPU 
 import difflib
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+from options.errors import UserError
 from storage.files import cache_folder
 
 MODES = ("train", "eval", "sample", "control")
@@ -34,9 +37,6 @@ HELP = {"help", "helpshort", "h", "?"}
 PRETRAINED = Path(__file__).parent / "pretrained" / "digits.npz"
 CPU_FLAGS = "--xla_cpu_experimental_ynn_fusion_type=-individual_convolution"
 
-config_flags.DEFINE_config_file(
-    "config", None, "Configuration file; default: what the workdir remembers.", lock_config=True
-)
 flags.DEFINE_string("workdir", "", "Folder of the run: checkpoints, logs, pictures, reports.")
 flags.DEFINE_enum("mode", "train", MODES, "What to do.")
 flags.DEFINE_bool("force", False, "Take over a workdir that was made by another config.")
@@ -59,7 +59,7 @@ def main(argv: list[str]) -> None:
     from experiment import modes
 
     weights = options.weights or ("" if options.workdir else PRETRAINED)
-    run = modes.Run(
+    command = modes.Command(
         config=options.config,
         workdir=Path(options.workdir or "runs/pretrained"),
         weights=Path(weights) if weights else None,
@@ -67,16 +67,9 @@ def main(argv: list[str]) -> None:
         cluster=(options.coordinator, options.num_processes, options.process_id),
     )
     try:
-        sys.exit(modes.MODES[options.mode](run))
-    except (ValueError, OSError, FloatingPointError, MemoryError) as error:
-        fail(_said(error))
-
-
-def _said(error: BaseException) -> str:
-    """What an error says, without the number of the system's."""
-    if isinstance(error, OSError) and error.strerror and error.filename is None:
-        return error.strerror
-    return str(error)
+        sys.exit(modes.run(options.mode, command))
+    except UserError as error:
+        fail(str(error))
 
 
 def fail(message: str) -> NoReturn:
@@ -98,25 +91,52 @@ def parse(argv: list[str]) -> list[str]:
     prepare_jax()
     given = _given(argv)
     if HELP & set(given):
+        _define_help_of_config()
         app.usage(shorthelp=True, writeto_stdout=True, exitcode=0)
-    path = given.get("config") or _remembered(given)
-    if "config" not in given:
-        argv = [argv[0], f"--config={path}", *argv[1:]]
-    if not Path(path.split(":")[0]).is_file():
+    where = given.get("config") or given.get("weights") or given.get("workdir") or str(PRETRAINED)
+    if "config" in given and not Path(where).is_file():
         files = map(str, Path().glob("configs/**/*.py"))
-        fail(f"--config: there is no file {path}{_nearest(path, files)}")
+        fail(f"--config: there is no file {where}{_nearest(where, files)}")
+    overrides = _overrides(given)
+    _parse_others(argv)
+    # What needs JAX comes after all that does not.
+    from experiment import kinds
+    from experiment.sections import flat
+
     try:
-        rest = flags.FLAGS(argv)
-        flags.FLAGS.config.items()  # what could not be read is an error only once it is used
+        config = kinds.complete(kinds.configuration.read(where), overrides)
+    except UserError as error:
+        fail(str(error))
+    known = flat(config)
+    argv = [_named(arg, overrides, known) for arg in _without_config(argv)]
+    for name in overrides:
+        if name not in known and f"{name}.name" not in known:
+            fail(f"--config.{name}: the config has no such field{_nearest(name, known)}")
+    config_flags.DEFINE_config_dict("config", config, sys_argv=argv)
+    try:
+        return flags.FLAGS(argv)
+    except (flags.Error, TypeError, ValueError) as error:
+        fail(" ".join(str(error).removeprefix("flag ").split()))
+
+
+def _define_help_of_config() -> None:
+    flags.DEFINE_string("config", "", "Configuration file; default: what the workdir remembers.")
+
+
+def _parse_others(argv: list[str]) -> None:
+    """Fails for a slip in a flag that is no field of the config."""
+    others, skip = [], False
+    for arg in argv:
+        name = arg.lstrip("-").partition("=")[0]
+        of_config = arg.startswith("-") and name.removeprefix("no").split(".")[0] == "config"
+        if not of_config and not skip:
+            others.append(arg)
+        skip = of_config and "=" not in arg and not name.startswith("no") and not skip
+    try:
+        flags.FLAGS(others)
     except flags.Error as error:
         fail(" ".join(str(error).removeprefix("flag ").split()))
-    except (OSError, ValueError) as error:
-        fail(_said(error.__cause__ or error))
-    except (AttributeError, KeyError):
-        config: Any = flags.FLAGS["config"].parser.parse(path)
-        _require_fields(given, config.to_dict())
-        raise
-    return rest
+    flags.FLAGS.unparse_flags()
 
 
 def _given(argv: list[str]) -> dict[str, str]:
@@ -129,34 +149,46 @@ def _given(argv: list[str]) -> dict[str, str]:
     return found
 
 
-def _remembered(given: dict[str, str]) -> str:
-    """The config that the weights or the workdir remember."""
-    where = given.get("weights") or given.get("workdir") or PRETRAINED
-    return f"{Path(__file__).parent / 'configs' / 'saved.py'}:{where}"
+def _overrides(given: dict[str, str]) -> dict[str, str]:
+    """The overridden fields of the config, by dotted name."""
+    names = {name: name.removeprefix("no") for name in given}
+    return {
+        names[name].removeprefix("config."): value
+        for name, value in given.items()
+        if names[name].startswith("config.")
+    }
 
 
-def _require_fields(given: dict[str, str], config: dict[str, Any]) -> None:
-    """Fails with the first overridden field that the config lacks."""
-    fields = list(_fields(config))
-    for name in given:
-        flag, _, field = name.partition(".")
-        if flag in ("config", "noconfig") and field and field not in fields:
-            fail(f"--{name}: the config has no such field{_nearest(field, fields)}")
+def _without_config(argv: list[str]) -> list[str]:
+    """The command line without --config and its value, which has been read."""
+    kept: list[str] = []
+    skip = False
+    for arg in argv:
+        if arg.lstrip("-") == "config" and arg.startswith("-"):
+            skip = True
+        elif not skip and not arg.startswith(("--config=", "-config=")):
+            kept.append(arg)
+        else:
+            skip = False
+    return kept
+
+
+def _named(arg: str, overrides: dict[str, str], known: Iterable[str]) -> str:
+    """--config.process=vp as --config.process.name=vp."""
+    flag, equals, value = arg.partition("=")
+    name = flag.lstrip("-").removeprefix("config.")
+    if flag.startswith("-") and name in overrides and f"{name}.name" in known:
+        return f"{flag}.name{equals}{value}"
+    return arg
 
 
 def _nearest(name: str, names: Iterable[str]) -> str:
     names = list(names)
+    last = name.rpartition(".")[2]
     near = [known for known in names if known.endswith(f".{name}")]
     near = near or difflib.get_close_matches(name, names, n=1)
+    near = near or [known for known in names if known.rpartition(".")[2] == last][:3]
     return f"; did you mean {' or '.join(near)}?" if near else ""
-
-
-def _fields(tree: dict[str, Any]) -> Iterator[str]:
-    """Dotted names of all fields and sections."""
-    for name, value in tree.items():
-        yield name
-        if isinstance(value, dict):
-            yield from (f"{name}.{field}" for field in _fields(value))
 
 
 if __name__ == "__main__":

@@ -1,302 +1,121 @@
-"""What must hold of a configuration before anything is compiled or read.
+"""What must hold between the parts of an experiment, before anything is compiled or read.
 
-`check` raises one ValueError that names the field, what was got and what was expected. A rule of
-one object lives with that object (a process checks its own sigma_min); here are plain ranges and
-what must hold between objects.
+A rule of one object lives with that object: a process checks its own sigma_min, a solver whether it
+can take a process and a grid. Here is what concerns several.
 """
 
-import dataclasses
 import math
-from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from data import EMBEDDED, SOURCES
-from data.transforms import CROPS, FILTERS
-from experiment import builders
-from likelihood import PROBES
-from metrics.extractors import EXTRACTORS
-from sampling import DENOISE_CHOICES
-from sde_lib import Node, Process
-from solvers.predictor_corrector import PREDICTORS, VARIANCES
-
-AT_LEAST_ONE = (
-    "data.image_size",
-    "data.num_channels",
-    "training.steps",
-    "training.batch_size",
-    "training.n_jitted_steps",
-    "sampling.num_steps",
-    "sampling.num_samples",
-    "sampling.batch_size",
-    "eval.batch_size",
-    "eval.num_probes",
-    "eval.levels",
-)
-NOT_NEGATIVE = (
-    "data.num_classes",
-    "data.low_size",
-    "training.max_seconds",
-    "training.device_memory",
-    "training.keep_every",
-    "sampling.corrector_steps",
-    "seed",
-    "sampling.seed",
-    "control.seed",
-    "eval.max_images",
-    "eval.likelihood_images",
-)
-POSITIVE = ("optim.eps", "sampling.snr", "eval.rtol", "eval.atol")
-SHARES = ("loss.label_dropout", "loss.label_smoothing", "data.augment", "model.dropout")
-MAY_BE_INFINITE = ("sampling.s_max", "guidance.high", "guidance.s_max_classifier")
-CHOICES = {
-    "sampling.denoise": DENOISE_CHOICES,
-    "sampling.variance": VARIANCES,
-    "eval.probe": PROBES,
-    "data.name": tuple(SOURCES),
-    "data.crop": CROPS,
-    "data.resize": tuple(FILTERS),
-    "eval.extractor": tuple(EXTRACTORS),
-}
+from experiment import sections
+from options.errors import InvalidValue, within
+from parameterization import Parameterization
+from sde_lib import Node
 
 
-def check(config: ConfigDict, num_devices: int) -> None:
-    """Raises ValueError for a configuration that cannot work on this many devices in all."""
-    if config.task not in TASKS:
-        raise ValueError(f"task: got {config.task!r}, expected one of {list(TASKS)}")
-    _finite(config)
-    _ranges(config)
-    _data(config)
-    process = builders.process(config)
-    _process(config, process)
-    TASKS[config.task](config, process)
-    _training(config, num_devices)
-    builders.task(config)
+def check_numbers(config: ConfigDict, default: ConfigDict) -> None:
+    """InvalidValue for a number that is nan, or infinite where the default is not."""
+    own = sections.flat(default)
+    for name, value in sections.flat(config).items():
+        for number in value if type(value) is tuple else (value,):
+            unbounded = own.get(name) == math.inf
+            if type(number) is float and not math.isfinite(number):
+                if math.isnan(number) or not unbounded:
+                    raise InvalidValue(name, value, "a finite number")
 
 
-def _image_model(config: ConfigDict, process: Process) -> None:
-    _parameterization(config)
-    _network(config, builders.network(config))
-    _sampling(config, process)
-    _evaluation(config)
-    builders.strategy(config)
-    _control(config, process)
-
-
-def _classifier(config: ConfigDict, process: Process) -> None:
-    if config.data.num_classes < 2:
-        raise ValueError(
-            f"data.num_classes: got {config.data.num_classes}, but a classifier needs 2 or more"
-        )
-    for section, field in (
-        ("data", "low_size"),
-        ("loss", "label_dropout"),
-        ("parameterization", "centre_input"),
-        ("parameterization", "learned_variance"),
-    ):
-        if value := config[section][field]:
-            raise ValueError(f"{section}.{field}: got {value}, but task = 'classifier' has no such")
-    _network(config, builders.classifier_network(config))
-    _checkpoints(builders.classifier_eval_options(config).checkpoints)
-
-
-TASKS: dict[str, Callable[[ConfigDict, Process], None]] = {
-    "image": _image_model,
-    "classifier": _classifier,
-}
-
-
-def _get(config: ConfigDict, field: str):
-    section, _, name = field.rpartition(".")
-    return (config[section] if section else config).get(name, None)
-
-
-def _finite(config: ConfigDict, prefix: str = "") -> None:
-    """No number may be nan, nor infinite but where that means no limit."""
-    for name, value in config.items():
-        if isinstance(value, ConfigDict):
-            _finite(value, f"{prefix}{name}.")
-        elif isinstance(value, float) and not math.isfinite(value):
-            if prefix + name not in MAY_BE_INFINITE or math.isnan(value):
-                raise ValueError(f"{prefix}{name}: got {value}, expected a finite number")
-
-
-def _ranges(config: ConfigDict) -> None:
-    rules = (
-        (AT_LEAST_ONE, lambda v: v >= 1, "at least 1"),
-        (NOT_NEGATIVE, lambda v: v >= 0, "0 or more"),
-        (POSITIVE, lambda v: v > 0, "a positive number"),
-        (SHARES, lambda v: 0 <= v < 1, "a number in [0, 1)"),
-    )
-    for fields, holds, expected in rules:
-        for field in fields:
-            value = _get(config, field)
-            if value is not None and not holds(value):
-                raise ValueError(f"{field}: got {value}, expected {expected}")
-    for field, choices in CHOICES.items():
-        if (value := _get(config, field)) not in choices:
-            raise ValueError(f"{field}: got {value!r}, expected one of {list(choices)}")
-
-
-def _data(config: ConfigDict) -> None:
-    options = config.data
-    channels, classes = EMBEDDED.get(options.name, (options.num_channels, options.num_classes))
-    if options.num_channels != channels:
-        raise ValueError(
-            f"data.num_channels: got {options.num_channels}, but the {options.name} have {channels}"
-        )
-    if options.num_classes not in (0, classes):
-        raise ValueError(
-            f"data.num_classes: got {options.num_classes}, but the {options.name} have {classes} "
-            "(or 0 to ignore)"
-        )
-    if options.random_flip and options.augment:
-        raise ValueError("data.random_flip: got True together with data.augment, which flips too")
-    if options.name in ("folder", "npz", "tfds") and not options.path:
-        raise ValueError(f"data.path: got nothing, but data.name = {options.name!r} needs one")
-    if options.num_channels not in (1, 3):
-        raise ValueError(f"data.num_channels: got {options.num_channels}, expected 1 or 3")
-    if config.loss.label_dropout and not options.num_classes:
-        raise ValueError(
-            f"loss.label_dropout: got {config.loss.label_dropout}, but data.num_classes is 0"
-        )
-    builders.transform(config)
-    builders.low_resolution(config)
-
-
-def _process(config: ConfigDict, process: Process) -> None:
+def check_common(experiment: Any) -> None:
+    """What every kind of experiment needs: noise at t_min, data that fit the configuration."""
+    process, data = experiment.process, experiment.options.data
     if not float(process.sigma(jnp.float32(process.t_min))) > 0:
-        raise ValueError(
-            f"process.t_min: got {process.t_min}, where this process has no noise and no score"
-        )
+        but = "there this process has no noise and no score"
+        raise InvalidValue("process.t_min", process.t_min, but=but)
+    experiment.transform  # noqa: B018  its own checks
+    with within("data"):
+        data.source.check(data.num_channels)
 
 
-def _parameterization(config: ConfigDict) -> None:
-    options = builders.parameterization(config)
-    if options.centre_input and (config.data.centered or options.output == "edm"):
-        why = "data.centered" if config.data.centered else "parameterization.output = 'edm'"
-        raise ValueError(f"parameterization.centre_input: got True, but {why} centres already")
+def check_image(experiment: Any) -> None:
+    """What a generative model needs."""
+    options = experiment.options
+    _check_conditions(experiment)
+    _check_parameterization(options.parameterization, options.data.space)
+    with within("model"):
+        experiment.network.check(*experiment.shape[:-1])
+    with within("parameterization"):
+        options.parameterization.check(experiment.network)
+    _check_sampling(experiment)
+    experiment.sample_labels()
+    with within("guidance"):
+        options.guidance.check(experiment.conditions)
+    with within("control"), within("task"):
+        experiment.controls.check(options.control.task)
+    _check_evaluation(experiment)
 
 
-def _network(config: ConfigDict, network: Any) -> None:
-    try:
-        network.check(config.data.image_size, config.data.image_size)
-    except ValueError as error:
-        raise ValueError(f"model.{error}") from None
-    embedding = config.model.get("embedding_type", "fourier")
-    if embedding == "positional" and config.parameterization.c_noise in ("log_sigma", "edm"):
-        raise ValueError(
-            f"parameterization.c_noise: got {config.parameterization.c_noise!r}, but "
-            "model.embedding_type = 'positional' expects 'time' or 'reversed_time'"
-        )
+def _check_conditions(experiment: Any) -> None:
+    """Labels are those of the data; a condition checks the shape that it is of."""
+    for condition in experiment.conditions:
+        with within(f"conditions.{condition.name}"):
+            condition.example(experiment.shape)
+    source, labels = experiment.options.data.source, experiment.labels
+    if labels is not None:
+        with within("conditions.labels"):
+            source.check_classes(labels.num_classes)
 
 
-def _training(config: ConfigDict, num_devices: int) -> None:
-    options = config.training
-    if config.optim.decay == "cosine" and config.optim.warmup >= options.steps:
-        raise ValueError(
-            f"optim.warmup: got {config.optim.warmup}, expected fewer than training.steps = "
-            f"{options.steps}"
-        )
-    builders.train_options(config)
-    if options.batch_size % num_devices:
-        raise ValueError(
-            f"training.batch_size: got {options.batch_size}, expected a multiple of the "
-            f"{num_devices} devices"
-        )
-    if options.microbatch != "auto":
-        if not options.microbatch.isdecimal() or int(options.microbatch) < 1:
-            raise ValueError(
-                f"training.microbatch: got {options.microbatch!r}, expected 'auto' or a number"
-            )
-        per_device = options.batch_size // num_devices
-        if per_device % int(options.microbatch):
-            raise ValueError(
-                f"training.microbatch: got {options.microbatch}, expected a divisor of the "
-                f"{per_device} examples per device"
-            )
+def _check_parameterization(options: Parameterization, space: Any) -> None:
+    if options.centre_input and (space.low == -1 or options.output.scales_input):
+        why = "data.space" if space.low == -1 else "parameterization.output"
+        raise InvalidValue("parameterization.centre_input", True, but=f"{why} centres already")
 
 
-def _sampling(config: ConfigDict, process) -> None:
-    options = config.sampling
-    if not 0 <= options.t_end < process.t_max:
-        raise ValueError(
-            f"sampling.t_end: got {options.t_end}, expected 0 <= t_end < t_max = {process.t_max}"
-        )
-    if options.t_end < process.t_min:
-        raise ValueError(
-            f"sampling.t_end: got {options.t_end}, below process.t_min = {process.t_min}, where "
-            "the network is not trained"
-        )
-    if options.faithful != (options.grid == "published"):
-        raise ValueError(
-            f"sampling.faithful: got {options.faithful} with sampling.grid = {options.grid!r}; the "
-            "faithful choices go with the grid 'published', and it with them"
-        )
-    solver = builders.solver(config)
-    predictor = getattr(solver, "predictor", None)
-    learned = getattr(predictor, "variance", "") == "learned"
-    if learned and not config.parameterization.learned_variance:
-        raise ValueError(
-            "sampling.variance: got 'learned', but parameterization.learned_variance is False"
-        )
-    if options.probability_flow and not hasattr(predictor, "probability_flow"):
-        with_one = [name for name, cls in PREDICTORS.items() if hasattr(cls, "probability_flow")]
-        raise ValueError(
-            f"sampling.probability_flow: got True, but the solver {options.solver!r} with the "
-            f"predictor {options.predictor!r} has none; expected the solver 'pc' with one of "
-            f"{with_one}"
-        )
-    grid = builders.grid(config)
-    with builders.section("sampling", solver="inner"):
-        solver.validate(process, grid)
-    _beginning(config, grid)
-    builders.sample_labels(config)
+def _check_sampling(experiment: Any) -> None:
+    sampling, process = experiment.options.sampling, experiment.process
+    t_end = process.t_min if sampling.t_end is None else sampling.t_end
+    if t_end < process.t_min:
+        but = f"below process.t_min = {process.t_min} the network is not trained"
+        raise InvalidValue("sampling.t_end", t_end, but=but)
+    grid = experiment.grid
+    with within("sampling.solver", t_start="t_start"):
+        sampling.solver.validate(process, grid)
+    learned = experiment.options.parameterization.learned_variance
+    if getattr(sampling.solver, "learns_variance", False) and not learned:
+        but = "parameterization.learned_variance is False"
+        raise InvalidValue("sampling.solver.predictor.variance", "learned", but=but)
+    if experiment.low is not None:
+        with within("sampling", level="low_level"):
+            experiment.low.check_level(sampling.low_level)
+    _check_beginning(experiment, grid)
 
 
-def _beginning(config: ConfigDict, grid: Node) -> None:
-    """What the network says at the first node must tell x_0 and eps: not all does at alpha = 0."""
-    told = dataclasses.replace(builders.parameterization(config), learned_variance=False)
+def _check_beginning(experiment: Any, grid: Node) -> None:
+    """What the network says at the first node must give x_0 and eps: not all does at alpha = 0."""
+    options = experiment.options.parameterization
     first = Node(*(field[:1] for field in grid))
-    found = told.predict(lambda x, c_noise: x * c_noise, jnp.ones((1, 1)), first, {})
+    found = options.predict(_of_any_channels(options), jnp.ones((1, 1)), first, {})
     if not np.isfinite(found.x_0 + found.eps).all():
-        raise ValueError(
-            f"parameterization.output: got {told.output!r} with c_noise = {told.c_noise!r}, which "
-            f"is not finite at t = {first.t[0]:.4g}, where sampling begins and alpha is "
-            f"{first.alpha[0]:.4g}; expected 'data', 'v' or 'velocity', or an earlier "
-            "sampling.t_start"
+        name = experiment.config.parameterization.output.name
+        but = (
+            f"it is not finite at t = {first.t[0]:.4g}, where sampling begins and alpha is "
+            f"{first.alpha[0]:.4g}"
         )
+        expected = "'data', 'v' or 'velocity', or an earlier sampling.t_start"
+        raise InvalidValue("parameterization.output", name, expected, but=but)
 
 
-def _control(config: ConfigDict, process: Process) -> None:
-    options = builders.control_options(config)
-    earliest = max(process.t_min, config.sampling.t_end)
-    if options.task == "edit" and not earliest < options.t <= process.t_max:
-        raise ValueError(
-            f"control.t: got {options.t}, expected a time in ({earliest}, {process.t_max}] to "
-            "start from"
-        )
-    builders.control_model(config)
+def _of_any_channels(options: Parameterization) -> Any:
+    """A stand-in for a network, with as many outputs as the parameterization reads."""
+    channels = 2 if options.learned_variance else 1
+    return lambda x, c_noise: jnp.tile(x * c_noise, (1, channels))
 
 
-def _evaluation(config: ConfigDict) -> None:
-    options = builders.eval_options(config)
-    if config.data.low_size and options.likelihood:
-        raise ValueError(
-            "eval.likelihood: got True, expected False for an upsampler (data.low_size): given the "
-            "means over its squares an image has no density"
-        )
-    if options.num_samples < 2:
-        raise ValueError(f"eval.num_samples: got {options.num_samples}, expected at least 2")
-    _checkpoints(options.checkpoints)
-
-
-def _checkpoints(asked: str) -> None:
-    steps = asked.split(",")
-    if asked not in ("latest", "all") and not all(s.strip().isdecimal() for s in steps):
-        raise ValueError(
-            f"eval.checkpoints: got {asked!r}, expected 'latest', 'all' or steps as in '1000,2000'"
-        )
+def _check_evaluation(experiment: Any) -> None:
+    options = experiment.options.eval
+    if experiment.low is not None and options.likelihood:
+        but = "given the means over its squares an image has no density"
+        raise InvalidValue("eval.likelihood", True, "False for an upsampler", but=but)

@@ -8,15 +8,18 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.errors import JaxRuntimeError
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from evaluation import classifiers, image_models
-from experiment import builders, checks
+from experiment import kinds
+from experiment.experiment import Experiment, Trained
+from experiment.image import ImageExperiment
 from generation import controls
 from generation.sampler import Generated, bar_updater
+from options.errors import InvalidValue, OutOfMemory, within
 from parameterization import NetworkPredictor
-from storage import checkpoint, files, pictures, weights, workdir
+from storage import files, pictures, workdir
 from training import loop, parallel
 
 # Fields that may differ from the config that a workdir was begun with.
@@ -36,7 +39,7 @@ CONTINUABLE = (
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Run:
+class Command:
     """A command line.
 
     Attributes:
@@ -51,143 +54,159 @@ class Run:
     force: bool = False
     cluster: tuple[str, int, int] = ("", 0, 0)
 
+    @property
+    def trained(self) -> Trained:
+        """Where the parameters are."""
+        return Trained(self.workdir, self.weights)
 
-def run_train(run: Run) -> int:
+
+def run(mode: str, command: Command) -> int:
+    """Runs a mode; the exit status. A device that is out of memory names the batch to lower."""
+    function, batch = MODES[mode]
+    try:
+        return function(command)
+    except JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        size = _field(command.config, batch)
+        raise OutOfMemory(batch, size, "a smaller number", but="the device is out of memory") from error
+
+
+def _field(config: ConfigDict, name: str) -> Any:
+    section, _, last = name.partition(".")
+    return config[section].get(last)
+
+
+def checked(command: Command) -> Experiment:
+    """The experiment of the command's configuration, if its parts go together."""
+    experiment = kinds.experiment(command.config)
+    experiment.check_all(jax.device_count())
+    return experiment
+
+
+def run_train(command: Command) -> int:
     """Trains, or goes on training, in the workdir."""
-    if run.cluster[0] == "auto":
+    if command.cluster[0] == "auto":
         jax.distributed.initialize()
-    elif run.cluster[0]:
-        parallel.initialize(*run.cluster)
-    checks.check(run.config, jax.device_count())
+    elif command.cluster[0]:
+        parallel.initialize(*command.cluster)
+    experiment = checked(command)
     result = loop.fit(
-        builders.task(run.config),
-        builders.loader(run.config),
-        builders.train_options(run.config),
-        run.workdir,
-        config_json=run.config.to_json(),
-        force=run.force,
+        experiment.task,
+        experiment.loader(),
+        experiment.training,
+        command.workdir,
+        config_json=command.config.to_json(),
+        force=command.force,
         free=CONTINUABLE,
     )
-    print(f"{result.stopped} at step {result.steps} after {result.seconds:.0f} s: {run.workdir}")
+    where = command.workdir
+    print(f"{result.stopped} at step {result.steps} after {result.seconds:.0f} s: {where}")
     return 0
 
 
-# Of each task: what makes the subject and the options, and the module that evaluates them.
-EVALUATIONS: dict[str, tuple[Callable, Callable, Any]] = {
-    "image": (builders.subject, builders.eval_options, image_models),
-    "classifier": (
-        builders.classifier_subject,
-        builders.classifier_eval_options,
-        classifiers,
-    ),
-}
-
-
-def run_eval(run: Run) -> int:
+def run_eval(command: Command) -> int:
     """Evaluates the chosen checkpoints; the reports are in workdir/eval."""
-    checks.check(run.config, jax.device_count())
-    if run.weights or run.workdir.is_dir():
-        workdir.require_writable(run.workdir / "eval")
-    make_subject, make_options, evaluation = EVALUATIONS[run.config.task]
-    subject, options = make_subject(run.config), make_options(run.config)
-    with builders.section("eval", images="extractor"):
-        if run.weights:
-            params, folder = weights.load_weights(run.weights), run.workdir / "eval"
-            step = weights.read_meta(run.weights).get("step", 0)
-            reports = {step: evaluation.evaluate(subject, params, step, options, folder)}
-        else:
-            reports = evaluation.run(subject, options, run.workdir)
-    for step, report in reports.items():
-        print(f"\nstep {step}: {run.workdir / 'eval' / str(step) / 'report.json'}\n{report}")
+    experiment, folder = checked(command), command.workdir / "eval"
+    if command.weights or command.workdir.is_dir():
+        workdir.require_writable(folder)
+    for step, report in experiment.evaluate(command.trained, folder).items():
+        print(f"\nstep {step}: {folder / str(step) / 'report.json'}\n{report}")
     return 0
 
 
-def run_sample(run: Run) -> int:
-    """Draws pictures into workdir/samples: a grid, the path from noise, and the arrays."""
-    checks.check(run.config, jax.device_count())
-    _require_image_model(run)
-    generator, guide = builders.generator(run.config), builders.guide(run.config)
-    predict = guide(predictor(run)) if guide else predictor(run)
-    folder = run.workdir / "samples"
+def run_sample(command: Command) -> int:
+    """Draws samples into workdir/samples: the arrays, and of images a grid and the path of some."""
+    experiment = image_experiment(command)
+    generator, predict = experiment.generator, guided(experiment, command)
+    folder, options = command.workdir / "samples", experiment.options.sampling
     workdir.require_writable(folder)
-    options = run.config.sampling
-    key = jax.random.key(options.seed)
-    labels = builders.sample_labels(run.config)
+    labels = experiment.sample_labels()
     with tqdm(desc="sample", unit="step") as bar:
-        made = generator.images(predict, key, labels, frames=10, progress=bar_updater(bar))
-    shown = pictures.grid(made.images, generator.num_classes or None)
-    pictures.write_png(folder / "samples.png", pictures.enlarge(shown, 2))
-    write_path(folder / "path.png", made)
-    pictures.write_npz(
-        folder / "samples.npz",
-        images=made.images,
-        labels=made.labels,
-        nfe=np.array(made.nfe, np.float32),
-        ok=made.ok,
-    )
+        key = jax.random.key(options.seed)
+        made = generator.draw(predict, key, labels, frames=10, progress=bar_updater(bar))
+    pictures.write_npz(folder / "samples.npz", **made.arrays())
+    if experiment.space.has_images:
+        shown = pictures.grid(made.data, generator.num_classes or None)
+        pictures.write_png(folder / "samples.png", pictures.enlarge(shown, 2))
+        write_path(folder / "path.png", made)
     print(f"{len(labels)} samples, {made.nfe:.0f} evaluations each: {folder}")
     return 0
 
 
-def run_control(run: Run) -> int:
-    """Controlled generation into workdir/control: a picture, the arrays and the figures."""
-    checks.check(run.config, jax.device_count())
-    _require_image_model(run)
-    task, folder = run.config.control.task, run.workdir / "control"
+def run_control(command: Command) -> int:
+    """Controlled generation into workdir/control: a picture, the arrays and the metrics."""
+    experiment = image_experiment(command)
+    folder = command.workdir / "control"
     workdir.require_writable(folder)
-    images, labels, made = controlled(run)
-    pictures.write_png(folder / f"{task}.png", pictures.enlarge(made.picture, 2))
-    pictures.write_npz(folder / f"{task}.npz", images=images, labels=labels, results=made.results)
-    about = {"control": run.config.control.to_dict(), "solver": repr(builders.solver(run.config))}
-    about["guidance"] = run.config.guidance.to_dict()
-    with files.atomic_write(folder / f"{task}.json", "w") as file:
-        json.dump(about | {"images": len(images), "figures": made.figures}, file, indent=2)
-    for name, value in made.figures.items():
-        print(f"{name:24} {value:.4g}")
-    print(f"{len(images)} images, {run.config.control.results} results each: {folder}")
+    images, labels, made = controlled(experiment, command)
+    name = command.config.control.task.name
+    pictures.write_png(folder / f"{name}.png", pictures.enlarge(made.picture, 2))
+    pictures.write_npz(folder / f"{name}.npz", images=images, labels=labels, results=made.results)
+    about = {
+        "control": command.config.control.to_dict(),
+        "solver": repr(experiment.sampler.solver),
+        "guidance": command.config.guidance.to_dict(),
+        "images": len(images),
+        "figures": made.metrics,
+    }
+    with files.atomic_write(folder / f"{name}.json", "w") as file:
+        json.dump(about, file, indent=2)
+    for metric, value in made.metrics.items():
+        print(f"{metric:24} {value:.4g}")
+    print(f"{len(images)} images, {command.config.control.results} results each: {folder}")
     return 0
 
 
-def controlled(run: Run) -> tuple[np.ndarray, np.ndarray, controls.Controlled]:
-    """The images of a run's config.control, their classes, and what was made of them."""
-    options, guide = builders.control_options(run.config), builders.guide(run.config)
-    model = dataclasses.replace(builders.control_model(run.config), guide=guide)
-    images, labels = builders.control_images(run.config)
-    predict, key = predictor(run), jax.random.key(options.seed)
-    with builders.section("control"), tqdm(desc=options.task, unit="step") as bar:
-        made = controls.control(model, predict, images, labels, options, key, bar_updater(bar))
+def controlled(
+    experiment: ImageExperiment, command: Command
+) -> tuple[np.ndarray, np.ndarray, controls.Controlled]:
+    """The images of the configuration's `control`, their classes, and what was made of them."""
+    options = experiment.options.control
+    images, labels = experiment.control_images()
+    predict, key = guided(experiment, command), jax.random.key(options.seed)
+    with within("control"), tqdm(desc=command.config.control.task.name, unit="step") as bar:
+        asked = controls.Asked(options.task, images, labels, options.results, options.seed)
+        made = experiment.controls.run(predict, asked, key, bar_updater(bar))
     return images, labels, made
 
 
 def write_path(to: Path, made: Generated) -> None:
-    """The way of the first ten samples from noise to the end, a row each, as PNG."""
+    """The path of the first ten samples from noise to the end, a row each, as PNG."""
     assert made.path is not None
     rows = made.path[:10]
     frames = rows.reshape(-1, *rows.shape[2:])
     pictures.write_png(to, pictures.enlarge(pictures.grid(frames, rows.shape[1]), 2))
 
 
-def _require_image_model(run: Run) -> None:
-    if run.config.task != "image":
-        raise ValueError(
-            f"task: got {run.config.task!r}, which makes no pictures; --mode sample and --mode "
-            "control need the config, workdir or weights of an image model"
+def image_experiment(command: Command) -> ImageExperiment:
+    """The checked experiment of a model that can be sampled."""
+    experiment = checked(command)
+    if not isinstance(experiment, ImageExperiment):
+        raise InvalidValue(
+            "task",
+            command.config.task,
+            "the config, workdir or weights of a generative model",
+            but="it draws no samples",
         )
+    return experiment
 
 
-def predictor(run: Run) -> NetworkPredictor:
-    """The run's network with its averaged parameters."""
-    task = builders.image_task(run.config)
-    template = jax.eval_shape(task.init, jax.random.key(0))
-    if run.weights:
-        return task.predictor(weights.load_weights(run.weights, template))
-    params: Any = checkpoint.load_ema(run.workdir / "checkpoints", template=template)[0]
-    return task.predictor(params)
+def predictor(experiment: ImageExperiment, command: Command) -> NetworkPredictor:
+    """The network with its averaged parameters."""
+    return experiment.task.predictor(command.trained.params(experiment.template))
 
 
-MODES: dict[str, Callable[[Run], int]] = {
-    "train": run_train,
-    "eval": run_eval,
-    "sample": run_sample,
-    "control": run_control,
+def guided(experiment: ImageExperiment, command: Command) -> Any:
+    """The network with its averaged parameters, guided where that is asked for."""
+    predict = predictor(experiment, command)
+    return experiment.guide(predict) if experiment.guide else predict
+
+
+# What each mode runs, and the field to lower where its device is out of memory.
+MODES: dict[str, tuple[Callable[[Command], int], str]] = {
+    "train": (run_train, "training.microbatch"),
+    "eval": (run_eval, "eval.batch_size"),
+    "sample": (run_sample, "sampling.batch_size"),
+    "control": (run_control, "control.results"),
 }

@@ -3,12 +3,12 @@
 A task takes images, makes what is known of them, and says how a run is to be controlled; the result
 is shown as rows of (image, what was known, several results) and measured.
 
-    inpaint    a mask hides part of each image                     masks, RePaint's resampling
-    colorize   only the mean of the three colours is known         replacement in a rotated basis
-    restore    a blurred, smaller, masked or projected image       DPS, pseudo-inverse guidance
-    edit       the image itself, noised to time t                  SDEdit
-    guide      the class alone                                     guidance, of any strategy
-    upscale    a smaller picture of it                             an upsampler, of its own weights
+    Inpaint    a mask hides part of each image                     masks, RePaint's resampling
+    Colorize   only the mean of the three colours is known         replacement in a rotated basis
+    Restore    a blurred, smaller, masked or projected image       DPS, pseudo-inverse guidance
+    Edit       the image itself, noised to time t                  SDEdit
+    Guide      the class alone                                     guidance, of any strategy
+    Upscale    a smaller image of it                               an upsampler, of its own weights
 """
 
 import dataclasses
@@ -16,105 +16,66 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key, UInt8
 
-import sampling
 from controllable import inverse_problems, masks, replacement
 from controllable.sdedit import noised_start
-from controllable.super_resolution import LowResolution
-from data.range import Range
 from metrics.feature_distance import FeatureDistance
-from parameterization import NO_COND, Predictor, as_pytree
-from sampling import Pacer, Solver
-from sde_lib import Node, Process
+from options.choices import require
+from options.errors import InvalidValue, Words
+from options.fields import chosen
+from parameterization import NO_COND, Predictor
+from sampling import Sampler, keys_for
 from storage import pictures
+from tasks.conditions import ClassLabel, Condition, LowResolution
 
-Pictures = UInt8[np.ndarray, "n height width channels"]
+Images = UInt8[np.ndarray, "n height width channels"]
+Progress = Callable[[int, int], None]
 
 
-@dataclasses.dataclass(frozen=True)
-class ControlOptions:
-    """What is asked for; each task reads its own fields.
+class Asked(NamedTuple):
+    """What is asked for.
 
-    task: a name of TASKS. images, results: how many images, and results for each.
-    mask: a name of masks.MASKS, or the path of a picture, white where known.
-    operator: a name of OPERATORS. method: "pigdm" or "dps". sigma_y: of the measurement's noise.
-    strength: of dps. t: where an edit begins.
-    seed: of measurements and samples.
+    Attributes:
+      task: what is known of the images.
+      images: uint8 (n, height, width, channels), of the model's size.
+      labels: their classes, int32 (n,); -1 where there is none.
+      results: how many for each image.
+      seed: of measurements and of noise on what is known.
     """
 
-    task: str = "inpaint"
-    images: int = 4
-    results: int = 4
-    mask: str = "box"
-    operator: str = "downsampling"
-    method: str = "pigdm"
-    sigma_y: float = 0.05
-    strength: float = 5.0
-    t: float = 0.5
+    task: "ControlTask"
+    images: Images
+    labels: np.ndarray
+    results: int = 1
     seed: int = 0
 
-    def __post_init__(self) -> None:
-        for name, table in (("task", TASKS), ("operator", OPERATORS), ("method", METHODS)):
-            if getattr(self, name) not in table:
-                raise ValueError(
-                    f"{name}: got {getattr(self, name)!r}, expected one of {sorted(table)}"
-                )
-        for name in ("images", "results"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: got {getattr(self, name)}, expected at least 1")
-        for name in ("sigma_y", "strength"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name}: got {getattr(self, name)}, expected 0 or more")
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Model:
-    """What samples: everything but the parameters.
-
-    make_grid(t_start): the grid from there on; t_start None from the prior.
-    image_shape, low, low_level: of an upsampler, what it is told and how noisy; None for others.
-    null_label: the label of no class, if the model was trained with label dropout; else None.
-    guide: guidance towards the class, with any task; None for none.
-    judge: figures of images and the classes they should be, if there is a judge of such data.
-    distance: how unlike two images look; None without a network that says so.
-    """
-
-    process: Process
-    solver: Solver | Pacer
-    make_grid: Callable[[float | None], Node]
-    value_range: Range
-    num_classes: int = 0
-    null_label: int | None = None
-    denoise: str = "tweedie"
-    image_shape: tuple[int, int, int] | None = None
-    low: LowResolution | None = None
-    low_level: float = 0.0
-    guide: Callable[[Predictor], Predictor] | None = None
-    judge: Callable[[Pictures, np.ndarray], dict[str, float]] | None = None
-    distance: FeatureDistance | None = None
+    def each(self, x: Array) -> Array:
+        """What belongs to an image, once for each of its results, (n * results, ...)."""
+        return jnp.repeat(x, self.results, axis=0)
 
 
 class Setup(NamedTuple):
     """How a task controls a run of n images, each with several results side by side.
 
-    options: arguments of `sampling.sample` for n * results samples.
-    shown: what is known, in the process's range, or None.
-    figures: of results (n, results, *shape), by name, in units of [0, 1].
-    cond: conditioning of the n * results samples. shape: of a sample where it is not the image's.
+    Attributes:
+      options: arguments of `sampling.sample` for n * results samples.
+      shown: what is known, in the process's range, or None.
+      metrics: of results (n, results, *shape), by name, in units of [0, 1].
+      t_start: where the run begins; None: at the prior.
+      cond: conditioning of the n * results samples.
     """
 
     options: dict[str, Any]
     shown: Array | None
-    figures: Callable[[np.ndarray], dict[str, float]]
+    metrics: Callable[[np.ndarray], dict[str, float]]
     t_start: float | None = None
-    cond: Mapping[str, Array] = NO_COND
-    shape: tuple[int, ...] | None = None
+    cond: Mapping[str, Any] = NO_COND
 
 
 class Controlled(NamedTuple):
@@ -122,12 +83,23 @@ class Controlled(NamedTuple):
 
     picture: UInt8[np.ndarray, "h w c"]
     results: np.ndarray
-    figures: dict[str, float]
+    metrics: dict[str, float]
 
 
-def _each(x: Array, options: ControlOptions) -> Array:
-    """Every image as often as it has results, (n * results, ...)."""
-    return jnp.repeat(x, options.results, axis=0)
+@runtime_checkable
+class ControlTask(Protocol):
+    """What is known of images. A frozen dataclass of its own options.
+
+    `enlarges`: whether it is for upsamplers, which need an image to enlarge.
+    """
+
+    enlarges: bool
+
+    def check(self, controls: "Controls") -> None:
+        """InvalidValue where the model cannot do it; `control.task` is put before the field."""
+        ...
+
+    def setup(self, controls: "Controls", x: Array, asked: Asked) -> Setup: ...
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:
@@ -140,238 +112,417 @@ def colourfulness(x: np.ndarray) -> float:
     return float(np.sqrt(np.mean((x - x.mean(-1, keepdims=True)) ** 2)))
 
 
-def _inpaint(model: Model, x: Array, options: ControlOptions) -> Setup:
-    height, width = x.shape[1:3]
-    if options.mask in masks.MASKS:
-        mask = masks.MASKS[options.mask](height, width)
-    elif Path(options.mask).is_file():
-        mask = masks.drawn(options.mask, height, width)
-    else:
-        raise ValueError(
-            f"mask: got {options.mask!r}, expected one of {sorted(masks.MASKS)} or the path of a "
-            "picture"
-        )
-    known = mask[..., None] == 1
-    ends = (model.value_range.low, model.value_range.high)
-    truth = np.asarray(model.value_range.to_unit(x))[:, None]
+class _OfImages:
+    """A control task that an ordinary model can do."""
 
-    def figures(found: np.ndarray) -> dict[str, float]:
-        gap = np.broadcast_to(truth, found.shape) - found
-        where = np.broadcast_to(known, found.shape)
-        return {
-            "psnr_hidden": psnr(gap[~where], np.zeros(1)),
-            "largest_error_known": float(np.abs(gap[where]).max()),
-            "spread_hidden": float(found.std(axis=1)[~where[:, 0]].mean()),
-        }
+    enlarges = False
 
-    constraint = replacement.inpainting(_each(x, options), mask, ends)
-    shown = jnp.where(known, x, model.value_range.from_unit(0.5))
-    return Setup({"constraint": constraint}, shown, figures)
+    def check(self, controls: "Controls") -> None:
+        pass
 
 
-def _colorize(model: Model, x: Array, options: ControlOptions) -> Setup:
-    if x.shape[-1] != 3:
-        raise ValueError(f"task: 'colorize' needs 3 channels, but the model has {x.shape[-1]}")
-    ends = (model.value_range.low, model.value_range.high)
-    grey = replacement.grey_of(x)
-    truth = np.asarray(model.value_range.to_unit(x))
+@dataclasses.dataclass(frozen=True)
+class Inpaint(_OfImages):
+    """A part of each image is hidden.
 
-    def figures(found: np.ndarray) -> dict[str, float]:
-        gap = found.mean(-1) - truth[:, None].mean(-1)
-        return {
-            "largest_error_grey": float(np.abs(gap).max()),
-            "colourfulness": colourfulness(found),
-            "colourfulness_of_images": colourfulness(truth),
-        }
-
-    constraint = replacement.colorization(_each(grey, options), ends)
-    return Setup({"constraint": constraint}, jnp.broadcast_to(grey, x.shape), figures)
-
-
-def _fourier(height: int, width: int) -> inverse_problems.FourierSubsampling:
-    """All low frequencies of one axis and every fourth of the others, as in Cartesian MRI."""
-    rows = np.abs(np.fft.fftfreq(height) * height)
-    mask = ((rows <= height / 12) | (rows % 4 == 0)).astype(np.float32)
-    return inverse_problems.FourierSubsampling(jnp.asarray(np.tile(mask[:, None], (1, width))))
-
-
-def _projection(height: int, width: int, channels: int) -> inverse_problems.Projection:
-    """A quarter as many random projections as pixels, of about the pixels' size."""
-    size = height * width * channels
-    matrix = jax.random.normal(jax.random.key(0), (size // 4, size)) / math.sqrt(size)
-    return inverse_problems.Projection(matrix, (height, width, channels))
-
-
-OPERATORS: dict[str, Callable[[int, int, int], inverse_problems.Operator]] = {
-    "downsampling": lambda h, w, c: inverse_problems.Downsampling(4 if h % 4 == w % 4 == 0 else 2),
-    "blur": lambda h, w, c: inverse_problems.gaussian_blur(h, w, h / 16),
-    "fourier": lambda h, w, c: _fourier(h, w),
-    "projection": _projection,
-}
-METHODS = ("dps", "pigdm")
-
-
-def _restore(model: Model, x: Array, options: ControlOptions) -> Setup:
-    operator = OPERATORS[options.operator](*x.shape[1:])
-    clean = operator(x)
-    noise = jax.random.normal(jax.random.key(options.seed), clean.shape)
-    # sigma_y is said in units of [0, 1].
-    sigma = options.sigma_y * model.value_range.width
-    y = clean + sigma * noise
-    if options.method == "pigdm":
-        spread = float(jnp.std(x))
-        guidance = inverse_problems.pigdm(operator, _each(y, options), sigma, spread)
-    else:
-        guidance = inverse_problems.dps(operator, _each(y, options), options.strength)
-    truth = np.asarray(model.value_range.to_unit(x))[:, None]
-
-    def figures(found: np.ndarray) -> dict[str, float]:
-        flat = jnp.asarray(model.value_range.from_unit(found)).reshape(-1, *x.shape[1:])
-        residual = operator(flat) - _each(y, options)
-        return {
-            "psnr": psnr(found, np.broadcast_to(truth, found.shape)),
-            "residual_std": float(jnp.std(residual)) / model.value_range.width,
-            "noise_std": options.sigma_y,
-        }
-
-    back = operator.adjoint(operator.solve(y, jnp.ones(len(x)), jnp.full(len(x), 1e-2)))
-    return Setup({"guidance": guidance}, back, figures)
-
-
-def _edit(model: Model, x: Array, options: ControlOptions) -> Setup:
-    ends = (model.value_range.low, model.value_range.high)
-    key = jax.random.fold_in(jax.random.key(options.seed), 1)
-    start = noised_start(key, model.process, _each(x, options), options.t, ends)
-    truth = np.asarray(model.value_range.to_unit(x))[:, None]
-
-    def figures(found: np.ndarray) -> dict[str, float]:
-        return {"psnr_to_image": psnr(found, np.broadcast_to(truth, found.shape))}
-
-    return Setup({"start": start}, x, figures, t_start=options.t)
-
-
-def _guide(model: Model, x: Array, options: ControlOptions) -> Setup:
-    if model.guide is None:
-        raise ValueError("task: 'guide' needs a guidance.strategy, such as 'free'; got 'none'")
-    return Setup({}, None, lambda found: {})
-
-
-def _upscale(model: Model, x: Array, options: ControlOptions) -> Setup:
-    told, shape = model.low, model.image_shape
-    if told is None or shape is None:
-        raise ValueError("task: 'upscale' needs the weights of an upsampler (data.low_size)")
-    small = told.shape(shape)
-    if x.shape[1:] not in (small, shape):
-        raise ValueError(
-            f"image: got pictures of shape {x.shape[1:]}, expected {small}, or {shape} to make "
-            "smaller first"
-        )
-    known = x if x.shape[1:] == small else told.of(x)
-    told.check_level(model.low_level)
-    level = jnp.full(len(x) * options.results, model.low_level)
-    keys = sampling.keys_for(jax.random.key(options.seed), len(level))
-    cond = told.noised(_each(known, options), level, keys)
-
-    def enlarged(method: str) -> Array:
-        return jax.image.resize(known, (len(known), *shape), method)
-
-    def figures(found: np.ndarray) -> dict[str, float]:
-        flat = jnp.asarray(model.value_range.from_unit(found)).reshape(-1, *shape)
-        gap = np.asarray(told.of(flat) - _each(known, options)) / model.value_range.width
-        made = {
-            "consistency_rmse": float(np.sqrt(np.mean(gap**2))),
-            "spread": float(found.std(axis=1).mean()),
-        }
-        if x.shape[1:] == shape:
-            truth, cubic = map(np.asarray, map(model.value_range.to_unit, (x, enlarged("cubic"))))
-            made["psnr"] = psnr(found, np.broadcast_to(truth[:, None], found.shape))
-            made["psnr_of_cubic"] = psnr(cubic, truth)
-        return made
-
-    return Setup({}, enlarged("nearest"), figures, cond=cond, shape=shape)
-
-
-TASKS: dict[str, Callable[[Model, Array, ControlOptions], Setup]] = {
-    "inpaint": _inpaint,
-    "colorize": _colorize,
-    "restore": _restore,
-    "edit": _edit,
-    "guide": _guide,
-    "upscale": _upscale,
-}
-
-
-def _known_labels(model: Model, labels: np.ndarray) -> np.ndarray:
-    """Labels with -1 as the null label; ValueError for a class that the model does not have."""
-    unknown = labels[(labels >= model.num_classes) | (labels < -1)]
-    if unknown.size:
-        raise ValueError(
-            f"labels: got {unknown[0]}, expected classes of the model, 0 to "
-            f"{model.num_classes - 1}, or -1 for none"
-        )
-    if np.any(labels < 0) and model.null_label is None:
-        raise ValueError(
-            "labels: the model was trained with a class for every image (loss.label_dropout 0); "
-            "expected control.labels to name them"
-        )
-    return np.where(labels < 0, model.null_label or 0, labels).astype(np.int32)
-
-
-def control(
-    model: Model,
-    predict: Predictor,
-    images: Pictures,
-    labels: np.ndarray,
-    options: ControlOptions,
-    key: Key[Array, ""],
-    progress: Callable[[int, int], None] | None = None,
-) -> Controlled:
-    """Runs a task on each image, `options.results` times, as one batch.
-
-    images: uint8, of the model's size; labels: int32 (n,), -1 where there is none.
+    Attributes:
+      mask: a name of `masks.MASKS`, or the path of an image, white where known.
     """
-    if model.low is not None and options.task != "upscale":
-        raise ValueError(
-            f"task: got {options.task!r}, but an upsampler (data.low_size) needs a picture to "
-            "enlarge; expected 'upscale'"
+
+    mask: str = "box"
+
+    def check(self, controls: "Controls") -> None:
+        if self.mask not in masks.MASKS and not Path(self.mask).is_file():
+            expected = f"one of {sorted(masks.MASKS)} or the path of an image"
+            raise InvalidValue("mask", self.mask, expected)
+
+    def setup(self, controls: "Controls", x: Array, asked: Asked) -> Setup:
+        self.check(controls)
+        space, (height, width) = controls.space, x.shape[1:3]
+        named = self.mask in masks.MASKS
+        mask = masks.MASKS[self.mask](height, width) if named else None
+        mask = masks.drawn(self.mask, height, width) if mask is None else mask
+        known = mask[..., None] == 1
+        truth = np.asarray(space.to_unit(x))[:, None]
+
+        def metrics(found: np.ndarray) -> dict[str, float]:
+            gap = np.broadcast_to(truth, found.shape) - found
+            where = np.broadcast_to(known, found.shape)
+            return {
+                "psnr_hidden": psnr(gap[~where], np.zeros(1)),
+                "largest_error_known": float(np.abs(gap[where]).max()),
+                "spread_hidden": float(found.std(axis=1)[~where[:, 0]].mean()),
+            }
+
+        constraint = replacement.inpainting(asked.each(x), mask, (space.low, space.high))
+        shown = jnp.where(known, x, space.from_unit(0.5))
+        return Setup({"constraint": constraint}, shown, metrics)
+
+
+@dataclasses.dataclass(frozen=True)
+class Colorize(_OfImages):
+    """Only the grey of each image is known."""
+
+    def check(self, controls: "Controls") -> None:
+        channels = controls.shape[-1]
+        if channels != 3:
+            raise InvalidValue("", but=f"'colorize' needs 3 channels, but the model has {channels}")
+
+    def setup(self, controls: "Controls", x: Array, asked: Asked) -> Setup:
+        self.check(controls)
+        space = controls.space
+        grey = replacement.grey_of(x)
+        truth = np.asarray(space.to_unit(x))
+
+        def metrics(found: np.ndarray) -> dict[str, float]:
+            gap = found.mean(-1) - truth[:, None].mean(-1)
+            return {
+                "largest_error_grey": float(np.abs(gap).max()),
+                "colourfulness": colourfulness(found),
+                "colourfulness_of_images": colourfulness(truth),
+            }
+
+        constraint = replacement.colorization(asked.each(grey), (space.low, space.high))
+        return Setup({"constraint": constraint}, jnp.broadcast_to(grey, x.shape), metrics)
+
+
+# What a measurement is made by: the options of an operator, and the operator for a shape.
+
+
+@dataclasses.dataclass(frozen=True)
+class Downsample:
+    """Means over squares of pixels.
+
+    Attributes:
+      factor: side of a square; 0: 4 where that divides the image, else 2.
+    """
+
+    factor: int = 0
+
+    def operator(self, height: int, width: int, channels: int) -> inverse_problems.Operator:
+        factor = self.factor or (4 if height % 4 == width % 4 == 0 else 2)
+        return inverse_problems.Downsampling(factor)
+
+
+@dataclasses.dataclass(frozen=True)
+class Blur:
+    """A Gaussian blur.
+
+    Attributes:
+      std: of the Gaussian, as a fraction of the height.
+    """
+
+    std: float = 1 / 16
+
+    def operator(self, height: int, width: int, channels: int) -> inverse_problems.Operator:
+        return inverse_problems.gaussian_blur(height, width, height * self.std)
+
+
+@dataclasses.dataclass(frozen=True)
+class Fourier:
+    """Low frequencies of the vertical axis and every so many of the others, as in Cartesian MRI.
+
+    Attributes:
+      low: the fraction of frequencies, up to low * height, that are all kept.
+      every: of the others one in so many is kept.
+    """
+
+    low: float = 1 / 12
+    every: int = 4
+
+    def operator(self, height: int, width: int, channels: int) -> inverse_problems.Operator:
+        rows = np.abs(np.fft.fftfreq(height) * height)
+        mask = ((rows <= height * self.low) | (rows % self.every == 0)).astype(np.float32)
+        columns = jnp.asarray(np.tile(mask[:, None], (1, width)))
+        return inverse_problems.FourierSubsampling(columns)
+
+
+@dataclasses.dataclass(frozen=True)
+class Project:
+    """Random projections of about the pixels' size.
+
+    Attributes:
+      divisor: pixels for each projection.
+    """
+
+    divisor: int = 4
+
+    def operator(self, height: int, width: int, channels: int) -> inverse_problems.Operator:
+        size = height * width * channels
+        matrix = jax.random.normal(jax.random.key(0), (size // self.divisor, size))
+        return inverse_problems.Projection(matrix / math.sqrt(size), (height, width, channels))
+
+
+OPERATORS: dict[str, type] = {
+    "downsampling": Downsample,
+    "blur": Blur,
+    "fourier": Fourier,
+    "projection": Project,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class PseudoInverse:
+    """Pseudo-inverse guidance (Song et al. 2023)."""
+
+    def guidance(self, operator: Any, y: Array, sigma: float, spread: float) -> Any:
+        return inverse_problems.pigdm(operator, y, sigma, spread)
+
+
+@dataclasses.dataclass(frozen=True)
+class PosteriorSampling:
+    """Diffusion posterior sampling (Chung et al. 2023).
+
+    Attributes:
+      strength: of the gradient of the residual's norm.
+    """
+
+    strength: float = 5.0
+
+    def __post_init__(self) -> None:
+        require(self.strength >= 0, "strength", self.strength, "0 or more")
+
+    def guidance(self, operator: Any, y: Array, sigma: float, spread: float) -> Any:
+        return inverse_problems.dps(operator, y, self.strength)
+
+
+METHODS: dict[str, type] = {"pigdm": PseudoInverse, "dps": PosteriorSampling}
+
+
+@dataclasses.dataclass(frozen=True)
+class Restore(_OfImages):
+    """A noisy measurement of each image is known.
+
+    Attributes:
+      operator: what is measured. method: how samples are guided to it.
+      sigma_y: standard deviation of the measurement's noise, in units of [0, 1].
+    """
+
+    operator: Any = chosen(OPERATORS, Downsample())
+    method: Any = chosen(METHODS, PseudoInverse())
+    sigma_y: float = 0.05
+
+    def __post_init__(self) -> None:
+        require(self.sigma_y >= 0, "sigma_y", self.sigma_y, "0 or more")
+
+    def setup(self, controls: "Controls", x: Array, asked: Asked) -> Setup:
+        space = controls.space
+        operator = self.operator.operator(*x.shape[1:])
+        clean = operator(x)
+        noise = jax.random.normal(jax.random.key(asked.seed), clean.shape)
+        sigma = self.sigma_y * space.width
+        y = clean + sigma * noise
+        guidance = self.method.guidance(operator, asked.each(y), sigma, float(jnp.std(x)))
+        truth = np.asarray(space.to_unit(x))[:, None]
+
+        def metrics(found: np.ndarray) -> dict[str, float]:
+            flat = jnp.asarray(space.from_unit(found)).reshape(-1, *x.shape[1:])
+            residual = operator(flat) - asked.each(y)
+            return {
+                "psnr": psnr(found, np.broadcast_to(truth, found.shape)),
+                "residual_std": float(jnp.std(residual)) / space.width,
+                "noise_std": self.sigma_y,
+            }
+
+        back = operator.adjoint(operator.solve(y, jnp.ones(len(x)), jnp.full(len(x), 1e-2)))
+        return Setup({"guidance": guidance}, back, metrics)
+
+
+@dataclasses.dataclass(frozen=True)
+class Edit(_OfImages):
+    """Each image is noised to a time, and denoised again.
+
+    Attributes:
+      t: the time to noise the image to.
+    """
+
+    t: float = 0.5
+
+    def check(self, controls: "Controls") -> None:
+        process, earliest = controls.process, float(controls.sampler.grid.t[-1])
+        if not max(process.t_min, earliest) < self.t <= process.t_max:
+            expected = f"a time in ({earliest:g}, {process.t_max:g}] to start from"
+            raise InvalidValue("t", self.t, expected)
+
+    def setup(self, controls: "Controls", x: Array, asked: Asked) -> Setup:
+        self.check(controls)
+        space = controls.space
+        key = jax.random.fold_in(jax.random.key(asked.seed), 1)
+        ends = (space.low, space.high)
+        start = noised_start(key, controls.process, asked.each(x), self.t, ends)
+        truth = np.asarray(space.to_unit(x))[:, None]
+
+        def metrics(found: np.ndarray) -> dict[str, float]:
+            return {"psnr_to_image": psnr(found, np.broadcast_to(truth, found.shape))}
+
+        return Setup({"start": start}, x, metrics, t_start=self.t)
+
+
+@dataclasses.dataclass(frozen=True)
+class Guide(_OfImages):
+    """Nothing but the class is known."""
+
+    def setup(self, controls: "Controls", x: Array, asked: Asked) -> Setup:
+        return Setup({}, None, lambda found: {})
+
+
+@dataclasses.dataclass(frozen=True)
+class Upscale:
+    """A smaller image of each is known; for upsamplers."""
+
+    enlarges = True
+
+    def check(self, controls: "Controls") -> None:
+        if controls.low is None:
+            but = "'upscale' needs the weights of an upsampler (conditions.low)"
+            raise InvalidValue("", but=but)
+        controls.low.check_level(controls.low_level)
+
+    def setup(self, controls: "Controls", x: Array, asked: Asked) -> Setup:
+        self.check(controls)
+        low, shape, space = controls.low, controls.shape, controls.space
+        assert low is not None
+        small = low.shape(shape)
+        if x.shape[1:] not in (small, shape):
+            got = Words(f"images of shape {x.shape[1:]}")
+            raise InvalidValue("image", got, f"{small}, or {shape} to make smaller first")
+        known = x if x.shape[1:] == small else low.of(x)
+        level = jnp.full(len(x) * asked.results, controls.low_level)
+        keys = keys_for(jax.random.key(asked.seed), len(level))
+        cond = {low.name: low.noised(asked.each(known), level, keys)}
+
+        def enlarged(method: str) -> Array:
+            return jax.image.resize(known, (len(known), *shape), method)
+
+        def metrics(found: np.ndarray) -> dict[str, float]:
+            flat = jnp.asarray(space.from_unit(found)).reshape(-1, *shape)
+            gap = np.asarray(low.of(flat) - asked.each(known)) / space.width
+            made = {
+                "consistency_rmse": float(np.sqrt(np.mean(gap**2))),
+                "spread": float(found.std(axis=1).mean()),
+            }
+            if x.shape[1:] == shape:
+                truth, cubic = map(np.asarray, map(space.to_unit, (x, enlarged("cubic"))))
+                made["psnr"] = psnr(found, np.broadcast_to(truth[:, None], found.shape))
+                made["psnr_of_cubic"] = psnr(cubic, truth)
+            return made
+
+        return Setup({}, enlarged("nearest"), metrics, cond=cond)
+
+
+TASKS: dict[str, type] = {
+    "inpaint": Inpaint,
+    "colorize": Colorize,
+    "restore": Restore,
+    "edit": Edit,
+    "guide": Guide,
+    "upscale": Upscale,
+}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Controls:
+    """A model as controlled generation sees it: everything but the parameters.
+
+    Attributes:
+      sampler_from: the sampler that begins at a time; None: at the prior.
+      conditions: of the model. num_classes: classes that can be asked for; 0 for none.
+      low_level: of the noise on what an upsampler enlarges.
+      judge: metrics of images and the classes they should be, if there is a judge of such data.
+      distance: how unlike two images look; None without a network that says so.
+    """
+
+    sampler_from: Callable[[float | None], Sampler]
+    conditions: tuple[Condition, ...] = ()
+    num_classes: int = 0
+    low_level: float = 0.0
+    judge: Callable[[Images, np.ndarray], dict[str, float]] | None = None
+    distance: FeatureDistance | None = None
+
+    @property
+    def sampler(self) -> Sampler:
+        return self.sampler_from(None)
+
+    @property
+    def process(self) -> Any:
+        return self.sampler.process
+
+    @property
+    def space(self) -> Any:
+        return self.sampler.space
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.sampler.shape
+
+    @property
+    def low(self) -> LowResolution | None:
+        """The condition of an upsampler; None for other models."""
+        return next((c for c in self.conditions if c.name == LowResolution.name), None)
+
+    def check(self, task: ControlTask) -> None:
+        """InvalidValue where the model cannot do the task."""
+        if self.low is not None and not task.enlarges:
+            but = "an upsampler (conditions.low) needs an image to enlarge"
+            raise InvalidValue("", type(task).__name__.lower(), "'upscale'", but=but)
+        task.check(self)
+
+    def run(
+        self,
+        predict: Predictor,
+        asked: Asked,
+        key: Key[Array, ""],
+        progress: Progress | None = None,
+    ) -> Controlled:
+        """Runs the task on each image, `asked.results` times, as one batch.
+
+        predict: guided, where guidance is asked for.
+        """
+        space, shape, images = self.space, self.shape, asked.images
+        self.check(asked.task)
+        x = jnp.asarray(space.encode(images))
+        setup = asked.task.setup(self, x, asked)
+        cond = dict(setup.cond)
+        if self.num_classes:
+            cond["labels"] = asked.each(jnp.asarray(self._labels(asked.labels)))
+        began = time.perf_counter()
+        made = self.sampler_from(setup.t_start).draw(
+            key, predict, len(images) * asked.results, cond=cond, progress=progress, **setup.options
         )
-    x = jnp.asarray(model.value_range.from_uint8(images))
-    setup = TASKS[options.task](model, x, options)
-    shape = setup.shape or images.shape[1:]
-    cond = dict(setup.cond)
-    if model.num_classes:
-        cond["labels"] = _each(jnp.asarray(_known_labels(model, labels)), options)
-    began = time.perf_counter()
-    made = sampling.sample(
-        key,
-        model.process,
-        model.guide(as_pytree(predict)) if model.guide else predict,
-        model.solver,
-        model.make_grid(setup.t_start),
-        (len(images) * options.results, *shape),
-        cond=cond,
-        denoise=model.denoise,
-        progress=progress,
-        **setup.options,
-    )
-    results = np.asarray(made.x).reshape(len(images), options.results, *shape)
-    figures = setup.figures(np.asarray(model.value_range.to_unit(results)))
-    uint8 = model.value_range.to_uint8
-    flat = uint8(results).reshape(-1, *shape)
-    if model.judge is not None and np.all(labels >= 0):
-        figures |= model.judge(flat, np.repeat(labels, options.results))
-    if model.distance is not None and images.shape[1:] == shape and options.task != "guide":
-        truth = np.repeat(images, options.results, axis=0)
-        figures["feature_distance"] = float(model.distance(flat, truth).mean())
-        if len(images) > 1:
-            figures["feature_distance_of_images"] = model.distance.between(images)
-    figures |= {
-        "evaluations": float(made.nfe.mean()),
-        "seconds": time.perf_counter() - began,
-    }
-    columns = [] if images.shape[1:] != shape else [images]
-    if setup.shown is not None:
-        columns.append(uint8(setup.shown))
-    rows = np.concatenate([np.stack(columns, axis=1), uint8(results)], axis=1)
-    picture = pictures.grid(rows.reshape(-1, *shape), rows.shape[1])
-    return Controlled(picture, uint8(results), figures)
+        results = np.asarray(made.x).reshape(len(images), asked.results, *shape)
+        metrics = setup.metrics(np.asarray(space.to_unit(results)))
+        data = space.decode(results)
+        metrics |= self._judged(asked, data)
+        metrics |= {"evaluations": float(made.nfe.mean()), "seconds": time.perf_counter() - began}
+        columns = [images] if images.shape[1:] == shape else []
+        columns += [space.decode(setup.shown)] if setup.shown is not None else []
+        rows = np.concatenate([*(column[:, None] for column in columns), data], axis=1)
+        picture = pictures.grid(rows.reshape(-1, *shape), rows.shape[1])
+        return Controlled(picture, data, metrics)
+
+    def _judged(self, asked: Asked, data: np.ndarray) -> dict[str, float]:
+        """What networks say of the results (n, results, h, w, c), where there are any."""
+        flat, found = data.reshape(-1, *self.shape), {}
+        if self.judge is not None and np.all(asked.labels >= 0):
+            found |= self.judge(flat, np.repeat(asked.labels, asked.results))
+        same_size = asked.images.shape[1:] == self.shape
+        if self.distance is not None and same_size and not isinstance(asked.task, Guide):
+            truth = np.repeat(asked.images, asked.results, axis=0)
+            found["feature_distance"] = float(self.distance(flat, truth).mean())
+            if len(asked.images) > 1:
+                found["feature_distance_of_images"] = self.distance.between(asked.images)
+        return found
+
+    def _labels(self, labels: np.ndarray) -> np.ndarray:
+        """Labels with -1 as the null label; InvalidValue for a class that there is not."""
+        unknown = labels[(labels >= self.num_classes) | (labels < -1)]
+        if unknown.size:
+            expected = f"classes of the model, 0 to {self.num_classes - 1}, or -1 for none"
+            raise InvalidValue("labels", int(unknown[0]), expected)
+        known = next((c for c in self.conditions if c.name == ClassLabel.name), None)
+        if np.any(labels < 0):
+            if known is None or not known.dropout:
+                but = "the model was trained with a class for every image (dropout 0)"
+                raise InvalidValue("labels", -1, "control.labels to name them", but=but)
+            labels = np.where(labels < 0, known.num_classes, labels)
+        return labels.astype(np.int32)

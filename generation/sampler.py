@@ -1,10 +1,10 @@
-"""Pictures from a predictor: sampling in batches, in the range of uint8."""
+"""Drawing from a model in batches: samples in the terms of the data, whatever the space."""
 
 import dataclasses
 import functools
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,51 +12,57 @@ import numpy as np
 from jaxtyping import Array, Key
 from tqdm import tqdm
 
-from controllable.super_resolution import LowResolution
-from data.range import Range
 from data.source import Source
+from data.space import Space
 from parameterization import Predictor
-from sampling import Pacer, Solver, keys_for, sample
-from sde_lib import Node, Process
+from sampling import Sampler, keys_for
 from storage import pictures
+from tasks.conditions import LowResolution
 
-LOW_SEED = 0  # of the noise on low-resolution pictures
+Progress = Callable[[int, int], None]
+LOW_SEED = 0  # of the noise on low-resolution images
 
 
 class Generated(NamedTuple):
     """Samples on the host.
 
     Attributes:
-      images: uint8 (n, height, width, channels).
+      data: in the terms of the data: images uint8 (n, height, width, channels); other spaces as
+        their `decode` gives them.
       labels: the class asked for, int32 (n,); -1 where none was.
       nfe: mean number of network evaluations of a sample.
       ok: whether each sample reached the end of the grid, bool (n,).
-      path: the way of the first batch from noise to samples, uint8 (b, frames, height, width,
-        channels), each frame scaled by its own noise level so that it can be seen; None unless
-        asked for.
+      path: of images, the way of the first batch from noise to samples, uint8 (b, frames, height,
+        width, channels), each frame scaled by its own noise level so that it can be seen; None
+        unless asked for.
     """
 
-    images: np.ndarray
+    data: np.ndarray
     labels: np.ndarray
     nfe: float
     ok: np.ndarray
     path: np.ndarray | None = None
 
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What a file of samples holds."""
+        nfe = np.array(self.nfe, np.float32)
+        return {"images": self.data, "labels": self.labels, "nfe": nfe, "ok": self.ok}
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class HeldOutLow:
-    """What an upsampler is told of its samples: low-resolution pictures of images of their classes.
+    """What an upsampler enlarges: low-resolution images of held-out images of the classes asked for.
 
     Attributes:
       read: the source of the images, read when it is first needed.
       prepare: an image of the source, at the model's size.
-      level: of the noise on the pictures, see `super_resolution`.
+      level: of the noise on the low-resolution images, see `tasks.conditions.LowResolution`.
     """
 
     read: Callable[[], Source]
     prepare: Callable[[np.ndarray], np.ndarray]
     low: LowResolution
-    value_range: Range
+    space: Space
     level: float
 
     @functools.cached_property
@@ -78,31 +84,31 @@ class HeldOutLow:
             found.append(self.prepare(self._source[int(index)]["image"]))
         return np.stack(found)
 
-    def __call__(self, labels: np.ndarray, first_index: int) -> dict[str, Array]:
-        x = jnp.asarray(self.value_range.from_uint8(self.images(labels, first_index)))
+    def cond(self, labels: np.ndarray, first_index: int) -> dict[str, Any]:
+        """The conditioning of a batch, one image for each label."""
+        x = jnp.asarray(self.space.encode(self.images(labels, first_index)))
         keys = keys_for(jax.random.key(LOW_SEED), len(labels), first_index)
-        return self.low.noised(self.low.of(x), jnp.full(len(labels), self.level), keys)
+        level = jnp.full(len(labels), self.level)
+        return {self.low.name: self.low.noised(self.low.of(x), level, keys)}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Generator:
-    """How a model is sampled: everything but its parameters and the key.
+    """A sampler in batches, for labels.
 
-    Sample i depends on the key, on i and on its label, not on the size of the batch it is drawn in.
+    Sample i depends on the key, on i and on its label, not on the size of the batch it is drawn in
+    nor on the devices that a batch is spread over.
 
     Attributes:
-      told: the pictures that an upsampler enlarges; None for other models.
+      num_classes: classes that can be asked for; 0 for none.
+      batch_size: drawn at once, over all devices of the host.
+      low: the images that an upsampler enlarges; None for other models.
     """
 
-    process: Process
-    solver: Solver | Pacer
-    grid: Node
-    image_shape: tuple[int, int, int]
-    value_range: Range
+    sampler: Sampler
     num_classes: int = 0
-    denoise: str = "tweedie"
     batch_size: int = 64
-    told: HeldOutLow | None = None
+    low: HeldOutLow | None = None
 
     def labels(self, count: int) -> np.ndarray:
         """The classes in turn, 0, 1, ..., int32 (count,); -1 throughout without classes."""
@@ -110,7 +116,12 @@ class Generator:
             return np.full(count, -1, np.int32)
         return np.arange(count, dtype=np.int32) % self.num_classes
 
-    def images(
+    def cond(self, labels: np.ndarray, first_index: int) -> dict[str, Any]:
+        """The conditioning of a batch."""
+        cond: dict[str, Any] = {"labels": jnp.asarray(labels)} if self.num_classes else {}
+        return cond | (self.low.cond(labels, first_index) if self.low is not None else {})
+
+    def draw(
         self,
         predict: Predictor,
         key: Key[Array, ""],
@@ -118,7 +129,7 @@ class Generator:
         *,
         first_index: int = 0,
         frames: int = 0,
-        progress: Callable[[int, int], None] | None = None,
+        progress: Progress | None = None,
     ) -> Generated:
         """A sample for each label, in batches of `batch_size`.
 
@@ -127,8 +138,8 @@ class Generator:
           frames: length of the first batch's path, 0 for none.
           progress: called as progress(steps done, steps in all), over all batches.
         """
-        count, size = len(labels), min(self.batch_size, len(labels))
-        frames = min(frames, len(self.grid.t))
+        count, size = len(labels), self._batch(len(labels))
+        frames = min(frames, len(self.sampler.grid.t)) if self.sampler.space.has_images else 0
         batches = math.ceil(count / size)
         found: list[tuple[np.ndarray, ...]] = []
         path = None
@@ -136,67 +147,66 @@ class Generator:
             # The last batch is filled up with samples that are dropped: one program serves all.
             chosen = np.resize(labels[number * size :], size)
             first = first_index + number * size
-            cond = {"labels": jnp.asarray(chosen)} if self.num_classes else {}
-            if self.told is not None:
-                cond |= self.told(chosen, first)
-            samples = sample(
+            samples = self.sampler.draw(
                 key,
-                self.process,
                 predict,
-                self.solver,
-                self.grid,
-                (size, *self.image_shape),
-                cond=cond,
-                denoise=self.denoise,
+                size,
+                cond=self.cond(chosen, first),
                 first_index=first,
                 frames=0 if number else frames,
                 progress=_offset(progress, number, batches) if progress else None,
             )
-            images = self.value_range.to_uint8(np.asarray(samples.x))
-            found.append((images, np.asarray(samples.nfe), np.asarray(samples.ok)))
+            data = self.sampler.space.decode(np.asarray(samples.x))
+            found.append((data, np.asarray(samples.nfe), np.asarray(samples.ok)))
             if samples.path is not None:
-                path = self._shown(samples.path)
-        images, nfe, ok = (np.concatenate(parts)[:count] for parts in zip(*found, strict=True))
-        return Generated(images, labels, float(nfe.mean()), ok, path)
+                path = self._shown(samples.path)[:count]
+        data, nfe, ok = (np.concatenate(parts)[:count] for parts in zip(*found, strict=True))
+        return Generated(data, labels, float(nfe.mean()), ok, path)
+
+    def _batch(self, count: int) -> int:
+        """Samples drawn at once: as many on each device of the host."""
+        devices = jax.local_device_count()
+        return math.ceil(min(self.batch_size, count) / devices) * devices
 
     def _shown(self, path: np.ndarray) -> np.ndarray:
         """Frames (frames, b, ...) as uint8 (b, frames, ...), the noisy ones shrunk to the range."""
-        at = np.linspace(0, len(self.grid.t) - 1, len(path), dtype=int)
-        centre, half = self.value_range.from_unit(0.5), self.value_range.width / 2
-        shrink = half / np.maximum(half, 2 * np.asarray(self.grid.sigma)[at])
+        space, grid = self.sampler.space, self.sampler.grid
+        at = np.linspace(0, len(grid.t) - 1, len(path), dtype=int)
+        centre, half = (space.low + space.high) / 2, (space.high - space.low) / 2
+        shrink = half / np.maximum(half, 2 * np.asarray(grid.sigma)[at])
         shrink[-1] = 1.0
         shown = centre + (path - centre) * shrink[:, None, None, None, None]
-        return np.swapaxes(self.value_range.to_uint8(shown), 0, 1)
+        return np.swapaxes(space.decode(shown), 0, 1)
 
     def picture(self, predict: Predictor, key: Key[Array, ""], count: int) -> np.ndarray:
         """A grid of samples, by class where there are classes, uint8 (height, width, channels)."""
         columns = self.num_classes or None
         if columns:
             count = max(1, count // columns) * columns
-        images = self.images(predict, key, self.labels(count)).images
-        return pictures.grid(images, columns)
+        return pictures.grid(self.draw(predict, key, self.labels(count)).data, columns)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class DrawSamples:
-    """What the training loop draws at intervals: a grid of samples, (h, w) if grey or (h, w, 3)."""
+    """What the training loop draws at intervals: a grid of samples, (h, w) if grey or (h, w, 3);
+    nothing where the data are no images."""
 
     generator: Generator
     count: int
 
     def __call__(self, predict: Predictor, key: Key[Array, ""]) -> dict[str, np.ndarray]:
+        if not self.generator.sampler.space.has_images:
+            return {}
         picture = self.generator.picture(predict, key, self.count)
         return {"samples": picture[..., 0] if picture.shape[-1] == 1 else picture}
 
 
-def _offset(
-    progress: Callable[[int, int], None], number: int, batches: int
-) -> Callable[[int, int], None]:
+def _offset(progress: Progress, number: int, batches: int) -> Progress:
     """`progress` of one batch among several."""
     return lambda done, steps: progress(number * steps + done, batches * steps)
 
 
-def bar_updater(bar: tqdm) -> Callable[[int, int], None]:
+def bar_updater(bar: tqdm) -> Progress:
     """A progress callback that moves a tqdm bar."""
 
     def update(done: int, steps: int) -> None:

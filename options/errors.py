@@ -32,8 +32,11 @@ class UserError(Exception):
     """
 
     def __init__(self, field: str, got: Any = UNSAID, expected: str = "", but: str = "") -> None:
-        super().__init__(field, got, expected, but)
+        super().__init__(field)
         self.field, self.got, self.expected, self.but = field, got, expected, but
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.field, self.got, self.expected, self.but)
 
     def __str__(self) -> str:
         parts = [f"got {self.got!r}" if self.got is not UNSAID else ""]

@@ -22,6 +22,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
+from options.errors import StorageError
+
 PyTree = Any
 ITEMS = ("state", "ema", "meta")
 
@@ -135,14 +137,15 @@ class Checkpoints:
         if failures:
             self._manager.reload()
 
-    def _write_error(self, error: Exception) -> OSError:
+    def _write_error(self, error: Exception) -> StorageError:
         steps = self.steps()
         last = f"the last good one is step {steps[-1]}" if steps else "there is no earlier one"
         free = shutil.disk_usage(self.folder).free / 2**20
-        return OSError(
+        but = (
             f"a checkpoint could not be written to {self.folder} ({free:.0f} MiB free); {last}: "
             f"{_brief(error)}"
         )
+        return StorageError("workdir", but=but)
 
 
 def latest_step(folder: str | Path) -> int | None:
@@ -173,7 +176,7 @@ def load_ema(
 
     step: None for the newest that can be read, a damaged one being named in a warning.
     template: the structure to fill; without one, nested dicts as they were saved.
-    FileNotFoundError if there is no such checkpoint, ValueError if it is damaged.
+    StorageError if there is no such checkpoint, or if it is damaged.
     """
     failures: dict[int, Exception] = {}
     for candidate in _steps_to_try(folder, step):
@@ -248,11 +251,12 @@ def _steps_to_try(folder: str | Path, step: int | None) -> list[int]:
     """Newest first; only `step` if that is given."""
     steps = _complete_steps(folder)
     if not steps:
-        raise FileNotFoundError(f"no checkpoint in {folder}")
+        raise StorageError("workdir", but=f"no checkpoint in {folder}")
     if step is None:
         return steps[::-1]
     if step not in steps:
-        raise FileNotFoundError(f"no checkpoint of step {step} in {folder}; it has {steps}")
+        but = f"no checkpoint of step {step} in {folder}; it has {steps}"
+        raise StorageError("eval.checkpoints", but=but)
     return [step]
 
 
@@ -264,9 +268,9 @@ def _warn_damaged(folder: str | Path, step: int, error: Exception, then: str) ->
     )
 
 
-def _unreadable(folder: str | Path, failures: Mapping[int, Exception]) -> ValueError:
+def _unreadable(folder: str | Path, failures: Mapping[int, Exception]) -> StorageError:
     reasons = "; ".join(f"step {step}: {_brief(error)}" for step, error in failures.items())
-    return ValueError(f"no checkpoint in {folder} can be read: {reasons}")
+    return StorageError("workdir", but=f"no checkpoint in {folder} can be read: {reasons}")
 
 
 def _brief(error: Exception) -> str:

@@ -12,8 +12,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from options.errors import InvalidValue, StorageError
 from storage import checkpoint
 from storage.files import atomic_write
+from storage.upgrade import upgrade_parameters
 
 PyTree = Any
 _META = "__meta__"
@@ -40,19 +42,19 @@ def load_weights(path: str | Path, template: PyTree = None) -> PyTree:
     """The parameters in an exported file, float32.
 
     Without a template, nested dicts; with one (arrays or shapes), its structure, after a check:
-    ValueError names the first parameter that is missing, unexpected or of another shape.
+    InvalidValue names the first parameter that is missing, unexpected or of another shape.
     """
     arrays = _read(path)
     if template is None:
         return _nest(arrays)
     report = compare(flatten_shapes(template), arrays)
-    if report.dropped or report.made:
-        raise ValueError(f"weights: {path} does not fit this network: {report.summary()}")
+    if report.unused or report.initialised:
+        raise InvalidValue("weights", but=f"{path} does not fit this network: {report.summary()}")
     return _unflatten(template, arrays)
 
 
 def read_meta(path: str | Path) -> dict[str, Any]:
-    """The record that was exported with the weights; ValueError where `path` is no such file."""
+    """The record that was exported with the weights; StorageError where `path` is no such file."""
     return json.loads(str(_load(path)[_META]))
 
 
@@ -60,18 +62,18 @@ def read_meta(path: str | Path) -> dict[str, Any]:
 class Report:
     """What became of each parameter, by name, when a run started from another's weights.
 
-    taken: found with the same shape. dropped: in the source only, or there with another shape.
-    made: made anew. Each line of the latter two says why.
+    loaded: found with the same shape. unused: in the source only, or there with another shape.
+    initialised: new ones. Each line of the latter two says why.
     """
 
-    taken: tuple[str, ...]
-    dropped: tuple[str, ...]
-    made: tuple[str, ...]
+    loaded: tuple[str, ...]
+    unused: tuple[str, ...]
+    initialised: tuple[str, ...]
 
     def summary(self) -> str:
-        """Counts, and the names that were dropped or made anew, up to three of each."""
-        parts = [f"{len(self.taken)} parameters fit"]
-        for what, names in (("dropped", self.dropped), ("made anew", self.made)):
+        """Counts, and the names that were unused or newly initialised, up to three of each."""
+        parts = [f"{len(self.loaded)} parameters fit"]
+        for what, names in (("unused", self.unused), ("newly initialised", self.initialised)):
             if names:
                 more = ", ..." if len(names) > 3 else ""
                 parts.append(f"{len(names)} {what} ({', '.join(names[:3])}{more})")
@@ -79,8 +81,12 @@ class Report:
 
     def __str__(self) -> str:
         """Every parameter, one a line."""
-        rows = [("taken", self.taken), ("dropped", self.dropped), ("made anew", self.made)]
-        return "\n".join(f"{what:>9}  {name}" for what, names in rows for name in names)
+        rows = {
+            "loaded": self.loaded,
+            "unused": self.unused,
+            "newly initialised": self.initialised,
+        }
+        return "\n".join(f"{what:>17}  {name}" for what, names in rows.items() for name in names)
 
 
 def init_from(params: PyTree, source: str | Path) -> tuple[PyTree, Report]:
@@ -92,7 +98,7 @@ def init_from(params: PyTree, source: str | Path) -> tuple[PyTree, Report]:
     arrays = read_source(source)
     report = compare(flatten_shapes(params), arrays)
     own = flatten(params)
-    merged = {name: arrays[name] if name in report.taken else own[name] for name in own}
+    merged = {name: arrays[name] if name in report.loaded else own[name] for name in own}
     return _unflatten(params, merged), report
 
 
@@ -104,26 +110,25 @@ def read_source(source: str | Path) -> dict[str, np.ndarray]:
     for folder in (source / "checkpoints", source):
         if checkpoint.latest_step(folder) is not None:
             return flatten(checkpoint.load_ema(folder)[0])
-    raise FileNotFoundError(
-        f"training.init_from: {source} is neither exported weights nor a run's folder"
-    )
+    but = f"{source} is neither exported weights nor a run's folder"
+    raise StorageError("training.init_from", but=but)
 
 
 def compare(wanted: Mapping[str, tuple[int, ...]], found: Mapping[str, np.ndarray]) -> Report:
     """Which of the `found` parameters serve the `wanted` names and shapes."""
-    taken = [k for k in wanted if k in found and found[k].shape == wanted[k]]
-    made, dropped = [], []
+    loaded = [k for k in wanted if k in found and found[k].shape == wanted[k]]
+    initialised, unused = [], []
     for k in wanted:
         if k not in found:
-            made.append(f"{k} {wanted[k]} (not in the source)")
+            initialised.append(f"{k} {wanted[k]} (not in the source)")
         elif found[k].shape != wanted[k]:
-            made.append(f"{k} {wanted[k]} (the source's is {found[k].shape})")
+            initialised.append(f"{k} {wanted[k]} (the source's is {found[k].shape})")
     for k in found:
         if k not in wanted:
-            dropped.append(f"{k} {found[k].shape} (not in this network)")
+            unused.append(f"{k} {found[k].shape} (not in this network)")
         elif found[k].shape != wanted[k]:
-            dropped.append(f"{k} {found[k].shape} (this network's is {wanted[k]})")
-    return Report(tuple(taken), tuple(dropped), tuple(made))
+            unused.append(f"{k} {found[k].shape} (this network's is {wanted[k]})")
+    return Report(tuple(loaded), tuple(unused), tuple(initialised))
 
 
 def flatten(params: PyTree) -> dict[str, np.ndarray]:
@@ -162,16 +167,19 @@ def _nest(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
 
 
 def _read(path: str | Path) -> dict[str, np.ndarray]:
-    return {k: v.astype(np.float32) for k, v in _load(path).items() if k != _META}
+    arrays = {k: v.astype(np.float32) for k, v in _load(path).items() if k != _META}
+    return upgrade_parameters(arrays)
 
 
 def _load(path: str | Path) -> dict[str, np.ndarray]:
-    """The arrays of an exported file, the record too; ValueError where `path` is no such file."""
+    """The arrays of an exported file, the record too; StorageError where `path` is no such file."""
     try:
         with np.load(path) as file:
             arrays = {k: file[k] for k in file.files}
     except UNREADABLE as error:
-        raise ValueError(f"weights: {path} cannot be read as exported weights: {error}") from None
+        but = f"{path} cannot be read as exported weights: {error}"
+        raise StorageError("weights", but=but) from None
     if _META not in arrays:
-        raise ValueError(f"weights: {path} has no record, so it is no file of exported weights")
+        but = f"{path} has no record, so it is no file of exported weights"
+        raise StorageError("weights", but=but)
     return arrays

@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 
+from options.errors import InvalidValue, StorageError
 from storage.files import atomic_write
 
 CONFIG = "config.json"
@@ -24,8 +25,8 @@ def claim_workdir(
 
     free: dotted fields (or their prefixes) that a continued run may change, such as
     "training.steps". force: take over a folder made by another config.
-    Raises ValueError, naming the first differing fields, if the folder belongs to another config,
-    and OSError if it cannot be written.
+    Raises InvalidValue, naming the first differing fields, if the folder belongs to another config,
+    and StorageError if it cannot be written.
     """
     workdir = Path(workdir).absolute()
     require_writable(workdir)
@@ -39,10 +40,11 @@ def claim_workdir(
         if fields:
             shown = "; ".join(_difference(k, old, new) for k in fields[:3])
             more = f" and {len(fields) - 3} more" if len(fields) > 3 else ""
-            raise ValueError(
-                f"workdir: {workdir} was made by another config: {shown}{more}. "
+            but = (
+                f"{workdir} was made by another config: {shown}{more}. "
                 f"Take another workdir, or ask for this one with --force"
             )
+            raise InvalidValue("workdir", but=but)
     if jax.process_index() == 0:
         with atomic_write(path, "w") as file:
             json.dump(json.loads(config_json), file, indent=2, sort_keys=True)
@@ -51,7 +53,7 @@ def claim_workdir(
 
 @contextmanager
 def sole_writer(workdir: str | Path) -> Iterator[None]:
-    """Inside, no other run may write to `workdir`: OSError if one does. A kill ends the claim."""
+    """Inside, no other run may write to `workdir`: else StorageError. A kill ends the claim."""
     if jax.process_index() != 0:
         yield
         return
@@ -59,23 +61,25 @@ def sole_writer(workdir: str | Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise OSError(f"workdir: another run is training in {workdir}") from error
+            but = f"another run is training in {workdir}"
+            raise StorageError("workdir", but=but) from error
         yield
 
 
 def read_config(workdir: str | Path) -> dict[str, Any]:
-    """The config that `claim_workdir` remembered. FileNotFoundError if the folder has none."""
+    """The config that `claim_workdir` remembered. StorageError if the folder has none."""
     path = Path(workdir) / CONFIG
     if not path.exists():
-        raise FileNotFoundError(f"workdir: {workdir} has no {CONFIG}: no run was started there")
+        but = f"{workdir} has no {CONFIG}: no run was started there"
+        raise StorageError("workdir", but=but)
     try:
         return json.loads(path.read_text())
     except ValueError as error:
-        raise ValueError(f"workdir: {path} is damaged: {error}") from None
+        raise StorageError("workdir", but=f"{path} is damaged: {error}") from None
 
 
 def require_writable(workdir: str | Path) -> None:
-    """Make the folder and write a file into it. Raises OSError if that fails."""
+    """Make the folder and write a file into it. Raises StorageError if that fails."""
     try:
         Path(workdir).mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=workdir) as file:
@@ -83,17 +87,18 @@ def require_writable(workdir: str | Path) -> None:
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        raise OSError(error.errno, f"workdir: {workdir} cannot be written: {error}") from error
+        raise StorageError("workdir", but=f"{workdir} cannot be written: {error}") from error
 
 
 def require_space(workdir: str | Path, needed: int) -> None:
-    """Raises OSError if the disk of `workdir` has less than `needed` bytes free."""
+    """Raises StorageError if the disk of `workdir` has less than `needed` bytes free."""
     free = shutil.disk_usage(workdir).free
     if free < needed:
-        raise OSError(
-            f"workdir: {workdir} has {free / 2**20:.0f} MiB free, the checkpoints of this run need "
+        but = (
+            f"{workdir} has {free / 2**20:.0f} MiB free, the checkpoints of this run need "
             f"{needed / 2**20:.0f} MiB"
         )
+        raise StorageError("workdir", but=but)
 
 
 _ABSENT = object()

@@ -16,6 +16,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from options.choices import choose, require
+from options.errors import InvalidValue, NotFinite
+from options.fields import hidden
 from storage import weights
 from storage.checkpoint import Checkpoints
 from storage.workdir import claim_workdir, require_space, sole_writer
@@ -23,11 +26,12 @@ from training import microbatch, parallel
 from training.ema import EMA
 from training.interrupts import Interrupts
 from training.optimizer import Optimizer
-from training.parallel import State, Strategy
+from training.parallel import State, Parallelism
 from training.program import Program, return_free_memory
 from training.telemetry import Telemetry
 
 PyTree = Any
+AUTO = "auto"
 STOPS = ("finished", "time", "interrupted")
 DRAW = 2**32 - 1  # folded into the run's key for pictures; no step has this number
 
@@ -80,51 +84,48 @@ class TrainOptions:
     unit: what an example is called in the logs.
     """
 
-    steps: int
-    batch_size: int
-    seed: int = 0
-    optimizer: Optimizer = Optimizer()
-    ema: EMA = EMA()
+    steps: int = 1_300_001
+    batch_size: int = 128
+    seed: int = hidden(0)
+    optimizer: Optimizer = hidden(Optimizer())
+    ema: EMA = hidden(EMA())
     strategy: str = "shard_map"
     n_jitted_steps: int = 1
-    microbatch: int | str = "auto"
+    microbatch: str | int = AUTO
     device_memory: int = 0
-    log_every: int = 100
-    checkpoint_every: int = 1000
-    draw_every: int = 0
+    log_every: int = 50
+    checkpoint_every: int = 10_000
+    draw_every: int = 10_000
     keep: int = 2
-    keep_every: int = 0
+    keep_every: int = 50_000
     max_seconds: float = 0.0
     init_from: str = ""
-    unit: str = "images"
+    unit: str = hidden("images")
 
-    def __post_init__(self):
-        for name in ("steps", "batch_size", "n_jitted_steps", "keep"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"training.{name}: got {getattr(self, name)}, expected >= 1")
-        if self.log_every < 1:  # what is not written yet is kept in memory
-            raise ValueError(f"training.log_every: got {self.log_every}, expected >= 1")
+    def __post_init__(self) -> None:
+        # What is not logged yet is kept in memory.
+        for name in ("steps", "batch_size", "n_jitted_steps", "keep", "log_every"):
+            require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        for name in ("device_memory", "keep_every", "max_seconds"):
+            require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
         for name in ("log_every", "checkpoint_every", "draw_every"):
-            if getattr(self, name) < 0 or getattr(self, name) % self.n_jitted_steps:
-                raise ValueError(
-                    f"training.{name}: got {getattr(self, name)}, expected a multiple of "
-                    f"training.n_jitted_steps = {self.n_jitted_steps}"
-                )
-        if self.strategy not in parallel.STRATEGIES:
-            raise ValueError(
-                f"training.strategy: got {self.strategy!r}, expected one of "
-                f"{sorted(parallel.STRATEGIES)}"
-            )
-        if self.microbatch != "auto" and not (
-            isinstance(self.microbatch, int) and self.microbatch >= 1
-        ):
-            raise ValueError(
-                f"training.microbatch: got {self.microbatch!r}, expected 'auto' or an integer >= 1"
-            )
+            every, jitted = getattr(self, name), self.n_jitted_steps
+            fits = every >= 0 and every % jitted == 0
+            require(fits, name, every, f"a multiple of training.n_jitted_steps = {jitted}")
+        choose(parallel.STRATEGIES, self.strategy, "strategy")
+        text = str(self.microbatch)
+        number = text.isdecimal() and int(text) >= 1
+        require(number or text == AUTO, "microbatch", self.microbatch, "'auto' or a number")
+
+    @property
+    def examples_at_once(self) -> int | None:
+        """The microbatch, if that is a number: one field of a configuration has one type, text."""
+        text = str(self.microbatch)
+        return int(text) if text.isdecimal() else None
 
 
 @dataclass(frozen=True)
-class Record:
+class Progress:
     """What a checkpoint holds beside the state.
 
     data: the loader's position. microbatch: examples a device differentiates at once, None while
@@ -167,7 +168,7 @@ def fit(
     """
     workdir = claim_workdir(workdir, config_json, force, free)
     strategy = parallel.STRATEGIES[options.strategy](parallel.make_mesh())
-    per_device = examples_per_device(options)
+    per_device = examples_per_device(options, jax.device_count())
     with (
         sole_writer(workdir),
         Interrupts() as interrupts,
@@ -193,7 +194,7 @@ def fit(
                 summaries = jax.device_get(summaries)
                 require_finite(summaries, step, checkpoints)
                 step += chunk.steps
-                record = Record(chunk.position, program.microbatch, time.monotonic() - started)
+                record = Progress(chunk.position, program.microbatch, time.monotonic() - started)
                 left = options.max_seconds - record.seconds if options.max_seconds else None
                 log.record(summaries, time.monotonic() - began, left)
 
@@ -214,26 +215,21 @@ def due(step: int, every: int) -> bool:
     return every > 0 and step % every == 0
 
 
-def examples_per_device(options: TrainOptions) -> int:
-    """The share of the global batch that one device gets."""
-    devices = jax.device_count()
+def examples_per_device(options: TrainOptions, devices: int) -> int:
+    """How many examples of the global batch each of the devices gets."""
     if options.batch_size % devices:
-        raise ValueError(
-            f"training.batch_size: got {options.batch_size}, expected a multiple of the "
-            f"{devices} devices"
-        )
-    per_device = options.batch_size // devices
-    if isinstance(options.microbatch, int) and per_device % options.microbatch:
-        raise ValueError(
-            f"training.microbatch: got {options.microbatch}, expected a divisor of the "
-            f"{per_device} examples per device"
-        )
+        expected = f"a multiple of the {devices} devices"
+        raise InvalidValue("training.batch_size", options.batch_size, expected)
+    per_device, size = options.batch_size // devices, options.examples_at_once
+    if size and per_device % size:
+        expected = f"a divisor of the {per_device} examples per device"
+        raise InvalidValue("training.microbatch", size, expected)
     return per_device
 
 
 def first_state(
-    task: Task, loader: Loader, options: TrainOptions, strategy: Strategy, checkpoints: Checkpoints
-) -> tuple[State, Record]:
+    task: Task, loader: Loader, options: TrainOptions, strategy: Parallelism, checkpoints: Checkpoints
+) -> tuple[State, Progress]:
     """The state to begin with and its record: the newest checkpoint's, or new ones.
 
     The loader is moved to the data position of the checkpoint.
@@ -248,13 +244,13 @@ def first_state(
         restored = checkpoints.restore(template._replace(ema=())._asdict(), template.ema)
         assert restored is not None
         loader.restore(restored.meta["data"])
-        return State(**restored.state | {"ema": restored.ema}), Record(**restored.meta)
+        return State(**restored.state | {"ema": restored.ema}), Progress(**restored.meta)
     state = new_state(task, options)
     if options.init_from:
         params, report = weights.init_from(state.params, options.init_from)
         print(f"init_from {options.init_from}: {report.summary()}\n{report}")
         state = state._replace(params=params, ema=params)
-    return parallel.place(state, strategy.sharding(state)), Record({}, None, 0.0)
+    return parallel.place(state, strategy.sharding(state)), Progress({}, None, 0.0)
 
 
 def new_state(task: Task, options: TrainOptions) -> State:
@@ -266,17 +262,16 @@ def new_state(task: Task, options: TrainOptions) -> State:
 
 
 def make_program(
-    task: Task, options: TrainOptions, strategy: Strategy, per_device: int, record: Record
+    task: Task, options: TrainOptions, strategy: Parallelism, per_device: int, record: Progress
 ) -> Program:
     """The program of this run, with the microbatch asked for, or the checkpoint's, or open."""
-    size, why = None, ""
-    if isinstance(options.microbatch, int):
-        size, why = options.microbatch, "as asked for"
-    elif record.microbatch and per_device % record.microbatch == 0:
+    size, why = options.examples_at_once, "as asked for"
+    if size is None and record.microbatch and per_device % record.microbatch == 0:
         size, why = record.microbatch, "as the checkpoint has it"
     budget = options.device_memory or microbatch.device_memory()
     optimizer, ema = options.optimizer, options.ema
-    return Program(task.loss, optimizer, ema, strategy, per_device, size, why, budget)
+    plan = microbatch.Plan(per_device, size, why, budget)
+    return Program(task.loss, optimizer, ema, strategy, plan)
 
 
 @dataclass(frozen=True)
@@ -289,7 +284,7 @@ class Chunk:
 
 
 def read_chunks(
-    loader: Loader, strategy: Strategy, options: TrainOptions, step: int
+    loader: Loader, strategy: Parallelism, options: TrainOptions, step: int
 ) -> Iterator[Chunk]:
     """The chunks from `step` to the end, cut at multiples of n_jitted_steps."""
     while step < options.steps:
@@ -309,12 +304,13 @@ def require_finite(summaries: dict[str, np.ndarray], step: int, checkpoints: Che
     checkpoints.wait()
     steps = checkpoints.steps()
     kept = f"the checkpoint of step {steps[-1]} is intact" if steps else "no checkpoint was due yet"
-    raise FloatingPointError(
-        f"step {step + i + 1}: the loss is {summaries['loss'][i]}, its gradient's norm "
+    but = (
+        f"the loss is {summaries['loss'][i]}, its gradient's norm "
         f"{summaries['gradient_norm'][i]}; {kept}. Try a lower optim.lr, a longer optim.warmup, "
         f"a smaller optim.grad_clip, float32 if the network computes in bfloat16, or look for "
         f"values out of range in the data"
     )
+    raise NotFinite(f"step {step + i + 1}", but=but)
 
 
 def why_stop(options: TrainOptions, interrupts: Interrupts, seconds: float) -> str:

@@ -12,6 +12,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from options.errors import OutOfMemory
+
 PyTree = Any
 
 
@@ -37,6 +39,24 @@ def mean_over_microbatches(
 
 
 @dataclass(frozen=True)
+class Plan:
+    """How the examples of a device are differentiated.
+
+    per_device: how many it has. size: the microbatch; None for the largest divisor of them whose
+    program needs at most `budget` bytes. why: the reason for `size`, for the logs.
+    """
+
+    per_device: int
+    size: int | None
+    why: str
+    budget: int
+
+    @property
+    def reason(self) -> str:
+        return f"microbatch {self.size} of {self.per_device} examples per device, {self.why}"
+
+
+@dataclass(frozen=True)
 class Choice:
     """A microbatch per device, the program compiled for it, and why it was chosen."""
 
@@ -45,13 +65,14 @@ class Choice:
     reason: str
 
 
-def choose(per_device: int, compile_for: Callable[[int], Any], budget: int) -> Choice:
-    """The largest divisor of `per_device` whose compiled program fits in `budget` bytes.
+def choose(plan: Plan, compile_for: Callable[[int], Any]) -> Choice:
+    """The largest divisor of a device's examples whose compiled program fits in the budget.
 
     compile_for: microbatch -> `jax.stages.Compiled`. The whole batch is tried first, then the
-    divisors by bisection, memory growing with the microbatch. Raises MemoryError if not even a
+    divisors by bisection, memory growing with the microbatch. Raises OutOfMemory if not even a
     microbatch of 1 fits.
     """
+    per_device, budget = plan.per_device, plan.budget
     sizes = [m for m in range(1, per_device + 1) if per_device % m == 0]
     tried: dict[int, int | None] = {}
     best: tuple[int, Any] | None = None
@@ -67,7 +88,8 @@ def choose(per_device: int, compile_for: Callable[[int], Any], budget: int) -> C
         middle = (low + high) // 2
     needs = ", ".join(f"{m} needs {_size(tried[m])}" for m in sorted(tried, reverse=True))
     if best is None:
-        raise MemoryError(f"no microbatch fits in the {_size(budget)} of a device: {needs}")
+        but = f"no microbatch fits in the {_size(budget)} of a device: {needs}"
+        raise OutOfMemory("training.microbatch", but=but)
     size, program = best
     reason = (
         f"microbatch {size} of {per_device} examples per device, the largest divisor that fits in "

@@ -9,20 +9,39 @@ Order and count are those of the original score-SDE: the first step has learning
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
-# The factor of (4) after the warm-up, at update n of `steps`.
-DECAYS: dict[str, Callable[[jax.Array, int, int], jax.Array]] = {
-    "none": lambda n, warmup, steps: jnp.ones_like(n),
-    "cosine": lambda n, warmup, steps: (
-        0.5 * (1 + jnp.cos(jnp.pi * jnp.clip((n - warmup) / max(steps - warmup, 1), 0, 1)))
-    ),
-    "rsqrt": lambda n, warmup, steps: jnp.sqrt(max(warmup, 1) / jnp.maximum(n, max(warmup, 1))),
+from options.choices import choose, require
+from options.errors import InvalidValue
+from options.fields import hidden
+
+
+class Decay(NamedTuple):
+    """The factor of (4) after the warm-up, at update n of `steps`; `ends`: it is 0 at the last."""
+
+    factor: Callable[[jax.Array, int, int], jax.Array]
+    ends: bool = False
+
+
+def _cosine(n: jax.Array, warmup: int, steps: int) -> jax.Array:
+    done = jnp.clip((n - warmup) / max(steps - warmup, 1), 0, 1)
+    return 0.5 * (1 + jnp.cos(jnp.pi * done))
+
+
+def _inverse_square_root(n: jax.Array, warmup: int, steps: int) -> jax.Array:
+    return jnp.sqrt(max(warmup, 1) / jnp.maximum(n, max(warmup, 1)))
+
+
+DECAYS: dict[str, Decay] = {
+    "none": Decay(lambda n, warmup, steps: jnp.ones_like(n)),
+    "cosine": Decay(_cosine, ends=True),
+    "rsqrt": Decay(_inverse_square_root),
 }
 
 
@@ -34,7 +53,7 @@ class Optimizer:
     grad_clip: largest global norm of the gradient (0: no clipping).
     weight_decay: decoupled, as in AdamW.
     decay: "none", "cosine" (to 0 at update `steps`) or "rsqrt" (lr sqrt(warmup / n)).
-    steps: the updates of the whole run; only "cosine" reads it.
+    steps: the updates of the whole run, see `for_run`; only "cosine" reads it.
     """
 
     lr: float = 2e-4
@@ -45,29 +64,28 @@ class Optimizer:
     grad_clip: float = 1.0
     weight_decay: float = 0.0
     decay: str = "none"
-    steps: int = 0
+    steps: int = hidden(0)
 
-    def __post_init__(self):
-        if self.lr <= 0:
-            raise ValueError(f"optim.lr: got {self.lr}, expected a positive number")
-        if self.decay not in DECAYS:
-            raise ValueError(f"optim.decay: got {self.decay!r}, expected one of {sorted(DECAYS)}")
-        if self.decay == "cosine" and self.steps <= self.warmup:
-            raise ValueError(
-                f"optim.steps: got {self.steps}, expected more than optim.warmup = {self.warmup}"
-            )
+    def __post_init__(self) -> None:
+        for name in ("lr", "eps"):
+            require(getattr(self, name) > 0, name, getattr(self, name), "a positive number")
+        choose(DECAYS, self.decay, "decay")
         for name in ("warmup", "grad_clip", "weight_decay"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"optim.{name}: got {getattr(self, name)}, expected >= 0")
+            require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
         for name in ("b1", "b2"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"optim.{name}: got {getattr(self, name)}, expected 0 <= b < 1")
+            require(0 <= getattr(self, name) < 1, name, getattr(self, name), "a number in [0, 1)")
+
+    def for_run(self, steps: int) -> "Optimizer":
+        """The optimizer of a run of so many updates."""
+        if DECAYS[self.decay].ends and self.warmup >= steps:
+            raise InvalidValue("warmup", self.warmup, f"fewer than training.steps = {steps}")
+        return replace(self, steps=steps)
 
     def learning_rate(self, n: Int[Array, ""] | int) -> Float[Array, ""]:
         """Equation (4): the learning rate of update n, counted from 0."""
         n = jnp.asarray(n, jnp.float32)
         rise = jnp.minimum(n / self.warmup, 1) if self.warmup else 1.0
-        return jnp.float32(self.lr) * rise * DECAYS[self.decay](n, self.warmup, self.steps)
+        return jnp.float32(self.lr) * rise * DECAYS[self.decay].factor(n, self.warmup, self.steps)
 
     def transformation(self) -> optax.GradientTransformation:
         """Equations (1) to (3) as an optax chain."""

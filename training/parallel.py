@@ -32,6 +32,8 @@ from jax.sharding import PartitionSpec as P
 from jax.stages import Lowered
 from jaxtyping import Array, Int, Key, UInt32
 
+from options.errors import InvalidValue
+
 PyTree = Any
 AXIS = "data"
 
@@ -59,7 +61,7 @@ Update = Callable[[State, PyTree, PyTree], tuple[State, PyTree]]
 def initialize(coordinator: str, num_processes: int, process_id: int) -> None:
     """Join a multi-host run: `coordinator` is "host:port" of process 0. Call before using JAX."""
     if not 0 <= process_id < num_processes:
-        raise ValueError(f"process_id: got {process_id}, expected 0 <= id < {num_processes}")
+        raise InvalidValue("process_id", process_id, f"0 <= id < {num_processes}")
     jax.distributed.initialize(coordinator, num_processes, process_id)
 
 
@@ -96,7 +98,7 @@ def device_gradient(gradient: Gradient, state: State, batch: PyTree):
 
 
 @runtime_checkable
-class Strategy(Protocol):
+class Parallelism(Protocol):
     """A way of mapping the step over the devices of a mesh."""
 
     def sharding(self, tree: PyTree) -> PyTree:
@@ -224,7 +226,7 @@ class FSDP:
         return P(*[AXIS if i == axis else None for i in range(len(sizes))])
 
 
-STRATEGIES: dict[str, Callable[[Mesh], Strategy]] = {
+STRATEGIES: dict[str, Callable[[Mesh], Parallelism]] = {
     "shard_map": ShardMap,
     "pmap": Pmap,
     "fsdp": FSDP,

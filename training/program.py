@@ -19,7 +19,7 @@ from jaxtyping import Array, Float
 from training import microbatch
 from training.ema import EMA
 from training.optimizer import Optimizer
-from training.parallel import State, Strategy
+from training.parallel import State, Parallelism
 from training.telemetry import LEVELS
 
 PyTree = Any
@@ -28,26 +28,18 @@ Loss = Callable[[PyTree, PyTree, jax.Array], tuple[jax.Array, dict[str, jax.Arra
 
 
 class Program:
-    """The compiled steps, one program per number of steps in a chunk, and their microbatch.
-
-    size: the microbatch, None to take the largest divisor of `per_device` examples whose program
-    needs at most `budget` bytes on a device. why: the reason for `size`, for the logs.
-    """
+    """The compiled steps, one program per number of steps in a chunk, and their microbatch."""
 
     def __init__(
         self,
         loss: Loss,
         optimizer: Optimizer,
         ema: EMA,
-        strategy: Strategy,
-        per_device: int,
-        size: int | None,
-        why: str,
-        budget: int,
+        strategy: Parallelism,
+        plan: microbatch.Plan,
     ):
-        self.microbatch = size
-        self.reason = f"microbatch {size} of {per_device} examples per device, {why}"
-        self._per_device, self._budget = per_device, budget
+        self.microbatch, self.reason = plan.size, plan.reason
+        self._plan = plan
         self._loss, self._optimizer, self._ema, self._strategy = loss, optimizer, ema, strategy
         self._compiled: dict[int, Any] = {}
 
@@ -56,7 +48,7 @@ class Program:
         steps = _steps(batches)
         if self.microbatch is None:
             choice = microbatch.choose(
-                self._per_device, lambda size: self._compile(size, state, batches), self._budget
+                self._plan, lambda size: self._compile(size, state, batches)
             )
             self.microbatch, self.reason = choice.size, choice.reason
             self._compiled[steps] = choice.program

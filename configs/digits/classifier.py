@@ -11,44 +11,43 @@ to there.
 
 from ml_collections import ConfigDict
 
-from configs.digits.vp import get_config as shipped
+from configs.default import get_default_config
+from configs.digits.vp import CENTERED
 
 
 def get_config() -> ConfigDict:
-    config = shipped()
-    config.task = "classifier"
-    config.parameterization.c_noise = "edm"
-    config.model = ConfigDict(
-        {
-            "name": "wide_resnet",
-            "nf": 32,
-            "stem": 32,
-            "ch_mult": (1, 2),
-            "num_res_blocks": 2,
-            "dropout": 0.0,
-            "standardize": False,
-            "fourier_size": 32,
-            "fourier_scale": 1.0,
-            "embed_dim": 128,
-            "nonlinearity": "swish",
-            "patch_size": 2,
-        }
-    )
+    config = get_default_config("classifier")
+    config.process = {"name": "vp"}
+    config.parameterization = {"c_noise": "edm"}
+    config.model = {
+        "name": "wide_resnet",
+        "num_classes": 10,
+        "nf": 32,
+        "stem": 32,
+        "ch_mult": (1, 2),
+        "num_res_blocks": 2,
+        "dropout": 0.0,
+        "standardize": False,
+        "fourier_size": 32,
+        "fourier_scale": 1.0,
+        "embed_dim": 128,
+        "nonlinearity": "swish",
+        "patch_size": 2,
+    }
     # log-SNR ~ N(-1, 3^2): most where classes are made out or lost, some at either end.
-    config.loss.update(
-        {"label_dropout": 0.0, "times": "lognormal", "time_mean": 0.5, "time_std": 1.5}
-    )
-    config.optim.update({"lr": 2e-3, "warmup": 100, "decay": "cosine"})
-    config.ema.update({"decay": 0.998, "warmup": True})
-    config.training.update(
-        {
-            "steps": 1600,
-            "batch_size": 128,
-            "microbatch": "128",
-            "log_every": 50,
-            "checkpoint_every": 500,
-            "draw_every": 0,
-        }
-    )
-    config.eval.update({"batch_size": 250})
+    config.loss = {"times": {"name": "lognormal", "mean": 0.5, "std": 1.5}}
+    config.data = {"source": "digits", "space": CENTERED, "dequantize": True}
+    config.data.image_size = (28, 28)
+    config.data.num_channels = 1
+    config.optim = {"lr": 2e-3, "warmup": 100, "decay": "cosine"}
+    config.ema = {"decay": 0.998, "warmup": True}
+    config.training = {
+        "steps": 1600,
+        "batch_size": 128,
+        "microbatch": "128",
+        "log_every": 50,
+        "checkpoint_every": 500,
+        "draw_every": 0,
+    }
+    config.eval = {"batch_size": 250}
     return config

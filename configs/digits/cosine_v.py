@@ -16,5 +16,5 @@ from configs.digits.vp_small import get_config as small
 
 def get_config() -> ConfigDict:
     config = small()
-    config.process.name = "cosine"
+    config.process = {"name": "cosine"}
     return config

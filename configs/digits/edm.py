@@ -13,17 +13,23 @@ from ml_collections import ConfigDict
 
 from configs.digits.vp_small import get_config as small
 
+SIGMA_DATA = 0.62
+
 
 def get_config() -> ConfigDict:
     config = small()
-    config.process.update({"name": "edm", "t_min": 0.002})
-    config.parameterization.update({"output": "edm", "c_noise": "edm", "sigma_data": 0.62})
+    config.process = {"name": "edm"}
+    config.parameterization = {
+        "output": {"name": "edm", "sigma_data": SIGMA_DATA},
+        "c_noise": "edm",
+    }
     config.model.embedding_type = "fourier"
-    config.loss.update(
-        {"weighting": "edm", "times": "lognormal", "time_mean": -1.2, "time_std": 1.2}
-    )
+    config.loss.weighting = {"name": "edm", "sigma_data": SIGMA_DATA}
+    config.loss.times = {"name": "lognormal", "mean": -1.2, "std": 1.2}
     # 51 evaluations: two a step, one in the last.
-    config.sampling.update(
-        {"solver": "heun", "grid": "edm", "num_steps": 26, "t_end": 0.002, "end_clean": True}
-    )
+    config.sampling.solver = {"name": "heun"}
+    config.sampling.grid = "edm"
+    config.sampling.num_steps = 26
+    config.sampling.t_end = 0.002
+    config.sampling.end_clean = True
     return config

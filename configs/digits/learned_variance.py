@@ -16,8 +16,9 @@ from configs.digits.vp_small import get_config as small
 
 def get_config() -> ConfigDict:
     config = small()
-    config.parameterization.update({"output": "noise", "learned_variance": True})
+    config.parameterization.output = "noise"
+    config.parameterization.learned_variance = True
     config.loss.weighting = "noise"
     config.data.dequantize = False
-    config.sampling.variance = "learned"
+    config.sampling.solver.predictor = {"name": "ancestral", "variance": "learned"}
     return config

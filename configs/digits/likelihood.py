@@ -15,5 +15,6 @@ from configs.digits.vp_small import get_config as small
 
 def get_config() -> ConfigDict:
     config = small()
-    config.loss.update({"weighting": "likelihood", "times": "likelihood"})
+    config.loss.weighting = "likelihood"
+    config.loss.times = "likelihood"
     return config

@@ -15,8 +15,8 @@ from configs.digits.vp import get_config as shipped
 def get_config() -> ConfigDict:
     config = shipped()
     config.model.nf = 32
-    config.optim.update({"warmup": 100})
+    config.optim.warmup = 100
     config.ema.decay = 0.999
-    config.training.update({"steps": 3000, "checkpoint_every": 500})
-    config.eval.update({"num_samples": 300, "likelihood_images": 64})
+    config.training.steps = 3000
+    config.eval = {"num_samples": 300, "likelihood_images": 64}
     return config

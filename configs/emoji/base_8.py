@@ -8,16 +8,17 @@ Result: the first stage of pretrained/emoji_*.npz; docs/gallery.md has its pictu
 
 from ml_collections import ConfigDict
 
-from configs.digits.vp import get_config as digits
+from configs.emoji.vp import get_config as emoji
 
 
 def get_config() -> ConfigDict:
-    config = digits()
-    config.data.update({"name": "emoji", "num_channels": 3, "num_classes": 9})
-    config.data.update({"image_size": 8, "resize": "box"})
-    config.model.update({"nf": 40, "attn_resolutions": (4,), "patch_size": 1})
-    config.optim.update({"lr": 2e-3, "decay": "cosine"})
-    config.training.update({"steps": 5_000})
-    config.sampling.update({"num_samples": 45, "batch_size": 45})
-    config.eval.update({"likelihood": False})
+    config = emoji()
+    config.data.image_size = (8, 8)
+    config.data.resize = "box"
+    config.model.nf = 40
+    config.model.attn_resolutions = (4,)
+    config.model.patch_size = 1
+    config.optim.lr = 2e-3
+    config.optim.decay = "cosine"
+    config.training.steps = 5_000
     return config

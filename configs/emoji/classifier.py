@@ -16,9 +16,14 @@ from configs.digits.classifier import get_config as digits
 
 def get_config() -> ConfigDict:
     config = digits()
-    config.data.update(
-        {"name": "emoji", "image_size": 32, "num_channels": 3, "num_classes": 9, "augment": 0.12}
-    )
-    config.model.update({"nf": 48, "stem": 48, "ch_mult": (1, 2, 2), "dropout": 0.1})
-    config.training.update({"steps": 4000})
+    config.data.source = "emoji"
+    config.data.image_size = (32, 32)
+    config.data.num_channels = 3
+    config.data.augment = 0.12
+    config.model.num_classes = 9
+    config.model.nf = 48
+    config.model.stem = 48
+    config.model.ch_mult = (1, 2, 2)
+    config.model.dropout = 0.1
+    config.training.steps = 4000
     return config

@@ -14,7 +14,9 @@ from configs.emoji.base_8 import get_config as base
 
 def get_config() -> ConfigDict:
     config = base()
-    config.data.update({"image_size": 16, "low_size": 8, "low_level": 0.5, "random_flip": True})
-    config.model.update({"attn_resolutions": (8,)})
-    config.training.update({"steps": 1_200})
+    config.conditions.low = {"size": 8, "max_level": 0.5}
+    config.data.image_size = (16, 16)
+    config.data.random_flip = True
+    config.model.attn_resolutions = (8,)
+    config.training.steps = 1_200
     return config

@@ -14,7 +14,9 @@ from configs.emoji.up_16 import get_config as up_16
 
 def get_config() -> ConfigDict:
     config = up_16()
-    config.data.update({"image_size": 32, "low_size": 16})
-    config.model.update({"nf": 32, "patch_size": 2})
-    config.training.update({"steps": 3_000})
+    config.conditions.low.size = 16
+    config.data.image_size = (32, 32)
+    config.model.nf = 32
+    config.model.patch_size = 2
+    config.training.steps = 3_000
     return config

@@ -17,9 +17,14 @@ from configs.digits.vp import get_config as digits
 
 def get_config() -> ConfigDict:
     config = digits()
-    config.data.update({"name": "emoji", "image_size": 32, "num_channels": 3, "num_classes": 9})
-    config.model.update({"nf": 64, "attn_resolutions": (8,)})
-    config.training.update({"steps": 6_000})
-    config.sampling.update({"num_samples": 45, "batch_size": 45})
-    config.eval.update({"likelihood": False})
+    config.conditions.labels.num_classes = 9
+    config.data.source = "emoji"
+    config.data.image_size = (32, 32)
+    config.data.num_channels = 3
+    config.model.nf = 64
+    config.model.attn_resolutions = (8,)
+    config.training.steps = 6_000
+    config.sampling.num_samples = 45
+    config.sampling.batch_size = 45
+    config.eval.likelihood = False
     return config

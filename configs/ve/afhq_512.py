@@ -1,6 +1,6 @@
 r"""AFHQ, 512 px, VE, as papers/003 trains it (table 3.1), 520,000 iterations.
 
-Command: python main.py --config configs/ve/afhq_512.py --config.data.path=DIR \
+Command: python main.py --config configs/ve/afhq_512.py --config.data.source.path=DIR \
     --workdir DIR2 --mode train
 Result here: not yet run.
 """
@@ -13,6 +13,7 @@ from configs.ve.high_resolution import get_high_resolution_config
 def get_config() -> ConfigDict:
     config = get_high_resolution_config(512, sigma_max=375.0)
     config.ema.decay = 0.9999
-    config.training.update({"batch_size": 32, "steps": 520_000})
-    config.sampling.snr = 0.16
+    config.training.batch_size = 32
+    config.training.steps = 520_000
+    config.sampling.solver.corrector.snr = 0.16
     return config

@@ -1,6 +1,6 @@
 r"""LSUN church, 256 px, VE (65.6 M parameters).
 
-Command: python main.py --config configs/ve/church_256.py --config.data.path=DIR \
+Command: python main.py --config configs/ve/church_256.py --config.data.source.path=DIR \
     --workdir DIR2 --mode train
 Result here: not yet run.
 """

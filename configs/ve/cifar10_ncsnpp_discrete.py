@@ -14,7 +14,7 @@ from configs.cifar10 import get_cifar10_config, use_ve
 def get_config() -> ConfigDict:
     config = get_cifar10_config()
     use_ve(config)
-    config.process.update({"name": "smld", "num_steps": 1000, "t_min": 0.0})
+    config.process = {"name": "smld", "sigma_min": 0.01, "sigma_max": 50.0, "num_steps": 1000}
     config.parameterization.c_noise = "reversed_time"
     config.model.embedding_type = "positional"
     config.sampling.t_end = 0.0

@@ -1,6 +1,6 @@
 r"""FFHQ or CelebA-HQ, 1024 px, VE (105.8 M parameters).
 
-Command: python main.py --config configs/ve/ffhq_1024.py --config.data.path=DIR \
+Command: python main.py --config configs/ve/ffhq_1024.py --config.data.source.path=DIR \
     --workdir DIR2 --mode train
 Result here: not yet run.
 """
@@ -15,5 +15,7 @@ def get_config() -> ConfigDict:
     config.model.update({"nf": 16, "ch_mult": (1, 2, 4, 8, 16, 32, 32, 32), "num_res_blocks": 1})
     config.ema.decay = 0.9999
     config.training.batch_size = 8
-    config.sampling.update({"snr": 0.15, "num_samples": 4, "batch_size": 4})
+    config.sampling.solver.corrector.snr = 0.15
+    config.sampling.num_samples = 4
+    config.sampling.batch_size = 4
     return config

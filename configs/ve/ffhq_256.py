@@ -1,6 +1,6 @@
 r"""FFHQ or CelebA-HQ, 256 px, VE (65.6 M parameters).
 
-Command: python main.py --config configs/ve/ffhq_256.py --config.data.path=DIR \
+Command: python main.py --config configs/ve/ffhq_256.py --config.data.source.path=DIR \
     --workdir DIR2 --mode train
 Result here: not yet run.
 """

@@ -13,6 +13,7 @@ from configs.vp.cifar10_ddpm import get_config as continuous
 
 def get_config() -> ConfigDict:
     config = continuous()
-    config.process.update({"name": "ddpm", "num_steps": 1000, "t_min": 0.0})
-    config.sampling.update({"predictor": "ancestral", "variance": "large", "t_end": 0.0})
+    config.process = {"name": "ddpm", "beta_min": 0.1, "beta_max": 20.0, "num_steps": 1000}
+    config.sampling.solver.predictor = {"name": "ancestral", "variance": "large"}
+    config.sampling.t_end = 0.0
     return config

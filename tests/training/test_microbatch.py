@@ -44,7 +44,7 @@ def needs(bytes_per_example, tried):
 @pytest.mark.parametrize("budget", [110, 120, 130, 170, 260, 700, 739, 740, 10**6])
 def test_the_largest_divisor_that_fits_is_chosen(budget):
     tried = []
-    choice = microbatch.choose(64, needs(10, tried), budget)
+    choice = microbatch.choose(microbatch.Plan(64, None, "", budget), needs(10, tried))
     fitting = [m for m in (1, 2, 4, 8, 16, 32, 64) if 100 + 10 * m <= budget]
     assert choice.size == choice.program.size == max(fitting)
     assert tried[0] == 64 and len(tried) <= 4
@@ -59,19 +59,19 @@ def test_a_compiler_out_of_memory_is_no_fit():
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: ran out of memory in space hbm")
         return compile_for(size)
 
-    choice = microbatch.choose(64, limited, 10**6)
+    choice = microbatch.choose(microbatch.Plan(64, None, "", 10**6), limited)
     assert choice.size == 8 and "16 needs more than the compiler can place" in choice.reason
 
     def broken(size):
         raise jax.errors.JaxRuntimeError("INTERNAL: a bug")
 
     with pytest.raises(jax.errors.JaxRuntimeError, match="INTERNAL"):
-        microbatch.choose(64, broken, 10**6)
+        microbatch.choose(microbatch.Plan(64, None, "", 10**6), broken)
 
 
 def test_no_fit_is_an_error_with_the_figures():
     with pytest.raises(MemoryError, match=r"no microbatch fits .* 1 needs"):
-        microbatch.choose(8, needs(10, []), 100)
+        microbatch.choose(microbatch.Plan(8, None, "", 100), needs(10, []))
 
 
 def test_the_footprint_of_a_real_program():

@@ -1,0 +1,68 @@
+"""Classifiers of noisy images as a kind of experiment."""
+
+import dataclasses
+import functools
+from pathlib import Path
+
+from evaluation import classifiers
+from evaluation.classifiers import ClassifierSubject
+from experiment.experiment import Experiment, Trained
+from experiment.settings import ClassifierSettings
+from metrics.report import Report
+from options.choices import require
+from options.errors import InvalidValue, within
+from tasks.classifier import ClassifierTask
+
+
+class ClassifierExperiment(Experiment):
+    """A classifier of noisy images, to guide a generative model with."""
+
+    settings = ClassifierSettings
+    options: ClassifierSettings
+
+    @functools.cached_property
+    def task(self) -> ClassifierTask:
+        options = self.options
+        with within("loss"):
+            return ClassifierTask(
+                self.process,
+                options.model,
+                self.shape,
+                c_noise=options.parameterization.c_noise,
+                label_smoothing=options.loss.label_smoothing,
+                times=options.loss.times,
+            )
+
+    def check(self) -> None:
+        options = self.options
+        classes = options.model.num_classes
+        require(classes >= 2, "model.num_classes", classes, "2 or more")
+        with within("model"):
+            options.model.check(*self.shape[:-1])
+        self.task  # noqa: B018  its own checks
+
+    def evaluate(self, trained: Trained, folder: Path) -> dict[int, Report]:
+        options = dataclasses.replace(self.options.eval, seed=self.options.seed)
+        subject = ClassifierSubject(self.task, self.train_source, self.held_out, self.transform)
+        return {
+            step: classifiers.evaluate(subject, params, step, options, folder)
+            for params, step in trained.chosen(options.checkpoints, self.template)
+        }
+
+    def require_fit(self, model: Experiment, where: str) -> None:
+        """InvalidValue unless this classifier can guide the model: what both assume of x_t."""
+        own, theirs = model.process, self.process
+        pairs = {
+            "process": (dataclasses.replace(own, t_min=theirs.t_min), theirs),
+            "space": (model.space, self.space),
+            "shape of an image": (model.shape, self.shape),
+        }
+        for what, (expected, got) in pairs.items():
+            if got != expected:
+                but = f"its {what} is {got}, the model's {expected}"
+                raise InvalidValue("guidance.classifier", where, but=but)
+        classes = self.options.model.num_classes
+        labels = next((c for c in getattr(model, "conditions", ()) if c.name == "labels"), None)
+        if labels is not None and labels.num_classes != classes:
+            but = f"it knows {classes} classes, the model {labels.num_classes}"
+            raise InvalidValue("guidance.classifier", where, but=but)

@@ -1,0 +1,133 @@
+"""Configurations: read from a file, from weights or from a run, completed, and overridden.
+
+A configuration file has a function `get_config()` that returns nested sections with what differs
+from the defaults of the classes. `complete` fills in the rest, so that every field can be
+overridden on the command line with its type checked, and a saved configuration is whole.
+"""
+
+import importlib.util
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from experiment import sections
+from options.choices import did_you_mean
+from options.errors import InvalidValue, StorageError
+from options.fields import entries, fields
+from storage.upgrade import upgrade_config
+from storage.weights import read_meta
+from storage.workdir import read_config
+
+DEFAULT_TASK = "image"
+SettingsOf = Callable[[str], Any]
+
+
+def read_file(path: str | Path) -> dict[str, Any]:
+    """The sections that a configuration file gives; its folder can be imported from."""
+    path = Path(path)
+    if not path.is_file():
+        raise StorageError("config", str(path), "a configuration file")
+    folder = str(path.parent.resolve())
+    if folder not in sys.path:
+        sys.path.append(folder)
+    spec = importlib.util.spec_from_file_location(f"configuration_{path.stem}", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.get_config().to_dict()
+
+
+def remembered(where: str | Path) -> dict[str, Any]:
+    """The sections that exported weights (.npz) or a workdir remember, in the present shape."""
+    where = Path(where)
+    if where.suffix == ".npz" or where.is_file():
+        meta = read_meta(where)
+        if "config" not in meta:
+            raise InvalidValue("weights", str(where), "--config", but="it remembers no config")
+        return upgrade_config(meta["config"])
+    return upgrade_config(read_config(where))
+
+
+def read(where: str | Path) -> dict[str, Any]:
+    """The sections given by a configuration file (.py), or remembered by weights or a workdir."""
+    return read_file(where) if str(where).endswith(".py") else remembered(where)
+
+
+def complete(
+    given: Mapping[str, Any], overrides: Mapping[str, Any], settings_of: SettingsOf
+) -> ConfigDict:
+    """Every field of a configuration, locked; of the overrides only the choices, the outer first."""
+    given = ConfigDict(dict(given)).to_dict()
+    config = _complete(given, settings_of)
+    for name in sorted(overrides, key=lambda name: name.count(".")):
+        path = name.removesuffix(".name")
+        if _choose(config, given, path, overrides[name], settings_of):
+            config = _complete(given, settings_of)
+    return config
+
+
+def override(
+    config: ConfigDict, values: Mapping[str, Any], complete: Callable[[Mapping], ConfigDict]
+) -> ConfigDict:
+    """The configuration with other values by dotted name; InvalidValue for what it has not."""
+    given = config.to_dict()
+    for name, value in values.items():
+        section, last = _section(config, name), name.rpartition(".")[2]
+        if section is None or last not in section:
+            hint = did_you_mean(name, sections.flat(config))
+            raise InvalidValue(name, value, but=f"the configuration has no such field{hint}")
+        if not isinstance(section[last], ConfigDict):
+            _at(given, name.rpartition(".")[0])[last] = value
+    return complete(given)
+
+
+def _complete(given: dict[str, Any], settings_of: SettingsOf) -> ConfigDict:
+    task = given.get("task", DEFAULT_TASK)
+    rest = {name: value for name, value in given.items() if name != "task"}
+    config = sections.complete(settings_of(task), rest)
+    config.task = task
+    return config.lock()
+
+
+def _choose(
+    config: ConfigDict, given: dict[str, Any], path: str, value: Any, settings_of: SettingsOf
+) -> bool:
+    """Makes the choice of an override in `given`; whether that changed which fields there are."""
+    outer, _, last = path.rpartition(".")
+    if path == "task":
+        given["task"] = value
+        return True
+    for field in fields(settings_of(config.task)):
+        if entries(field) and path.startswith(f"{field.name}."):
+            entry = path.split(".")[1]
+            if entry not in config[field.name]:
+                _at(given, field.name).setdefault(entry, {})
+                return True
+    section = _section(config, path)
+    current = section.get(last) if section is not None else None
+    if not isinstance(current, ConfigDict) or "name" not in current:
+        return False
+    if not isinstance(value, str) or current.name == value:
+        return False
+    _at(given, outer)[last] = {"name": value}
+    return True
+
+
+def _section(config: ConfigDict, name: str) -> ConfigDict | None:
+    """The section that a dotted name lies in; None where there is none."""
+    place: Any = config
+    for part in name.split(".")[:-1]:
+        place = place.get(part) if isinstance(place, ConfigDict) else None
+    return place if isinstance(place, ConfigDict) else None
+
+
+def _at(given: dict[str, Any], path: str) -> dict[str, Any]:
+    """The dict at a dotted path of what is given, made where it lacks; a name as its section."""
+    for part in path.split(".") if path else ():
+        inner = given.get(part, {})
+        given[part] = {"name": inner} if isinstance(inner, str) else inner
+        given = given[part]
+    return given

@@ -1,0 +1,198 @@
+"""An experiment: the objects that a configuration describes, each built once.
+
+Everything downstream takes these objects, or plain arguments; nothing else reads a configuration.
+A kind of task is one subclass, a line in `experiment.kinds`: it says what a configuration of it
+has (`settings`), what it trains (`task`), what must hold between its parts (`check`), and how it is
+evaluated (`evaluate`).
+"""
+
+import dataclasses
+import functools
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from data import Loader, Source, Transform
+from experiment import checks, sections
+from metrics.report import Report
+from options.errors import InvalidValue, within
+from sde_lib import Process
+from storage import checkpoint, weights
+from tasks.task import Task
+from training import loop
+from training.loop import TrainOptions
+
+PyTree = Any
+
+
+class Experiment(ABC):
+    """What a complete configuration describes."""
+
+    settings: type  # the dataclass that its configuration has
+
+    def __init__(self, config: ConfigDict) -> None:
+        """InvalidValue, with the name of the field, for a value that its class refuses."""
+        self.config = config
+        self.options = sections.make(self.settings(), config)
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> Self:
+        """The experiment of sparse sections of this kind of task."""
+        rest = {name: value for name, value in given.items() if name != "task"}
+        return cls(sections.complete(cls.settings(), rest))
+
+    # What a kind of task defines.
+
+    @property
+    @abstractmethod
+    def task(self) -> Task:
+        """What is trained."""
+
+    @abstractmethod
+    def check(self) -> None:
+        """InvalidValue where the parts do not go together; reads no data, compiles nothing."""
+
+    @abstractmethod
+    def evaluate(self, trained: "Trained", folder: Path) -> dict[int, Report]:
+        """Reports by step, each written to <folder>/<step>/ as it is done."""
+
+    # What all have.
+
+    def check_all(self, num_devices: int) -> None:
+        """InvalidValue for an experiment that cannot work on this many devices in all."""
+        checks.check_numbers(self.config, sections.complete(self.settings(), {}))
+        checks.check_common(self)
+        loop.examples_per_device(self.training, num_devices)
+        self.check()
+        self.task  # noqa: B018  its own checks
+
+    @property
+    def process(self) -> Process:
+        """The noising process."""
+        return self.options.process
+
+    @property
+    def space(self) -> Any:
+        """Between the values that a user sees and the states of the process."""
+        return self.options.data.space
+
+    @functools.cached_property
+    def shape(self) -> tuple[int, ...]:
+        """Of one example as the network sees it. Reads the data where the configuration is silent."""
+        size = self.options.data.size
+        if size is not None:
+            return (*size, self.options.data.num_channels)
+        found = self.source(self.options.data.train_split).shape
+        if found is None:
+            raise InvalidValue("data.image_size", (), "a size", but="the images differ in size")
+        return found
+
+    @functools.cached_property
+    def transform(self) -> Transform:
+        """What is made of an example on its way into a batch."""
+        with within("data"):
+            return self.options.data.transform
+
+    @functools.cache  # noqa: B019  an experiment lives as long as the program
+    def source(self, split: str) -> Source:
+        """The examples of a split. Reads the disk."""
+        options = self.options.data
+        with within("data", split="train_split" if split == options.train_split else "eval_split"):
+            with within("source"):
+                found = options.source.read(split)
+            self._check_source(found)
+        return found
+
+    def _check_source(self, found: Source) -> None:
+        """InvalidValue where the data are not what the configuration says."""
+        options = self.options.data
+        if options.size is not None and found.shape and found.shape[-1] != options.num_channels:
+            but = f"{found.name} has {found.shape[-1]}"
+            raise InvalidValue("num_channels", options.num_channels, but=but)
+
+    @property
+    def train_source(self) -> Source:
+        return self.source(self.options.data.train_split)
+
+    @property
+    def held_out(self) -> Source:
+        return self.source(self.options.data.eval_split)
+
+    def loader(self) -> Loader:
+        """The stream of training batches of this host. Reads the disk."""
+        return Loader(
+            self.train_source,
+            self.options.training.batch_size,
+            self.transform,
+            seed=self.options.seed,
+            host=jax.process_index(),
+            num_hosts=jax.process_count(),
+        )
+
+    def prepared(self, example: np.ndarray) -> np.ndarray:
+        """An example of a source at the model's size, as an evaluation sees it."""
+        return self.transform.for_evaluation().resized(example)
+
+    @functools.cached_property
+    def training(self) -> TrainOptions:
+        """How the training loop goes."""
+        options = self.options
+        with within("optim", steps="warmup"):
+            optimizer = dataclasses.replace(options.optim, steps=options.training.steps)
+        with within("training"):
+            return dataclasses.replace(
+                options.training, seed=options.seed, optimizer=optimizer, ema=options.ema
+            )
+
+    @functools.cached_property
+    def template(self) -> PyTree:
+        """Shapes of the parameters."""
+        return jax.eval_shape(self.task.init, jax.random.key(0))
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """Where the parameters of an experiment are: exported weights, or the checkpoints of a run.
+
+    weights: a file, in place of the workdir's checkpoints; None for these.
+    """
+
+    workdir: Path
+    weights: Path | None = None
+
+    def params(self, template: PyTree) -> PyTree:
+        """The averaged parameters, of the newest checkpoint or of the file."""
+        if self.weights is not None:
+            return weights.load_weights(self.weights, template)
+        return checkpoint.load_ema(self.workdir / "checkpoints", template=template)[0]
+
+    def chosen(self, checkpoints: str, template: PyTree) -> Iterator[tuple[PyTree, int]]:
+        """(averaged parameters, step): of the file, or of the checkpoints that are asked for.
+
+        checkpoints: "latest", "all", or steps as in "1000,2000".
+        """
+        if self.weights is not None:
+            step = weights.read_meta(self.weights).get("step", 0)
+            yield weights.load_weights(self.weights, template), step
+            return
+        folder = self.workdir / "checkpoints"
+        if checkpoints == "latest":
+            yield checkpoint.load_ema(folder, template=template)
+            return
+        every = checkpoint.inspect(folder)["steps"]
+        steps = every if checkpoints == "all" else [int(step) for step in checkpoints.split(",")]
+        for step in steps:
+            yield checkpoint.load_ema(folder, step, template=template)
+
+
+def at(where: str | Path) -> Trained:
+    """The parameters in exported weights or in a workdir."""
+    where = Path(where).expanduser()
+    if not where.exists():
+        raise InvalidValue("", str(where), "exported weights or a workdir")
+    return Trained(where, where) if where.is_file() else Trained(where)

@@ -1,0 +1,304 @@
+"""Generative models of images, arrays and sequences as a kind of experiment."""
+
+import dataclasses
+import functools
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from controllable.resampling import Resampled
+from data.image_file import RefusedImage, decode
+from evaluation import image_models
+from evaluation.image_models import Subject
+from experiment import checks, configuration
+from experiment.classifier import ClassifierExperiment
+from experiment.experiment import Experiment, Trained, at
+from experiment.settings import ImageSettings
+from generation.controls import Controls
+from generation.guide import Guide
+from generation.sampler import DrawSamples, Generator, HeldOutLow, Sampler
+from metrics.extractors import load as load_extractor
+from metrics.feature_distance import FeatureDistance
+from metrics.legibility import judged
+from metrics.report import Report
+from options.errors import InvalidValue, within
+from sde_lib import Node
+from storage.files import cache_folder
+from tasks.conditions import Augmentation, ClassLabel, Condition, LowResolution
+from tasks.image import ImageTask
+
+
+class ImageExperiment(Experiment):
+    """A generative model, its samples, its likelihood and its control."""
+
+    settings = ImageSettings
+    options: ImageSettings
+
+    @functools.cached_property
+    def conditions(self) -> tuple[Condition, ...]:
+        """What the network is conditioned on: the configuration's, and the augmentation if any."""
+        added = (Augmentation(),) if self.options.data.augment else ()
+        return (*self.options.conditions, *added)
+
+    @property
+    def labels(self) -> ClassLabel | None:
+        """The class label, if the model is conditioned on one."""
+        return next((c for c in self.conditions if c.name == ClassLabel.name), None)
+
+    @property
+    def low(self) -> LowResolution | None:
+        """The low-resolution image, if the model is an upsampler."""
+        return next((c for c in self.conditions if c.name == LowResolution.name), None)
+
+    @functools.cached_property
+    def network(self) -> Any:
+        """The Flax module, with the conditions."""
+        options = self.options
+        more: dict[str, Any] = {"conditions": self.conditions} if self.conditions else {}
+        if self.conditions and not hasattr(options.model, "conditions"):
+            but = f"the model {type(options.model).__name__} takes none"
+            raise InvalidValue("conditions", [c.name for c in self.conditions], but=but)
+        if options.parameterization.learned_variance:
+            more["out_channels"] = 2 * self.shape[-1]
+        return options.model.clone(**more) if more else options.model
+
+    @functools.cached_property
+    def task(self) -> ImageTask:
+        options = self.options
+        learned = options.parameterization.learned_variance
+        bound = options.loss.bound
+        if learned:
+            bound = dataclasses.replace(bound, low=self.space.low, high=self.space.high)
+        return ImageTask(
+            process=self.process,
+            parameterization=options.parameterization,
+            network=self.network,
+            shape=self.shape,
+            conditions=self.conditions,
+            weighting=options.loss.weighting,
+            reduction=options.loss.reduction,
+            times=options.loss.times,
+            coupling=options.loss.coupling,
+            bound=bound if learned else None,
+            sampler=DrawSamples(self.generator, options.sampling.num_samples),
+        )
+
+    # Sampling.
+
+    @functools.cached_property
+    def grid(self) -> Node:
+        """The noise levels that sampling visits."""
+        with within("sampling"):
+            return self.options.sampling.nodes(self.process)
+
+    @functools.cached_property
+    def sampler(self) -> Sampler:
+        """How the model is sampled: everything but its parameters and the key."""
+        sampling = self.options.sampling
+        return Sampler(
+            self.process, sampling.solver, self.grid, self.shape, self.space, sampling.denoise
+        )
+
+    def sampler_from(self, t_start: float | None) -> Sampler:
+        """The sampler that begins at another time."""
+        if t_start is None:
+            return self.sampler
+        with within("sampling"):
+            grid = self.options.sampling.nodes(self.process, t_start)
+        return dataclasses.replace(self.sampler, grid=grid)
+
+    @functools.cached_property
+    def generator(self) -> Generator:
+        """The sampler in batches; an upsampler enlarges images of the evaluation split."""
+        options, low = self.options, None
+        if self.low is not None:
+            low = HeldOutLow(
+                read=lambda: self.held_out,
+                prepare=self.prepared,
+                low=self.low,
+                space=self.space,
+                level=options.sampling.low_level,
+            )
+        return Generator(self.sampler, self.num_classes, options.sampling.batch_size, low)
+
+    @functools.cached_property
+    def num_classes(self) -> int:
+        """Classes that can be asked for: the model's, or those of the classifier that guides it."""
+        if self.labels is not None:
+            return self.labels.num_classes
+        if self.options.guidance.strategy.needs_classifier and self.options.guidance.classifier:
+            return self.classifier_experiment.options.model.num_classes
+        return 0
+
+    def sample_labels(self) -> np.ndarray:
+        """The class of each sample: those asked for, over and over, or all in turn; int32 (n,)."""
+        options, classes = self.options.sampling, self.num_classes
+        if not options.labels:
+            return self.generator.labels(options.num_samples)
+        asked = parse_labels(options.labels, "sampling.labels")
+        if not classes:
+            raise InvalidValue("sampling.labels", asked, but="the model has no classes")
+        if not all(0 <= label < classes for label in asked):
+            raise InvalidValue(
+                "sampling.labels", asked, f"classes of the model, 0 to {classes - 1}"
+            )
+        return np.resize(np.array(asked, np.int32), options.num_samples)
+
+    # Guidance and control.
+
+    @functools.cached_property
+    def classifier_experiment(self) -> ClassifierExperiment:
+        """The experiment of the classifier that guides. Reads its configuration."""
+        where = self.options.guidance.classifier
+        with within("guidance", weights="classifier", workdir="classifier"):
+            given = configuration.remembered(where)
+        if (kind := given.get("task")) != "classifier":
+            raise InvalidValue("guidance.classifier", where, but=f"it holds a model of task {kind!r}")
+        return ClassifierExperiment.of(given)
+
+    @functools.cached_property
+    def guide(self) -> Guide | None:
+        """Guidance towards a class; None for none. Reads the disk."""
+        options = self.options.guidance
+        strategy = options.strategy
+        if not strategy.guides:
+            return None
+        classifier = None
+        if strategy.needs_classifier:
+            theirs = self.classifier_experiment
+            theirs.require_fit(self, options.classifier)
+            classifier = theirs.task.classifier(at(options.classifier).params(theirs.template))
+        return Guide(
+            strategy, self.process, self.conditions, classifier, self._labelled, cache_folder()
+        )
+
+    def _labelled(self) -> tuple[jax.Array, np.ndarray]:
+        """Held-out data and their classes, as many as automatic guidance measures on."""
+        found = self.held_out
+        count = min(self.options.guidance.strategy.images, len(found))
+        indices = np.random.default_rng(self.options.seed).permutation(len(found))[:count]
+        records = [found[int(i)] for i in indices]
+        images = np.stack([self.prepared(record["image"]) for record in records])
+        labels = np.array([record["label"] for record in records], np.int32)
+        return jnp.asarray(self.space.encode(images)), labels
+
+    @functools.cached_property
+    def controls(self) -> Controls:
+        """What controlled generation samples with; not the guidance, which is read from the disk."""
+        options, sampling = self.options, self.options.sampling
+        sampler = self.sampler
+        if options.control.repeats != 1:
+            with within("control"):
+                solver = Resampled(sampling.solver, options.control.repeats)
+            sampler = dataclasses.replace(sampler, solver=solver)
+
+        def starting_at(t_start: float | None) -> Sampler:
+            return dataclasses.replace(self.sampler_from(t_start), solver=sampler.solver)
+
+        return Controls(
+            sampler_from=starting_at,
+            conditions=self.conditions,
+            num_classes=self.num_classes,
+            low_level=sampling.low_level,
+            judge=_judge_digits if _are_digits(options.data) else None,
+            distance=self._feature_distance(),
+        )
+
+    def _feature_distance(self) -> FeatureDistance | None:
+        """By the extractor of `eval`, if its weights are named; that of the digits is there."""
+        options = self.options.eval
+        if not (options.weights or (_are_digits(self.options.data) and options.shipped)):
+            return None
+        with within("eval", images="extractor"):
+            extractor = load_extractor(options.extractor, options.weights)
+            extractor.check(self.shape)
+        return FeatureDistance(extractor)
+
+    def control_images(self) -> tuple[np.ndarray, np.ndarray]:
+        """The images to control, uint8 (n, h, w, c), and their labels, -1 for none.
+
+        Some of the evaluation split, chosen by `control.seed`, or the image `control.image`. Reads
+        the disk.
+        """
+        options = self.options.control
+        if options.image:
+            images, labels = self._control_image(), np.array([-1], np.int32)
+        else:
+            found = self.held_out
+            random = np.random.default_rng(options.seed)
+            picked = random.choice(len(found), min(options.images, len(found)), replace=False)
+            records = [found[int(i)] for i in picked]
+            images = np.stack([self.prepared(record["image"]) for record in records])
+            labels = np.array([record["label"] for record in records], np.int32)
+        if options.labels:
+            asked = parse_labels(options.labels, "control.labels")
+            labels = np.resize(np.array(asked, np.int32), len(images))
+        if not self.num_classes:
+            labels = np.full(len(images), -1, np.int32)
+        return images, labels
+
+    def _control_image(self) -> np.ndarray:
+        where, (height, width, channels) = self.options.control.image, self.shape
+        try:
+            pixels = decode(Path(where).expanduser(), channels).pixels
+        except (RefusedImage, OSError) as error:
+            raise InvalidValue("control.image", where, but=str(error)) from None
+        sizes = [(height, width)]
+        if self.low is not None:
+            sizes.append(self.low.shape(self.shape)[:2])
+        if pixels.shape[:2] not in sizes:
+            expected = " or ".join(f"{h} x {w}" for h, w in sizes)
+            height, width = pixels.shape[:2]
+            raise InvalidValue(
+                "control.image", where, f"{expected} pixels", but=f"it is {height} x {width}"
+            )
+        return pixels[None]
+
+    # Evaluation.
+
+    def subject(self) -> Subject:
+        """What an evaluation is of, and the data it is made on. Reads the disk."""
+        return Subject(
+            task=self.task,
+            generator=self.generator,
+            train=self.train_source,
+            held_out=self.held_out,
+            transform=self.transform,
+            guide=self.guide,
+        )
+
+    def evaluate(self, trained: Trained, folder: Path) -> dict[int, Report]:
+        options = dataclasses.replace(self.options.eval, seed=self.options.seed)
+        with within("eval", images="extractor"):
+            subject = self.subject()
+            return {
+                step: image_models.evaluate(subject, params, step, options, folder)
+                for params, step in trained.chosen(options.checkpoints, self.template)
+            }
+
+    # What must hold between the parts.
+
+    def check(self) -> None:
+        checks.check_image(self)
+
+
+def _are_digits(data: Any) -> bool:
+    """Whether the data are those that the shipped digit classifier judges."""
+    return getattr(data.source, "legible", False)
+
+
+def _judge_digits(images: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """The fraction legible as the class asked for, and the fraction of that class at all."""
+    found = judged(load_extractor("digits"), images, labels)
+    return {name: found[name] for name in ("legible", "accuracy")}
+
+
+def parse_labels(text: str, field: str) -> list[int]:
+    """Numbers between commas."""
+    try:
+        return [int(label) for label in text.split(",")]
+    except ValueError:
+        raise InvalidValue(field, text, "numbers as in '3,3,7'") from None

@@ -1,0 +1,53 @@
+"""The kinds of experiment, by the name that a configuration gives as its `task`."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from experiment import configuration
+from experiment.classifier import ClassifierExperiment
+from experiment.experiment import Experiment
+from experiment.image import ImageExperiment
+from options.choices import choose
+
+KINDS: dict[str, type[Experiment]] = {
+    "image": ImageExperiment,
+    "classifier": ClassifierExperiment,
+}
+
+
+def load(where: str | Path, overrides: Mapping[str, Any] | None = None) -> ConfigDict:
+    """The complete configuration of a file (.py), of exported weights (.npz) or of a workdir.
+
+    overrides: values by dotted name, as in {"sampling.num_steps": 50}; a choice is made by its name
+      alone, as in {"sampling.solver": "ddim", "sampling.solver.eta": 0.5}.
+    """
+    given = configuration.read(where)
+    config = complete(given, overrides)
+    return configuration.override(config, overrides or {}, complete)
+
+
+def complete(given: Mapping[str, Any], overrides: Mapping[str, Any] | None = None) -> ConfigDict:
+    """Every field of a configuration, locked: what is given, and the classes' defaults.
+
+    overrides: of these only the choices are made, since what is chosen decides which fields there
+      are.
+    """
+    return configuration.complete(given, overrides or {}, settings_of)
+
+
+def settings_of(task: str) -> Any:
+    """The default settings of a kind of experiment."""
+    return choose(KINDS, task, "task").settings()
+
+
+def experiment(config: ConfigDict) -> Experiment:
+    """The experiment of a complete configuration."""
+    return KINDS[config.task](config)
+
+
+def open_experiment(where: str | Path, overrides: Mapping[str, Any] | None = None) -> Experiment:
+    """The experiment of a configuration file, of exported weights or of a workdir; see `load`."""
+    return experiment(load(where, overrides))

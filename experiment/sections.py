@@ -1,0 +1,152 @@
+"""Sections of a configuration, read off the classes that they make.
+
+A section holds the fields of one dataclass, each with the default of the class itself. Three kinds
+of field are sections in turn:
+
+    a dataclass               its fields
+    one of a table            `name`, a key of the table, and the fields of the class of that name
+    several of a table        for each name that is there, the fields of the class of that name
+
+A field says so itself (`options.fields`), so that a new class in a table can be chosen, and all of
+its fields set, with no edit here.
+
+    complete   fills a sparse section with defaults; InvalidValue for a field that nothing reads
+    make       the object of a complete section
+"""
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+from ml_collections import ConfigDict, config_dict
+
+from options.choices import choose, did_you_mean
+from options.errors import InvalidValue, within
+from options.fields import Table, choices, entries, fields
+
+
+def name_in(table: Table, value: Any) -> str:
+    """The name under which the class of `value` stands in the table."""
+    return next(name for name, cls in table.items() if cls is type(value))
+
+
+def complete(default: Any, given: Mapping[str, Any], path: str = "") -> ConfigDict:
+    """The section of `default`, a dataclass, with what is given in place of its own values.
+
+    path: of the section, put before the names of fields in errors.
+    """
+    known = {field.name: field for field in fields(default)}
+    for name in given:
+        if name not in known and name != "name":
+            kind = type(default).__name__
+            hint = did_you_mean(name, known)
+            raise InvalidValue(_join(path, name), but=f"{kind} has no such field{hint}")
+    section = ConfigDict()
+    for name, field in known.items():
+        value, place = getattr(default, name), _join(path, name)
+        if table := choices(field):
+            section[name] = _complete_choice(table, value, given.get(name, {}), place)
+        elif table := entries(field):
+            section[name] = _complete_several(table, value, given.get(name), place)
+        elif dataclasses.is_dataclass(value):
+            section[name] = complete(value, _mapping(given.get(name, {}), place), place)
+        else:
+            section[name] = _plain(field, value, given.get(name, value), place)
+    return section
+
+
+def _complete_choice(table: Table, default: Any, given: Any, path: str) -> ConfigDict:
+    given = {"name": given} if isinstance(given, str) else dict(_mapping(given, path))
+    name = given.get("name") or name_in(table, default)
+    cls = choose(table, name, path)
+    section = ConfigDict({"name": name})
+    section.update(complete(default if cls is type(default) else cls(), given, path))
+    return section
+
+
+def _complete_several(table: Table, default: tuple, given: Any, path: str) -> ConfigDict:
+    if given is None:
+        given = {name_in(table, value): {} for value in default}
+    own = {name_in(table, value): value for value in default}
+    section = ConfigDict()
+    for name, values in _mapping(given, path).items():
+        entry = own.get(name) or choose(table, name, path)()
+        section[name] = complete(entry, _mapping(values, _join(path, name)), _join(path, name))
+    return section
+
+
+def _mapping(given: Any, path: str) -> Mapping[str, Any]:
+    if not isinstance(given, Mapping | ConfigDict):
+        raise InvalidValue(path, given, "a section with fields")
+    return given
+
+
+def _plain(field: dataclasses.Field, default: Any, given: Any, path: str) -> Any:
+    """A value of the type that the field has; None where that is allowed stands for unset."""
+    kinds = _types(field, default)
+    if isinstance(given, list):
+        given = tuple(given)
+    if tuple in kinds and isinstance(given, int):
+        given = (given,)
+    if float in kinds and type(given) is int:
+        given = float(given)
+    if given is None and type(None) in kinds:
+        return config_dict.placeholder(next(kind for kind in kinds if kind is not type(None)))
+    if type(given) is int and kinds[0] is str and int in kinds:
+        given = str(given)  # one field of a configuration has one type
+    if not any(type(given) is kind for kind in kinds):
+        raise InvalidValue(path, given, " or ".join(_called(kind) for kind in kinds))
+    return given
+
+
+def _types(field: dataclasses.Field, default: Any) -> list[type]:
+    """The types that a value may have, that of the default first."""
+    named = field.type
+    union = typing.get_origin(named) in (typing.Union, types.UnionType)
+    parts = [typing.get_origin(p) or p for p in (typing.get_args(named) if union else (named,))]
+    kinds = [part for part in parts if isinstance(part, type)]
+    first = [] if default is None else [type(default)]
+    return first + [kind for kind in kinds if kind not in first]
+
+
+def _called(kind: type) -> str:
+    names = {int: "a whole number", float: "a number", str: "text", bool: "True or False"}
+    return names.get(kind, "several values" if kind is tuple else "nothing")
+
+
+def make(default: Any, section: Mapping[str, Any], path: str = "") -> Any:
+    """The object of a complete section: one of the class of `default`."""
+    values: dict[str, Any] = {}
+    for field in fields(default):
+        value, place = section[field.name], _join(path, field.name)
+        own = getattr(default, field.name)
+        if table := choices(field):
+            values[field.name] = make(choose(table, value["name"], place)(), value, place)
+        elif table := entries(field):
+            values[field.name] = tuple(
+                make(choose(table, name, place)(), value[name], _join(place, name))
+                for name in sorted(value, key=list(table).index)
+            )
+        elif dataclasses.is_dataclass(own):
+            values[field.name] = make(own, value, place)
+        else:
+            values[field.name] = tuple(value) if isinstance(value, list) else value
+    with within(path):
+        return type(default)(**values)
+
+
+def flat(section: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+    """Every plain field of a section by its dotted name."""
+    found: dict[str, Any] = {}
+    for name, value in section.items():
+        if isinstance(value, Mapping | ConfigDict):
+            found |= flat(value, _join(path, name))
+        else:
+            found[_join(path, name)] = value
+    return found
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name

@@ -1,0 +1,293 @@
+"""The sections that every configuration has, and what their fields mean.
+
+A configuration of a kind of task is one dataclass here; `sections` turns it into nested sections
+and back. What can be chosen (a process, a network, a solver, a strategy of guidance, ...) has the
+fields of the chosen class, documented there.
+"""
+
+import dataclasses
+import math
+from typing import Any
+
+import flax.linen as nn
+
+from controllable.strategies import STRATEGIES, Unguided
+from data import SOURCES, SPACES, Digits, Pixels, Transform
+from data.augment import Augment
+from evaluation.classifiers import ClassifierEvalOptions
+from evaluation.image_models import EvalOptions
+from generation.controls import TASKS as CONTROLS
+from generation.controls import Inpaint
+from losses import (
+    COUPLINGS,
+    REDUCTIONS,
+    TIMES,
+    WEIGHTINGS,
+    HalfSum,
+    Independent,
+    NoiseWeighting,
+    UniformTimes,
+    VariationalBound,
+)
+from models import CLASSIFIERS, MODELS, NCSNpp, WideResNet
+from options.choices import require
+from options.errors import InvalidValue
+from options.fields import chosen, several
+from parameterization import C_NOISE, EDMNoise, LogSigma, Parameterization, ScaledScore
+from sampling import DENOISE_CHOICES, Solver
+from sde_lib import PROCESSES, VESDE, Node, Process
+from solvers import SOLVERS
+from solvers.grids import GRIDS, UniformGrid, end_clean
+from solvers.predictor_corrector import PredictorCorrector
+from tasks.conditions import CONDITIONS, Condition
+from training.ema import EMA
+from training.loop import TrainOptions
+from training.optimizer import Optimizer
+
+BEYOND = 2**63  # no count and no seed of a configuration reaches it
+
+
+@dataclasses.dataclass(frozen=True)
+class DataOptions:
+    """What the model is trained and judged on.
+
+    Attributes:
+      source: where the examples come from.
+      space: between the values that a user sees and the states that a process moves.
+      train_split, eval_split: names of the parts to train on, and to judge on.
+      image_size: height and width that images are brought to, or one number for squares; empty for
+        data that stay as they are.
+      num_channels: of an image, 1 for grey or 3 for colour; of arrays, whatever they have.
+      crop: "center" or "random" takes the largest part of the image of the right proportions,
+        "none" squeezes all of it.
+      resize: "bicubic", or "box", means over rectangles.
+      random_flip: mirror half of the images left-right.
+      dequantize: add uniform noise of one grey level.
+      augment: probability of each of EDM's non-leaking augmentations; a generative model is
+        conditioned on them, a classifier is not.
+    """
+
+    source: Any = chosen(SOURCES, Digits())
+    space: Any = chosen(SPACES, Pixels())
+    train_split: str = "train"
+    eval_split: str = "test"
+    image_size: tuple[int, ...] = (28, 28)
+    num_channels: int = 1
+    crop: str = "center"
+    resize: str = "bicubic"
+    random_flip: bool = False
+    dequantize: bool = False
+    augment: float = 0.0
+
+    def __post_init__(self) -> None:
+        size = self.image_size
+        require(len(size) <= 2, "image_size", size, "one number, or (height, width)")
+        require(all(n >= 1 for n in size), "image_size", size, "at least 1")
+        require(self.num_channels >= 1, "num_channels", self.num_channels, "at least 1")
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """(height, width) of an image; None for data that stay as they are."""
+        size = self.image_size
+        return (size[0], size[-1]) if size else None
+
+    @property
+    def transform(self) -> Transform:
+        """What is made of an example on its way into a batch."""
+        return Transform(
+            image_size=self.size,
+            crop=self.crop,
+            flip=self.random_flip,
+            dequantize=self.dequantize,
+            augment=Augment(self.augment) if self.augment else None,
+            space=self.space,
+            resize=self.resize,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class LossOptions:
+    """What a generative model minimises.
+
+    Attributes:
+      weighting: which error is squared. reduction: over the coordinates of an example.
+      times: how noise levels are drawn.
+      coupling: of noise with the examples of a microbatch.
+      bound: what trains learned variances, where the network predicts them.
+    """
+
+    weighting: Any = chosen(WEIGHTINGS, NoiseWeighting())
+    reduction: Any = chosen(REDUCTIONS, HalfSum())
+    times: Any = chosen(TIMES, UniformTimes())
+    coupling: Any = chosen(COUPLINGS, Independent())
+    bound: VariationalBound = VariationalBound()
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassifierLossOptions:
+    """What a classifier minimises.
+
+    Attributes:
+      times: how noise levels are drawn.
+      label_smoothing: of the cross-entropy, in [0, 1).
+    """
+
+    times: Any = chosen(TIMES, UniformTimes())
+    label_smoothing: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class NoiseInput:
+    """How a classifier is conditioned on the noise level.
+
+    Attributes:
+      c_noise: what the network is given of it.
+    """
+
+    c_noise: Any = chosen(C_NOISE, EDMNoise())
+
+
+@dataclasses.dataclass(frozen=True)
+class SamplingOptions:
+    """How samples are drawn, by whatever mode.
+
+    Attributes:
+      solver: what moves a sample from node to node.
+      grid: how the nodes are spaced.
+      num_steps: steps of the grid.
+      t_start: where it begins; unset: the process's t_max.
+      t_end: where it ends; unset: the process's t_min.
+      end_clean: the last of the steps goes on from t_end to sigma = 0.
+      denoise: "tweedie", "mean" or "none", see `sampling.sample`.
+      low_level: of the noise on what an upsampler enlarges.
+      num_samples: how many `--mode sample` draws. labels: their classes, as in "3,3,7"; empty: all
+        in turn.
+      batch_size: drawn at once, over all devices of the host.
+      seed: of the samples.
+    """
+
+    solver: Solver = chosen(SOLVERS, PredictorCorrector())
+    grid: Any = chosen(GRIDS, UniformGrid())
+    num_steps: int = 1000
+    t_start: float | None = None
+    t_end: float | None = None
+    end_clean: bool = False
+    denoise: str = "tweedie"
+    low_level: float = 0.1
+    num_samples: int = 64
+    labels: str = ""
+    batch_size: int = 64
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("num_steps", "num_samples", "batch_size"):
+            require(1 <= getattr(self, name) < BEYOND, name, getattr(self, name), "at least 1")
+        require(0 <= self.seed < BEYOND, "seed", self.seed, "0 or more, below 2^63")
+        if self.denoise not in DENOISE_CHOICES:
+            raise InvalidValue("denoise", self.denoise, f"one of {list(DENOISE_CHOICES)}")
+
+    def nodes(self, process: Process, t_start: float | None = None) -> Node:
+        """The grid, from t_start if that is given."""
+        steps = self.num_steps - bool(self.end_clean)
+        start = self.t_start if t_start is None else t_start
+        grid = self.grid(process, steps, t_start=start, t_end=self.t_end)
+        return end_clean(grid) if self.end_clean else grid
+
+
+@dataclasses.dataclass(frozen=True)
+class GuidanceOptions:
+    """Guidance towards the class, of all that is sampled.
+
+    Attributes:
+      strategy: how; "none" for not at all.
+      classifier: weights or workdir of a classifier, for every strategy but "free".
+    """
+
+    strategy: Any = chosen({"none": Unguided, **STRATEGIES}, Unguided())
+    classifier: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class ControlOptions:
+    """What `--mode control` does.
+
+    Attributes:
+      task: what is asked of the samples.
+      image: an image of the model's size; empty: images of the evaluation split.
+      images: how many of them. results: how many results for each.
+      labels: their classes, as in "3,3,7"; empty: the data set's own.
+      repeats: of each step, RePaint's resampling; 1 for none.
+      seed: of the choice of images, of measurements and of samples.
+    """
+
+    task: Any = chosen(CONTROLS, Inpaint())
+    image: str = ""
+    images: int = 4
+    results: int = 4
+    labels: str = ""
+    repeats: int = 1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("images", "results", "repeats"):
+            require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        require(0 <= self.seed < BEYOND, "seed", self.seed, "0 or more, below 2^63")
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageSettings:
+    """A generative model of images, arrays or sequences.
+
+    Attributes:
+      seed: of parameters, order of the data and noise of training.
+      process: the noising process. parameterization: what the network predicts, and of what.
+      model: the network. conditions: what it is conditioned on.
+    """
+
+    seed: int = 42
+    process: Process = chosen(PROCESSES, VESDE())
+    parameterization: Parameterization = Parameterization(ScaledScore(), LogSigma())
+    model: nn.Module = chosen(MODELS, NCSNpp())
+    conditions: tuple[Condition, ...] = several(CONDITIONS)
+    loss: LossOptions = LossOptions()
+    data: DataOptions = DataOptions()
+    optim: Optimizer = Optimizer()
+    ema: EMA = EMA()
+    training: TrainOptions = TrainOptions()
+    sampling: SamplingOptions = SamplingOptions()
+    guidance: GuidanceOptions = GuidanceOptions()
+    control: ControlOptions = ControlOptions()
+    eval: EvalOptions = EvalOptions()
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassifierSettings:
+    """A classifier of noisy images.
+
+    Attributes:
+      seed: of parameters, order of the data and noise of training.
+      process: the noising process. model: the network, with its `num_classes`.
+    """
+
+    seed: int = 42
+    process: Process = chosen(PROCESSES, VESDE())
+    parameterization: NoiseInput = NoiseInput()
+    model: nn.Module = chosen(CLASSIFIERS, WideResNet())
+    loss: ClassifierLossOptions = ClassifierLossOptions()
+    data: DataOptions = DataOptions()
+    optim: Optimizer = Optimizer()
+    ema: EMA = EMA()
+    training: TrainOptions = TrainOptions()
+    eval: ClassifierEvalOptions = ClassifierEvalOptions()
+
+
+def require_finite(fields: dict[str, Any], unbounded: set[str]) -> None:
+    """InvalidValue for a number that is nan, or infinite where no default is.
+
+    unbounded: fields that are infinite by default, where that means no limit.
+    """
+    for name, value in fields.items():
+        for number in value if isinstance(value, tuple) else (value,):
+            if isinstance(number, float) and not math.isfinite(number):
+                if math.isnan(number) or name not in unbounded:
+                    raise InvalidValue(name, value, "a finite number")
