@@ -22,7 +22,7 @@ from storage.weights import read_meta
 from storage.workdir import read_config
 
 DEFAULT_TASK = "image"
-SettingsOf = Callable[[str], Any]
+SettingsOf = Callable[[str], type]
 
 
 def read_file(path: str | Path) -> dict[str, Any]:

@@ -38,13 +38,13 @@ class Experiment(ABC):
     def __init__(self, config: ConfigDict) -> None:
         """InvalidValue, with the name of the field, for a value that its class refuses."""
         self.config = config
-        self.options = sections.make(self.settings(), config)
+        self.options = sections.make(self.settings, config)
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> Self:
         """The experiment of sparse sections of this kind of task."""
         rest = {name: value for name, value in given.items() if name != "task"}
-        return cls(sections.complete(cls.settings(), rest))
+        return cls(sections.complete(cls.settings, rest))
 
     # What a kind of task defines.
 
@@ -65,7 +65,7 @@ class Experiment(ABC):
 
     def check_all(self, num_devices: int) -> None:
         """InvalidValue for an experiment that cannot work on this many devices in all."""
-        checks.check_numbers(self.config, sections.complete(self.settings(), {}))
+        checks.check_numbers(self.config, sections.complete(self.settings, {}))
         checks.check_common(self)
         loop.examples_per_device(self.training, num_devices)
         self.check()

@@ -38,9 +38,9 @@ def complete(given: Mapping[str, Any], overrides: Mapping[str, Any] | None = Non
     return configuration.complete(given, overrides or {}, settings_of)
 
 
-def settings_of(task: str) -> Any:
-    """The default settings of a kind of experiment."""
-    return choose(KINDS, task, "task").settings()
+def settings_of(task: str) -> type:
+    """The settings of a kind of experiment."""
+    return choose(KINDS, task, "task").settings
 
 
 def experiment(config: ConfigDict) -> Experiment:

@@ -33,19 +33,20 @@ def name_in(table: Table, value: Any) -> str:
 
 
 def complete(default: Any, given: Mapping[str, Any], path: str = "") -> ConfigDict:
-    """The section of `default`, a dataclass, with what is given in place of its own values.
+    """The section of a dataclass, with what is given in place of its own values.
 
+    default: an instance, or the class itself, whose fields may then lack a default: InvalidValue
+      where such a one is not given.
     path: of the section, put before the names of fields in errors.
     """
     known = {field.name: field for field in fields(default)}
     for name in given:
-        if name not in known and name != "name":
-            kind = type(default).__name__
+        if name not in known:
             hint = did_you_mean(name, known)
-            raise InvalidValue(_join(path, name), but=f"{kind} has no such field{hint}")
+            raise InvalidValue(_join(path, name), but=f"{_name(default)} has no such field{hint}")
     section = ConfigDict()
     for name, field in known.items():
-        value, place = getattr(default, name), _join(path, name)
+        value, place = _own(default, field), _join(path, name)
         if table := choices(field):
             section[name] = _complete_choice(table, value, given.get(name, {}), place)
         elif table := entries(field):
@@ -57,23 +58,34 @@ def complete(default: Any, given: Mapping[str, Any], path: str = "") -> ConfigDi
     return section
 
 
+def _own(default: Any, field: dataclasses.Field) -> Any:
+    """The value of a field in an instance, or the default of a class; MISSING if it has none."""
+    if not isinstance(default, type):
+        return getattr(default, field.name)
+    factory = field.default_factory
+    return field.default if factory is dataclasses.MISSING else factory()
+
+
+def _name(default: Any) -> str:
+    return (default if isinstance(default, type) else type(default)).__name__
+
+
 def _complete_choice(table: Table, default: Any, given: Any, path: str) -> ConfigDict:
     given = {"name": given} if isinstance(given, str) else dict(_mapping(given, path))
-    name = given.get("name") or name_in(table, default)
+    name = given.pop("name", None) or name_in(table, default)
     cls = choose(table, name, path)
     section = ConfigDict({"name": name})
-    section.update(complete(default if cls is type(default) else cls(), given, path))
+    section.update(complete(default if cls is type(default) else cls, given, path))
     return section
 
 
 def _complete_several(table: Table, default: tuple, given: Any, path: str) -> ConfigDict:
-    if given is None:
-        given = {name_in(table, value): {} for value in default}
     own = {name_in(table, value): value for value in default}
     section = ConfigDict()
-    for name, values in _mapping(given, path).items():
-        entry = own.get(name) or choose(table, name, path)()
-        section[name] = complete(entry, _mapping(values, _join(path, name)), _join(path, name))
+    for name, values in _mapping({n: {} for n in own} if given is None else given, path).items():
+        place = _join(path, name)
+        entry = own[name] if name in own else choose(table, name, path)
+        section[name] = complete(entry, _mapping(values, place), place)
     return section
 
 
@@ -86,6 +98,8 @@ def _mapping(given: Any, path: str) -> Mapping[str, Any]:
 def _plain(field: dataclasses.Field, default: Any, given: Any, path: str) -> Any:
     """A value of the type that the field has; None where that is allowed stands for unset."""
     kinds = _types(field, default)
+    if given is dataclasses.MISSING:
+        raise InvalidValue(path, expected=" or ".join(_called(kind) for kind in kinds))
     if isinstance(given, list):
         given = tuple(given)
     if tuple in kinds and isinstance(given, int):
@@ -107,7 +121,7 @@ def _types(field: dataclasses.Field, default: Any) -> list[type]:
     union = typing.get_origin(named) in (typing.Union, types.UnionType)
     parts = [typing.get_origin(p) or p for p in (typing.get_args(named) if union else (named,))]
     kinds = [part for part in parts if isinstance(part, type)]
-    first = [] if default is None else [type(default)]
+    first = [] if default in (None, dataclasses.MISSING) else [type(default)]
     return first + [kind for kind in kinds if kind not in first]
 
 
@@ -116,25 +130,24 @@ def _called(kind: type) -> str:
     return names.get(kind, "several values" if kind is tuple else "nothing")
 
 
-def make(default: Any, section: Mapping[str, Any], path: str = "") -> Any:
-    """The object of a complete section: one of the class of `default`."""
+def make(cls: type, section: Mapping[str, Any], path: str = "") -> Any:
+    """The object of a complete section."""
     values: dict[str, Any] = {}
-    for field in fields(default):
+    for field in fields(cls):
         value, place = section[field.name], _join(path, field.name)
-        own = getattr(default, field.name)
         if table := choices(field):
-            values[field.name] = make(choose(table, value["name"], place)(), value, place)
+            values[field.name] = make(choose(table, value["name"], place), value, place)
         elif table := entries(field):
             values[field.name] = tuple(
-                make(choose(table, name, place)(), value[name], _join(place, name))
+                make(choose(table, name, place), value[name], _join(place, name))
                 for name in sorted(value, key=list(table).index)
             )
-        elif dataclasses.is_dataclass(own):
-            values[field.name] = make(own, value, place)
+        elif dataclasses.is_dataclass(own := _own(cls, field)):
+            values[field.name] = make(type(own), value, place)
         else:
             values[field.name] = tuple(value) if isinstance(value, list) else value
     with within(path):
-        return type(default)(**values)
+        return cls(**values)
 
 
 def flat(section: Mapping[str, Any], path: str = "") -> dict[str, Any]:

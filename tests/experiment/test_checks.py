@@ -1,7 +1,6 @@
 """A config that cannot work is refused with the name of the field; those shipped can all work."""
 
 import dataclasses
-import importlib.util
 import pathlib
 
 import jax
@@ -9,31 +8,25 @@ import jax.numpy as jnp
 import pytest
 
 from configs import cifar10
-from experiment import builders, checks
-from tasks.classifier import ClassifierTask
-from tasks.image import ImageTask
+from experiment import kinds
+from experiment.experiment import Experiment
+from options.errors import UserError
+from tasks.task import Context
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 CONFIGS = sorted(
-    path
-    for path in (ROOT / "configs").rglob("*.py")
-    if "def get_config()" in path.read_text() and path.name != "saved.py"
+    path for path in (ROOT / "configs").rglob("*.py") if "def get_config()" in path.read_text()
 )
 
 
-def load(path: pathlib.Path):
-    spec = importlib.util.spec_from_file_location("a_config", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.get_config().lock()
+def load(name: str, overrides: dict = {}) -> Experiment:
+    return kinds.open_experiment(ROOT / "configs" / f"{name}.py", overrides)
 
 
 def refusal(name: str, overrides: dict, devices: int = 1) -> str:
     """The one sentence that a shipped config with these fields changed is refused with."""
-    config = load(ROOT / "configs" / f"{name}.py")
-    config.update_from_flattened_dict(overrides)
-    with pytest.raises(ValueError) as refused:
-        checks.check(config, devices)
+    with pytest.raises(UserError) as refused:
+        load(name, overrides).check_all(devices)
     message = str(refused.value)
     assert "\n" not in message
     return message
@@ -41,50 +34,60 @@ def refusal(name: str, overrides: dict, devices: int = 1) -> str:
 
 VARIANCE, UP = "digits/learned_variance", "emoji/up_16"
 CLASSIFIER, FLOW = "digits/classifier", "digits/flow"
-NAN, INF, PICARD = float("nan"), float("inf"), {"sampling.solver": "picard"}
+NAN, INF = float("nan"), float("inf")
 EMOJI = "emoji/vp"
 DIGITS, VE, VP = "digits/vp_small", "ve/cifar10_ncsnpp", "vp/cifar10_ddpmpp"
 SUBVP, DDPM, FOLDER = "subvp/cifar10_ddpmpp", "vp/cifar10_ddpm_discrete", "folder_64"
+SOLVER, PREDICTOR = "sampling.solver", "sampling.solver.predictor"
+PICARD = {SOLVER: "picard"}
+FREE = {"guidance.strategy": "free"}
 # (config, what is changed, the field that the refusal names)
 BAD = [
-    (DIGITS, {"data.name": "digitz"}, "data.name"),
-    (DIGITS, {"data.image_size": 0}, "data.image_size"),
+    (DIGITS, {"data.source": "digitz"}, "data.source"),
+    (DIGITS, {"data.image_size": (0, 0)}, "data.image_size"),
+    (DIGITS, {"data.image_size": (28, 28, 28)}, "data.image_size"),
     (DIGITS, {"data.num_channels": 0}, "data.num_channels"),
     (DIGITS, {"data.num_channels": 3}, "data.num_channels"),
-    (FOLDER, {"data.num_channels": 2}, "data.num_channels"),
-    (DIGITS, {"data.num_classes": -1}, "data.num_classes"),
-    (DIGITS, {"data.num_classes": 7}, "data.num_classes"),
-    (DIGITS, {"data.name": "emoji"}, "data.num_channels: got 1, but the emoji have 3"),
+    (DIGITS, {"conditions.labels.num_classes": -1}, "conditions.labels.num_classes"),
+    (DIGITS, {"conditions.labels.num_classes": 7}, "conditions.labels.num_classes"),
+    (DIGITS, {"data.source": "emoji"}, "data.num_channels: got 1, but the emoji have 3"),
     (EMOJI, {"data.num_channels": 1}, "data.num_channels: got 1, but the emoji have 3"),
-    (EMOJI, {"data.num_classes": 10}, "data.num_classes: got 10, but the emoji have 9"),
-    (EMOJI, {"data.name": "npz"}, "data.path"),
-    (FOLDER, {"data.path": ""}, "data.path"),
+    (EMOJI, {"conditions.labels.num_classes": 10}, "conditions.labels.num_classes: got 10, but"),
+    (EMOJI, {"data.source": "npz"}, "data.source.path"),
+    (FOLDER, {"data.source.path": ""}, "data.source.path"),
     (DIGITS, {"seed": -1}, "seed: got -1"),
+    (DIGITS, {"seed": 2**64}, "seed: got 18446744073709551616"),
     (DIGITS, {"control.seed": -1}, "control.seed: got -1"),
     (DIGITS, {"sampling.seed": -1}, "sampling.seed: got -1"),
-    (DIGITS, {"optim.lr": NAN}, "optim.lr: got nan, expected a finite number"),
+    (DIGITS, {"optim.lr": NAN}, "optim.lr: got nan"),
     (DIGITS, {"optim.grad_clip": INF}, "optim.grad_clip: got inf, expected a finite number"),
-    (DIGITS, {"loss.time_mean": NAN}, "loss.time_mean: got nan"),
-    (DIGITS, {"sampling.s_max": NAN}, "sampling.s_max: got nan"),
+    (DIGITS, {"loss.times": "lognormal", "loss.times.mean": NAN}, "loss.times.mean: got nan"),
+    (DIGITS, {SOLVER: "stochastic_heun", "sampling.solver.s_max": NAN}, "sampling.solver.s_max: g"),
     (FLOW, {"parameterization.output": "noise"}, "parameterization.output: got 'noise'"),
     (FLOW, {"parameterization.output": "edm"}, "parameterization.output: got 'edm'"),
-    (FLOW, {"sampling.solver": "adaptive_sde"}, "sampling.t_start: the SDE of FlowMatching is"),
-    (DIGITS, {"sampling.solver": "ode", "sampling.end_clean": True}, "sampling.end_clean: the"),
-    (DIGITS, {"sampling.solver": "ode", "control.repeats": 2}, "control.repeats: AdaptiveODE"),
-    (DIGITS, PICARD | {"sampling.inner": "dpm"}, "sampling.inner: got DPMSolverPP, which"),
-    (DIGITS, PICARD | {"sampling.inner": "picard"}, "sampling.inner: got 'picard', expected a"),
-    (DIGITS, PICARD | {"sampling.inner": "ode"}, "sampling.inner: got 'ode', expected a solver of"),
-    (DIGITS, PICARD | {"sampling.inner": "ddom"}, "sampling.inner: got 'ddom', expected one of"),
-    (DIGITS, {"control.task": "edit", "control.t": 1.5}, "control.t: got 1.5"),
-    (DIGITS, {"control.task": "edit", "control.t": 1e-3}, "control.t: got 0.001"),
-    (VE, {"data.path": ""}, "data.path"),
+    (FLOW, {SOLVER: "adaptive_sde"}, "sampling.t_start: the SDE of FlowMatching is"),
+    (DIGITS, {SOLVER: "ode", "sampling.end_clean": True}, "sampling.end_clean: the"),
+    (DIGITS, {SOLVER: "ode", "control.repeats": 2}, "control.repeats"),
+    (DIGITS, PICARD | {"sampling.solver.solver": "dpm"}, "sampling.solver.solver: got DPMSolverPP"),
+    (DIGITS, PICARD | {"sampling.solver.solver": "picard"}, "sampling.solver.solver: got 'picard'"),
+    (DIGITS, PICARD | {"sampling.solver.solver": "ode"}, "sampling.solver.solver: got 'ode'"),
+    (DIGITS, PICARD | {"sampling.solver.solver": "ddom"}, "sampling.solver.solver: got 'ddom', ex"),
+    (DIGITS, {"control.task": "edit", "control.task.t": 1.5}, "control.task.t: got 1.5"),
+    (DIGITS, {"control.task": "edit", "control.task.t": 1e-3}, "control.task.t: got 0.001"),
+    (DIGITS, {"control.task": "colorize"}, "control.task: 'colorize' needs 3 channels"),
+    (DIGITS, {"control.task": "upscale"}, "control.task: 'upscale' needs the weights of an ups"),
+    (UP, {"control.task": "inpaint"}, "control.task: got 'inpaint'"),
+    (DIGITS, {"control.task.mask": "bix"}, "control.task.mask: got 'bix', expected one of"),
+    (DIGITS, {"control.task": "restore", "control.task.sigma_y": -1.0}, "control.task.sigma_y"),
+    (VE, {"data.source.path": ""}, "data.source.path"),
     (VE, {"data.crop": "middle"}, "data.crop"),
     (VE, {"data.augment": 0.1, "data.random_flip": True}, "data.random_flip"),
     (VE, {"data.augment": 1.5, "data.random_flip": False}, "data.augment"),
-    (VE, {"process.name": "vpsde"}, "process.name"),
+    (VE, {"process": "vpsde"}, "process: got 'vpsde', expected one of"),
     (VE, {"process.sigma_min": 50.0}, "process.sigma_min"),
     (VE, {"process.sigma_min": 0.0}, "process.sigma_min"),
     (VE, {"process.sigma_max": -1.0}, "process.sigma_m"),
+    (VE, {"process.beta_max": 1.0}, "process.beta_max: got 1.0, but the configuration has no such"),
     (VP, {"process.beta_min": 0.0}, "process.beta_min"),
     (VP, {"process.beta_min": 21.0}, "process.beta_min"),
     (SUBVP, {"process.beta_max": 0.05}, "process.beta_min"),
@@ -96,36 +99,41 @@ BAD = [
     (VP, {"parameterization.output": "epsilon"}, "parameterization.output"),
     (VP, {"parameterization.c_noise": "sigma"}, "parameterization.c_noise"),
     (VP, {"parameterization.c_noise": "log_sigma"}, "parameterization.c_noise"),
-    (VP, {"parameterization.sigma_data": 0.0}, "parameterization.sigma_data"),
+    (VE, {"parameterization.c_noise": "time"}, "parameterization.c_noise"),
+    (
+        VP,
+        {"parameterization.output": "edm", "parameterization.output.sigma_data": 0.0},
+        "parameterization.output.sigma_data",
+    ),
     (VP, {"parameterization.centre_input": True}, "parameterization.centre_input"),
     (VE, {"parameterization.output": "edm"}, "parameterization.centre_input"),
-    (VE, {"model.name": "unet"}, "model.name"),
+    (VE, {"model": "unet"}, "model: got 'unet', expected one of"),
     (VE, {"model.nf": 0}, "model.nf"),
     (VE, {"model.ch_mult": ()}, "model.ch_mult"),
     (VE, {"model.num_res_blocks": 0}, "model.num_res_blocks"),
     (VE, {"model.dropout": 1.0}, "model.dropout"),
     (VE, {"model.embedding_type": "sine"}, "model.embedding_type"),
     (VE, {"model.progressive_input": "skip"}, "model.progressive_input"),
-    (VE, {"data.image_size": 36}, "model.ch_mult"),
-    (VP, {"data.image_size": 30}, "model.ch_mult"),
+    (VE, {"data.image_size": (36, 36)}, "model.ch_mult"),
+    (VP, {"data.image_size": (30, 30)}, "model.ch_mult"),
+    (VP, {"data.image_size": (32, 30)}, "model.ch_mult"),
     (DIGITS, {"model.patch_size": 3}, "model.ch_mult"),
     (DIGITS, {"data.resize": "nearest"}, "data.resize"),
-    (DIGITS, {"data.low_size": -7}, "data.low_size"),
-    (DIGITS, {"data.low_size": 5}, "data.low_size: got 5, expected a proper divisor"),
-    (DIGITS, {"data.low_size": 28}, "data.low_size: got 28, expected a proper divisor"),
-    (UP, {"data.low_level": 0.0}, "data.low_level: got 0.0"),
+    (DIGITS, {"conditions.low.size": -7}, "conditions.low.size"),
+    (DIGITS, {"conditions.low.size": 5}, "conditions.low.size: got 5, expected a proper divisor"),
+    (DIGITS, {"conditions.low.size": 28}, "conditions.low.size: got 28, expected a proper divisor"),
+    (UP, {"conditions.low.max_level": 0.0}, "conditions.low.max_level: got 0.0"),
     (UP, {"sampling.low_level": 0.7}, "sampling.low_level: got 0.7, expected a level in [0, 0.5]"),
     (UP, {"eval.likelihood": True}, "eval.likelihood: got True, expected False for an upsampler"),
     (VE, {"loss.weighting": "uniform"}, "loss.weighting"),
     (VE, {"loss.reduction": "sum"}, "loss.reduction"),
     (VE, {"loss.times": "log_normal"}, "loss.times"),
-    (DIGITS, {"loss.times": "lognormal", "loss.time_std": 0.0}, "loss.time_std"),
-    (DIGITS, {"loss.times": "logit_normal", "loss.time_std": -1.0}, "loss.time_std"),
+    (DIGITS, {"loss.times": "lognormal", "loss.times.std": 0.0}, "loss.times.std"),
+    (DIGITS, {"loss.times": "logit_normal", "loss.times.std": -1.0}, "loss.times.std"),
     (DIGITS, {"loss.coupling": "transport"}, "loss.coupling"),
-    (VARIANCE, {"loss.vlb_steps": 1}, "loss.vlb_steps"),
-    (VARIANCE, {"loss.vlb_weight": 0.0}, "loss.vlb_weight"),
-    (VE, {"loss.label_dropout": 0.1}, "loss.label_dropout"),
-    (DIGITS, {"loss.label_dropout": 1.0}, "loss.label_dropout"),
+    (VARIANCE, {"loss.bound.num_steps": 1}, "loss.bound.num_steps"),
+    (VARIANCE, {"loss.bound.weight": 0.0}, "loss.bound.weight"),
+    (DIGITS, {"conditions.labels.dropout": 1.0}, "conditions.labels.dropout"),
     (VE, {"optim.lr": 0.0}, "optim.lr"),
     (VE, {"optim.b1": 1.0}, "optim.b1"),
     (VE, {"optim.b2": -0.1}, "optim.b2"),
@@ -148,24 +156,24 @@ BAD = [
     (VE, {"training.keep_every": -1}, "training.keep_every"),
     (VE, {"training.max_seconds": -1.0}, "training.max_seconds"),
     (VE, {"training.device_memory": -1}, "training.device_memory"),
-    (VE, {"sampling.predictor": "euler"}, "sampling.predictor"),
-    (VE, {"sampling.corrector": "langevinn"}, "sampling.corrector"),
-    (VE, {"sampling.predictor": "none", "sampling.corrector": "none"}, "sampling"),
-    (VE, {"sampling.corrector_steps": -1}, "sampling.corrector_steps"),
-    (VE, {"sampling.snr": 0.0}, "sampling.snr"),
+    (VE, {PREDICTOR: "euler"}, PREDICTOR),
+    (VE, {"sampling.solver.corrector": "langevinn"}, "sampling.solver.corrector"),
+    (VE, {PREDICTOR: "none", "sampling.solver.corrector": "none"}, "sampling"),
+    (VE, {"sampling.solver.corrector.num_steps": -1}, "sampling.solver.corrector.num_steps"),
+    (VE, {"sampling.solver.corrector.snr": 0.0}, "sampling.solver.corrector.snr"),
+    (VE, {"sampling.solver.eta": 1.0}, "sampling.solver.eta: got 1.0, but the configuration has no"),
     (VE, {"sampling.num_steps": 0}, "sampling.num_steps"),
     (VE, {"sampling.grid": "karras"}, "sampling.grid"),
-    (VE, {"sampling.grid": "published"}, "sampling.faithful"),
-    (VE, {"sampling.faithful": True}, "sampling.faithful"),
+    (VE, {f"{PREDICTOR}.faithful": 100}, "sampling.solver"),
     (VE, {"sampling.t_end": -1.0}, "sampling.t_end"),
     (VE, {"sampling.t_end": 1.0}, "sampling.t_end"),
     (VE, {"sampling.t_end": 1e-6}, "sampling.t_end"),
     (VE, {"sampling.denoise": "yes"}, "sampling.denoise"),
-    (VE, {"sampling.variance": "medium"}, "sampling.variance"),
+    (VE, {PREDICTOR: "ancestral", f"{PREDICTOR}.variance": "medium"}, f"{PREDICTOR}.variance"),
     (
         DIGITS,
-        {"sampling.variance": "learned"},
-        "sampling.variance: got 'learned', but parameterization.learned_variance",
+        {f"{PREDICTOR}.variance": "learned"},
+        f"{PREDICTOR}.variance: got 'learned', but parameterization.learned_variance",
     ),
     (VE, {"sampling.num_samples": 0}, "sampling.num_samples"),
     (VE, {"sampling.batch_size": 0}, "sampling.batch_size"),
@@ -174,52 +182,31 @@ BAD = [
     (DIGITS, {"sampling.labels": "10"}, "sampling.labels"),
     (
         VE,
-        {"sampling.predictor": "ancestral", "sampling.probability_flow": True},
-        "sampling.probability_flow",
-    ),
-    (
-        SUBVP,
-        {
-            "sampling.predictor": "reverse_diffusion",
-            "sampling.grid": "published",
-            "sampling.faithful": True,
-        },
-        "sampling.faithful",
+        {PREDICTOR: "ancestral", f"{PREDICTOR}.probability_flow": True},
+        f"{PREDICTOR}.probability_flow",
     ),
     (
         DDPM,
-        {
-            "sampling.predictor": "ancestral",
-            "sampling.grid": "published",
-            "sampling.faithful": True,
-            "sampling.num_steps": 10,
-        },
-        "sampling.faithful",
+        {PREDICTOR: "ancestral", f"{PREDICTOR}.faithful": 10, "sampling.num_steps": 10},
+        "sampling",
     ),
-    (DIGITS, {"task": "classify"}, "task: got 'classify', expected one of ['image', 'classifier']"),
+    (DIGITS, {"task": "classify"}, "task: got 'classify', expected one of ['classifier', 'image']"),
     (DIGITS, {"guidance.strategy": "fre"}, "guidance.strategy: got 'fre', expected one of"),
-    (DIGITS, {"guidance.strategy": "free", "guidance.scale": -1.0}, "guidance.scale: got -1.0"),
-    (DIGITS, {"guidance.strategy": "automatic"}, "guidance.classifier: got nothing"),
-    (VE, {"guidance.strategy": "free"}, "guidance.strategy: got 'free', but the model has no"),
+    (DIGITS, FREE | {"guidance.strategy.scale": -1.0}, "guidance.strategy.scale: got -1.0"),
+    (DIGITS, {"guidance.strategy": "automatic"}, "guidance.classifier: got ''"),
+    (VE, FREE, "guidance.strategy"),
+    (DIGITS, FREE | {"conditions.labels.dropout": 0.0}, "guidance"),
     (
         DIGITS,
-        {"guidance.strategy": "free", "loss.label_dropout": 0.0},
-        "guidance.strategy: got 'free', but the model was trained with a class for every image",
+        FREE | {"guidance.strategy.low": 2.0, "guidance.strategy.high": 1.0},
+        "guidance.strategy.low: got 2.0, expected less than high = 1.0",
     ),
-    (
-        DIGITS,
-        {"guidance.strategy": "free", "guidance.low": 2.0, "guidance.high": 1.0},
-        "guidance.low: got 2.0, expected less than high = 1.0",
-    ),
-    (DIGITS, {"task": "classifier"}, "loss.label_dropout: got 0.1, but task = 'classifier'"),
-    (CLASSIFIER, {"task": "image"}, "model.name: got 'wide_resnet'"),
-    (CLASSIFIER, {"data.num_classes": 0}, "data.num_classes: got 0, but a classifier needs 2"),
-    (CLASSIFIER, {"data.num_classes": 7}, "data.num_classes: got 7"),
-    (CLASSIFIER, {"data.low_size": 14}, "data.low_size: got 14, but task = 'classifier'"),
-    (CLASSIFIER, {"parameterization.learned_variance": True}, "parameterization.learned_variance"),
-    (CLASSIFIER, {"parameterization.centre_input": True}, "parameterization.centre_input"),
+    (DIGITS, {"task": "classifier"}, "conditions: ClassifierSettings has no such field"),
+    (CLASSIFIER, {"task": "image"}, "model: got 'wide_resnet'"),
+    (CLASSIFIER, {"model.num_classes": 0}, "model.num_classes: got 0, expected 2 or more"),
+    (CLASSIFIER, {"model.num_classes": 7}, "model.num_classes: got 7"),
     (CLASSIFIER, {"parameterization.c_noise": "sigma"}, "parameterization.c_noise"),
-    (CLASSIFIER, {"model.name": "ncsnpp"}, "model.name: got 'ncsnpp', expected one of ['resnet'"),
+    (CLASSIFIER, {"model": "ncsnpp"}, "model: got 'ncsnpp', expected one of ['resnet'"),
     (CLASSIFIER, {"model.ch_mult": (1, 2, 4)}, "model.ch_mult: got 3 levels"),
     (CLASSIFIER, {"model.ch_mult": (2, 1)}, "model.ch_mult: got widths"),
     (CLASSIFIER, {"loss.label_smoothing": 1.0}, "loss.label_smoothing: got 1.0"),
@@ -250,12 +237,11 @@ def test_a_bad_field_is_named(name, overrides, field):
     assert refusal(name, overrides).startswith(field)
 
 
-def test_picard_takes_any_solver_of_fixed_steps():
-    config = load(ROOT / "configs" / f"{DIGITS}.py")
-    inner = builders.solver(config)
-    config.update_from_flattened_dict(PICARD | {"sampling.inner": config.sampling.solver})
-    checks.check(config, 1)
-    assert builders.solver(config).solver == inner
+@pytest.mark.parametrize("inner", ["ddim", "pc", "euler"])
+def test_picard_takes_any_solver_of_fixed_steps(inner):
+    made = load(DIGITS, PICARD | {"sampling.solver.solver": inner})
+    made.check_all(1)
+    assert made.sampler.solver.solver == load(DIGITS, {SOLVER: inner}).sampler.solver
 
 
 def test_the_batch_must_divide_among_the_devices():
@@ -265,13 +251,14 @@ def test_the_batch_must_divide_among_the_devices():
 
 
 def test_a_field_that_the_network_lacks_is_named_with_the_nearest():
-    config = load(ROOT / "configs" / f"{DIGITS}.py")
-    with config.unlocked():
-        config.model.attn_resolution = (7,)
-    with pytest.raises(
-        ValueError, match="model.attn_resolution: .* did you mean 'attn_resolutions'"
-    ):
-        checks.check(config, 1)
+    with pytest.raises(UserError, match="model.attn_resolution: .* did you mean 'attn_resol"):
+        kinds.complete({"model": {"name": "ncsnpp", "attn_resolution": (7,)}})
+
+
+def test_what_could_not_be_set_can_be():
+    made = load(DIGITS, {"process": "cosine", "process.offset": 0.01, "process.t_max": 0.9})
+    assert (made.process.offset, made.process.t_max) == (0.01, 0.9)
+    assert load(DIGITS, {"process": "edm"}).process.t_min == 0.002  # the class's own
 
 
 def test_one_process_after_another_leaves_nothing_of_the_first():
@@ -281,15 +268,21 @@ def test_one_process_after_another_leaves_nothing_of_the_first():
         config = cifar10.get_cifar10_config()
         for use in uses:
             use(config)
-        checks.check(config, 1)
-        fields = config.to_dict()
-        del fields["process"]
-        for section, name in (("model", "fourier_scale"), ("sampling", "snr")):
-            fields[section].pop(name, None)
-        return fields
+        complete = kinds.complete(config.to_dict()).to_dict()
+        complete["model"].pop("fourier_scale")
+        return complete
 
     assert made(cifar10.use_ve, cifar10.use_vp) == made(cifar10.use_vp)
     assert made(cifar10.use_vp, cifar10.use_ve) == made(cifar10.use_ve)
+
+
+def test_every_part_is_built_once():
+    made = load(EMOJI)
+    for part in ("task", "sampler", "generator", "network", "grid", "transform", "training"):
+        assert getattr(made, part) is getattr(made, part), part
+    assert made.task.sampler.generator is made.generator
+    assert made.generator.sampler is made.sampler and made.sampler.grid is made.grid
+    assert made.sampler.process is made.task.process is made.process
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: str(path.relative_to(ROOT / "configs")))
@@ -299,30 +292,30 @@ def test_a_shipped_config_works(path):
     Traced with one block a level, as all blocks of a level are alike; the whole networks are built
     by the tests of their numbers of parameters.
     """
-    config = load(path)
-    checks.check(config, 1)
-    config.model.num_res_blocks = 1
-    # The scale of a process changes nothing in the trace.
-    trace(type(builders.process(config)), builders.task(config), builders.image_shape(config))
+    kinds.open_experiment(path).check_all(1)
+    trace(kinds.open_experiment(path, {"model.num_res_blocks": 1}))
 
 
 TRACED: set[str] = set()
 
 
-def trace(process: type, task: ImageTask | ClassifierTask, shape: tuple[int, ...]) -> None:
+def trace(made: Experiment) -> None:
+    task = made.task
     fields = {field.name: getattr(task, field.name) for field in dataclasses.fields(task)}
-    key = repr((process, {**fields, "process": None, "sampler": None}))
+    # The scale of a process changes nothing in the trace.
+    key = repr((type(made.process), {**fields, "process": None, "sampler": None}))
     if key in TRACED:
         return
     TRACED.add(key)
     params = jax.eval_shape(task.init, jax.random.key(0))
     assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(params))
     batch = {
-        "image": jax.ShapeDtypeStruct((2, *shape), jnp.float32),
+        "image": jax.ShapeDtypeStruct((2, *made.shape), jnp.float32),
         "label": jax.ShapeDtypeStruct((2,), jnp.int32),
-        "augment": jax.ShapeDtypeStruct((2, fields.get("augment_dim", 0)), jnp.float32),
+        "augment": jax.ShapeDtypeStruct((2, 9), jnp.float32),
     }
-    loss, metrics = jax.eval_shape(task.loss, params, batch, jax.random.split(jax.random.key(0), 2))
+    keys = jax.random.split(jax.random.key(0), 2)
+    loss, metrics = jax.eval_shape(task.loss, Context(params), batch, keys)
     assert (loss.shape, loss.dtype) == ((), jnp.float32)
     assert metrics["loss"].shape == metrics["level"].shape == (2,)
 
