@@ -14,6 +14,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from options.choices import require
+
 PyTree = Any
 
 
@@ -25,8 +27,7 @@ class EMA:
     warmup: bool = False
 
     def __post_init__(self):
-        if not 0 <= self.decay < 1:
-            raise ValueError(f"ema.decay: got {self.decay}, expected 0 <= decay < 1")
+        require(0 <= self.decay < 1, "decay", self.decay, "0 <= decay < 1")
 
     def rate(self, n: Int[Array, ""] | int) -> Float[Array, ""]:
         """The rate of the n-th update, counted from 1, equation (2)."""

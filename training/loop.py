@@ -1,6 +1,6 @@
 """The one training loop, for every task.
 
-A task (parameters, loss, pictures) and a loader of batches are all it knows; images, processes and
+A task (parameters, loss, plots) and a loader of batches are all it knows; images, processes and
 configs are theirs. n steps are one dispatch of one compiled program; between dispatches the host
 logs, saves and listens for signals. A run is a function of its options: stopped anywhere and
 resumed, on the same devices, it ends with the same bits.
@@ -16,9 +16,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from options.choices import choose, require
+from options.errors import InvalidValue, NotFinite
 from storage import weights
 from storage.checkpoint import Checkpoints
 from storage.workdir import claim_workdir, require_space, sole_writer
+from tasks.task import Context, Task
 from training import microbatch, parallel
 from training.ema import EMA
 from training.interrupts import Interrupts
@@ -29,29 +32,7 @@ from training.telemetry import Telemetry
 
 PyTree = Any
 STOPS = ("finished", "time", "interrupted")
-DRAW = 2**32 - 1  # folded into the run's key for pictures; no step has this number
-
-
-@runtime_checkable
-class Task(Protocol):
-    """What is trained."""
-
-    def init(self, key: jax.Array) -> PyTree:
-        """New float32 parameters; compiled, since op by op a small network takes 20 s."""
-        ...
-
-    def loss(
-        self, params: PyTree, batch: dict[str, jax.Array], keys: jax.Array
-    ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """(mean loss over the b examples, metrics: scalars or (b,)); keys: (b,), one an example.
-
-        Metrics "loss" (b,) and "level" (b,) in [0, 1] give the loss per noise level.
-        """
-        ...
-
-    def draw(self, params: PyTree, key: jax.Array) -> dict[str, np.ndarray]:
-        """uint8 pictures, (H, W, 3) or (H, W), of what the averaged parameters do."""
-        ...
+DRAW = 2**32 - 1  # folded into the run's key for plots; no step has this number
 
 
 @runtime_checkable
@@ -74,7 +55,7 @@ class TrainOptions:
     microbatch: examples a device differentiates at once, or "auto": the most that fit.
     device_memory: bytes that "auto" may use on a device; 0 asks the device.
     keep, keep_every: the newest checkpoints kept, and the steps whose multiples are kept too.
-    max_seconds: stop, with a checkpoint, after so much time in this loop, compilation and pictures
+    max_seconds: stop, with a checkpoint, after so much time in this loop, compilation and plots
         included, over all resumptions; 0 for no limit.
     init_from: weights to start from (see `weights.init_from`); only a new run reads it.
     unit: what an example is called in the logs.
@@ -99,28 +80,19 @@ class TrainOptions:
     unit: str = "images"
 
     def __post_init__(self):
-        for name in ("steps", "batch_size", "n_jitted_steps", "keep"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"training.{name}: got {getattr(self, name)}, expected >= 1")
-        if self.log_every < 1:  # what is not written yet is kept in memory
-            raise ValueError(f"training.log_every: got {self.log_every}, expected >= 1")
+        # log_every too: what is not written yet is kept in memory.
+        for name in ("steps", "batch_size", "n_jitted_steps", "keep", "log_every"):
+            value = getattr(self, name)
+            require(value >= 1, name, value, ">= 1")
         for name in ("log_every", "checkpoint_every", "draw_every"):
-            if getattr(self, name) < 0 or getattr(self, name) % self.n_jitted_steps:
-                raise ValueError(
-                    f"training.{name}: got {getattr(self, name)}, expected a multiple of "
-                    f"training.n_jitted_steps = {self.n_jitted_steps}"
-                )
-        if self.strategy not in parallel.STRATEGIES:
-            raise ValueError(
-                f"training.strategy: got {self.strategy!r}, expected one of "
-                f"{sorted(parallel.STRATEGIES)}"
-            )
-        if self.microbatch != "auto" and not (
-            isinstance(self.microbatch, int) and self.microbatch >= 1
-        ):
-            raise ValueError(
-                f"training.microbatch: got {self.microbatch!r}, expected 'auto' or an integer >= 1"
-            )
+            value = getattr(self, name)
+            holds = value >= 0 and value % self.n_jitted_steps == 0
+            expected = f"a multiple of n_jitted_steps = {self.n_jitted_steps}"
+            require(holds, name, value, expected)
+        choose(parallel.STRATEGIES, self.strategy, "strategy")
+        size = self.microbatch
+        holds = size == "auto" or (isinstance(size, int) and size >= 1)
+        require(holds, "microbatch", size, "'auto' or an integer >= 1")
 
 
 @dataclass(frozen=True)
@@ -161,8 +133,8 @@ def fit(
 ) -> Result:
     """Train, or go on training, in `workdir`, and leave a checkpoint of the end there.
 
-    config_json, force, free: see `workdir.claim_workdir`. Raises FloatingPointError if the loss or
-    the gradient is no longer finite, OSError if the folder cannot be written, ValueError if the
+    config_json, force, free: see `workdir.claim_workdir`. Raises NotFinite if the loss or the
+    gradient is no longer finite, OSError if the folder cannot be written, InvalidValue if the
     options do not suit the devices or the folder.
     """
     workdir = claim_workdir(workdir, config_json, force, free)
@@ -202,8 +174,7 @@ def fit(
                 if last or due(step, options.log_every):
                     log.flush(step)
                 if last or due(step, options.checkpoint_every):
-                    state_only = state._replace(ema=())._asdict()
-                    checkpoints.save(step, state_only, state.ema, asdict(record))
+                    checkpoints.save(step, stored(state), state.ema, asdict(record))
                 if due(step, options.draw_every) or (options.draw_every and step == options.steps):
                     draw(task, state, log, step)
     return Result(state, step, record.seconds, stopped)
@@ -215,20 +186,20 @@ def due(step: int, every: int) -> bool:
 
 
 def examples_per_device(options: TrainOptions) -> int:
-    """The share of the global batch that one device gets."""
-    devices = jax.device_count()
-    if options.batch_size % devices:
-        raise ValueError(
-            f"training.batch_size: got {options.batch_size}, expected a multiple of the "
-            f"{devices} devices"
-        )
-    per_device = options.batch_size // devices
+    """The part of the global batch that one device gets."""
+    size, devices = options.batch_size, jax.device_count()
+    expected = f"a multiple of the {devices} devices"
+    require(size % devices == 0, "training.batch_size", size, expected)
+    per_device = size // devices
     if isinstance(options.microbatch, int) and per_device % options.microbatch:
-        raise ValueError(
-            f"training.microbatch: got {options.microbatch}, expected a divisor of the "
-            f"{per_device} examples per device"
-        )
+        expected = f"a divisor of the {per_device} examples per device"
+        raise InvalidValue("training.microbatch", options.microbatch, expected)
     return per_device
+
+
+def stored(state: State) -> dict[str, PyTree]:
+    """What a checkpoint holds of the state; the average goes beside it, what is frozen nowhere."""
+    return {k: v for k, v in state._replace(ema=())._asdict().items() if k != "frozen"}
 
 
 def first_state(
@@ -245,10 +216,12 @@ def first_state(
             shapes,
             strategy.sharding(shapes),
         )
-        restored = checkpoints.restore(template._replace(ema=())._asdict(), template.ema)
+        restored = checkpoints.restore(stored(template), template.ema)
         assert restored is not None
         loader.restore(restored.meta["data"])
-        return State(**restored.state | {"ema": restored.ema}), Record(**restored.meta)
+        frozen = parallel.place(task.frozen, strategy.sharding(task.frozen))
+        rest = {"ema": restored.ema, "frozen": frozen}
+        return State(**restored.state | rest), Record(**restored.meta)
     state = new_state(task, options)
     if options.init_from:
         params, report = weights.init_from(state.params, options.init_from)
@@ -258,11 +231,11 @@ def first_state(
 
 
 def new_state(task: Task, options: TrainOptions) -> State:
-    """Step 0: new parameters, their average, empty moments and the run's key, on the host."""
+    """Step 0: new parameters, their average, empty moments, the run's key and what is frozen."""
     key = jax.random.key(options.seed)
     params = jax.jit(task.init)(key)
     opt_state = options.optimizer.transformation().init(params)
-    return State(jnp.int32(0), params, opt_state, params, jax.random.key_data(key))
+    return State(jnp.int32(0), params, opt_state, params, jax.random.key_data(key), task.frozen)
 
 
 def make_program(
@@ -301,7 +274,7 @@ def read_chunks(
 
 
 def require_finite(summaries: dict[str, np.ndarray], step: int, checkpoints: Checkpoints) -> None:
-    """FloatingPointError, with what to try, if the loss or gradient of a step is not finite."""
+    """NotFinite, with what to try, if the loss or gradient of a step is not finite."""
     finite = np.isfinite(summaries["loss"]) & np.isfinite(summaries["gradient_norm"])
     if finite.all():
         return
@@ -309,11 +282,12 @@ def require_finite(summaries: dict[str, np.ndarray], step: int, checkpoints: Che
     checkpoints.wait()
     steps = checkpoints.steps()
     kept = f"the checkpoint of step {steps[-1]} is intact" if steps else "no checkpoint was due yet"
-    raise FloatingPointError(
-        f"step {step + i + 1}: the loss is {summaries['loss'][i]}, its gradient's norm "
+    raise NotFinite(
+        f"step {step + i + 1}",
+        but=f"the loss is {summaries['loss'][i]}, its gradient's norm "
         f"{summaries['gradient_norm'][i]}; {kept}. Try a lower optim.lr, a longer optim.warmup, "
-        f"a smaller optim.grad_clip, float32 if the network computes in bfloat16, or look for "
-        f"values out of range in the data"
+        "a smaller optim.grad_clip, float32 if the network computes in bfloat16, or look for "
+        "values out of range in the data",
     )
 
 
@@ -329,8 +303,8 @@ def why_stop(options: TrainOptions, interrupts: Interrupts, seconds: float) -> s
 
 
 def draw(task: Task, state: State, log: Telemetry, step: int) -> None:
-    """Show the task's pictures, of the averaged parameters and the same key each time."""
-    ema = parallel.to_host(state.ema)
+    """Show the task's plots, of the averaged parameters and the same key each time."""
+    ema, frozen = parallel.to_host((state.ema, state.frozen))
     if log.active:
         key = jax.random.fold_in(jax.random.wrap_key_data(parallel.to_host(state.key)), DRAW)
-        log.pictures(step, task.draw(ema, key))
+        log.pictures(step, task.draw(Context(ema, ema, step, frozen), key))

@@ -12,6 +12,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from options.errors import OutOfMemory
+
 PyTree = Any
 
 
@@ -49,7 +51,7 @@ def choose(per_device: int, compile_for: Callable[[int], Any], budget: int) -> C
     """The largest divisor of `per_device` whose compiled program fits in `budget` bytes.
 
     compile_for: microbatch -> `jax.stages.Compiled`. The whole batch is tried first, then the
-    divisors by bisection, memory growing with the microbatch. Raises MemoryError if not even a
+    divisors by bisection, memory growing with the microbatch. Raises OutOfMemory if not even a
     microbatch of 1 fits.
     """
     sizes = [m for m in range(1, per_device + 1) if per_device % m == 0]
@@ -67,7 +69,9 @@ def choose(per_device: int, compile_for: Callable[[int], Any], budget: int) -> C
         middle = (low + high) // 2
     needs = ", ".join(f"{m} needs {_size(tried[m])}" for m in sorted(tried, reverse=True))
     if best is None:
-        raise MemoryError(f"no microbatch fits in the {_size(budget)} of a device: {needs}")
+        raise OutOfMemory(
+            "training.microbatch", but=f"none fits in the {_size(budget)} of a device: {needs}"
+        )
     size, program = best
     reason = (
         f"microbatch {size} of {per_device} examples per device, the largest divisor that fits in "

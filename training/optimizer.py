@@ -16,6 +16,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
+from options.choices import choose, require
+
 # The factor of (4) after the warm-up, at update n of `steps`.
 DECAYS: dict[str, Callable[[jax.Array, int, int], jax.Array]] = {
     "none": lambda n, warmup, steps: jnp.ones_like(n),
@@ -48,20 +50,16 @@ class Optimizer:
     steps: int = 0
 
     def __post_init__(self):
-        if self.lr <= 0:
-            raise ValueError(f"optim.lr: got {self.lr}, expected a positive number")
-        if self.decay not in DECAYS:
-            raise ValueError(f"optim.decay: got {self.decay!r}, expected one of {sorted(DECAYS)}")
-        if self.decay == "cosine" and self.steps <= self.warmup:
-            raise ValueError(
-                f"optim.steps: got {self.steps}, expected more than optim.warmup = {self.warmup}"
-            )
+        require(self.lr > 0, "lr", self.lr, "a positive number")
+        choose(DECAYS, self.decay, "decay")
+        long_enough = self.decay != "cosine" or self.steps > self.warmup
+        require(long_enough, "steps", self.steps, f"more than warmup = {self.warmup}")
         for name in ("warmup", "grad_clip", "weight_decay"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"optim.{name}: got {getattr(self, name)}, expected >= 0")
+            value = getattr(self, name)
+            require(value >= 0, name, value, ">= 0")
         for name in ("b1", "b2"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"optim.{name}: got {getattr(self, name)}, expected 0 <= b < 1")
+            value = getattr(self, name)
+            require(0 <= value < 1, name, value, "0 <= b < 1")
 
     def learning_rate(self, n: Int[Array, ""] | int) -> Float[Array, ""]:
         """Equation (4): the learning rate of update n, counted from 0."""
