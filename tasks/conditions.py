@@ -123,8 +123,7 @@ def require_dropout(conditions: Sequence[Condition], names: Collection[str]) -> 
             raise InvalidValue(
                 f"{condition.name}.dropout",
                 condition.dropout,
-                "a positive rate in training, without which the model has no prediction "
-                f"without {condition.name} to guide from",
+                f"a positive rate in training, to have a prediction without {condition.name}",
             )
 
 
