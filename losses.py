@@ -19,15 +19,20 @@ weighting says which error is squared:
     "edm"          d_x (s^2 + s_data^2)^(1/2) / (s s_data)        Karras et al. 2022, table 1
     "likelihood"   d_eps g / sigma                                Song et al. 2021b, eq. 7
 
-with s = sigma / alpha. The last two are taken as multiples of d, by g^2 / sigma^2 = -(log snr)' and
+with s = sigma / alpha and s_data the standard deviation of the data. The last two are taken as
+multiples of d, by g^2 / sigma^2 = -(log snr)' and
 
     (g / sigma)^2 |d_eps|^2 = 2 alpha (alpha sigma' - sigma alpha') / sigma |d|^2        (3)
 
 so that none divides by alpha. (Song et al. 2021b: "Maximum Likelihood Training of Score-Based
 Diffusion Models".) The discrete objectives of SMLD (Song & Ermon 2019, eq. 5) and DDPM are "noise"
 at the levels of `sde_lib.SMLDSchedule` and `sde_lib.DDPMSchedule`, whose training times are those.
+
+Of padded examples, whose real coordinates the mask in `cond` marks (`parameterization.MASK`), every
+loss is that of the example without its padding.
 """
 
+import abc
 import dataclasses
 import math
 from collections.abc import Callable
@@ -39,8 +44,19 @@ import optax
 from jax.scipy.special import log_ndtr, ndtri
 from jaxtyping import Array, Float, Int, Key
 
-from parameterization import NO_COND, Cond, Prediction, Predictor
-from sde_lib import Node, Process, expand_right, learned_log_variance, posterior_of
+from options.choices import named, require
+from options.errors import InvalidValue
+from parameterization import MASK, NO_COND, Cond, Prediction, Predictor, zero_padding
+from sde_lib import (
+    Node,
+    Process,
+    dimensions,
+    example_mean,
+    example_sum,
+    expand_right,
+    learned_log_variance,
+    posterior_of,
+)
 
 # Denoising losses: what is squared.
 
@@ -64,34 +80,115 @@ def _wronskian(process: Process, node: Node) -> Array:
     return node.alpha * process.sigma_dot(node.t) - node.sigma * process.alpha_dot(node.t)
 
 
-def _v_error(process: Process, errors: Errors, sigma_data: float) -> Array:
-    return errors.node.alpha * errors.eps - errors.node.sigma * errors.x_0
+@dataclasses.dataclass(frozen=True)
+class Weighting(abc.ABC):
+    """A row of the table: which error is squared."""
+
+    @abc.abstractmethod
+    def error(self, process: Process, errors: Errors) -> Float[Array, "b *shape"]:
+        """The error, finite wherever d of (2) is."""
 
 
-def _edm_error(process: Process, errors: Errors, sigma_data: float) -> Array:
-    alpha, sigma = errors.node.alpha, errors.node.sigma
-    return jnp.sqrt(sigma**2 + (alpha * sigma_data) ** 2) / sigma_data * errors.both
+@dataclasses.dataclass(frozen=True)
+class NoiseWeighting(Weighting):
+    """d_eps."""
+
+    def error(self, process: Process, errors: Errors) -> Array:
+        return errors.eps
 
 
-def _likelihood_error(process: Process, errors: Errors, sigma_data: float) -> Array:
-    alpha, sigma = errors.node.alpha, errors.node.sigma
-    weight = 2 * alpha * _wronskian(process, errors.node) / sigma
-    return jnp.sqrt(jnp.maximum(weight, 0.0)) * errors.both
+@dataclasses.dataclass(frozen=True)
+class DataWeighting(Weighting):
+    """d_x."""
+
+    def error(self, process: Process, errors: Errors) -> Array:
+        return errors.x_0
 
 
-WEIGHTINGS: dict[str, Callable[[Process, Errors, float], Array]] = {
-    "noise": lambda process, errors, _: errors.eps,
-    "data": lambda process, errors, _: errors.x_0,
-    "v": _v_error,
-    "velocity": lambda process, errors, _: errors.eps - errors.x_0,
-    "edm": _edm_error,
-    "likelihood": _likelihood_error,
+@dataclasses.dataclass(frozen=True)
+class VWeighting(Weighting):
+    """alpha d_eps - sigma d_x."""
+
+    def error(self, process: Process, errors: Errors) -> Array:
+        return errors.node.alpha * errors.eps - errors.node.sigma * errors.x_0
+
+
+@dataclasses.dataclass(frozen=True)
+class VelocityWeighting(Weighting):
+    """d_eps - d_x."""
+
+    def error(self, process: Process, errors: Errors) -> Array:
+        return errors.eps - errors.x_0
+
+
+@dataclasses.dataclass(frozen=True)
+class EDMWeighting(Weighting):
+    """d (sigma^2 + (alpha s_data)^2)^(1/2) / s_data, so that an untrained network of output "edm"
+    has the same loss at every noise level.
+
+    Attributes:
+      sigma_data: standard deviation of the data, s_data.
+    """
+
+    sigma_data: float = 0.5
+
+    def __post_init__(self) -> None:
+        require(self.sigma_data > 0, "sigma_data", self.sigma_data, "a positive number")
+
+    def error(self, process: Process, errors: Errors) -> Array:
+        alpha, sigma = errors.node.alpha, errors.node.sigma
+        scale = jnp.sqrt(sigma**2 + (alpha * self.sigma_data) ** 2) / self.sigma_data
+        return scale * errors.both
+
+
+@dataclasses.dataclass(frozen=True)
+class LikelihoodWeighting(Weighting):
+    """d times the root of the weight in (3)."""
+
+    def error(self, process: Process, errors: Errors) -> Array:
+        alpha, sigma = errors.node.alpha, errors.node.sigma
+        weight = 2 * alpha * _wronskian(process, errors.node) / sigma
+        return jnp.sqrt(jnp.maximum(weight, 0.0)) * errors.both
+
+
+WEIGHTINGS: dict[str, type[Weighting]] = {
+    "noise": NoiseWeighting,
+    "data": DataWeighting,
+    "v": VWeighting,
+    "velocity": VelocityWeighting,
+    "edm": EDMWeighting,
+    "likelihood": LikelihoodWeighting,
 }
 
-REDUCTIONS: dict[str, Callable[[Array], Array]] = {
-    "mean": lambda square: jnp.mean(square, axis=tuple(range(1, square.ndim))),
-    "half_sum": lambda square: 0.5 * jnp.sum(square, axis=tuple(range(1, square.ndim))),
-}
+
+@dataclasses.dataclass(frozen=True)
+class Reduction(abc.ABC):
+    """From squared errors of coordinates to the loss of an example."""
+
+    @abc.abstractmethod
+    def __call__(
+        self, square: Float[Array, "b *shape"], mask: Array | None = None
+    ) -> Float[Array, " b"]:
+        """Over the real coordinates where there is a mask, (batch,)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Mean(Reduction):
+    """The mean over an example's coordinates."""
+
+    def __call__(self, square: Array, mask: Array | None = None) -> Array:
+        return example_mean(square, mask)
+
+
+@dataclasses.dataclass(frozen=True)
+class HalfSum(Reduction):
+    """Half the sum over an example's coordinates, as the published VE models were trained."""
+
+    def __call__(self, square: Array, mask: Array | None = None) -> Array:
+        return 0.5 * example_sum(square, mask)
+
+
+REDUCTIONS: dict[str, type[Reduction]] = {"mean": Mean, "half_sum": HalfSum}
 
 
 def loss_at(
@@ -102,28 +199,29 @@ def loss_at(
     eps: Float[Array, "b *shape"],
     cond: Cond = NO_COND,
     *,
-    weighting: str = "noise",
-    reduction: str = "mean",
-    sigma_data: float = 0.5,
+    weighting: Weighting | str = NoiseWeighting(),
+    reduction: Reduction | str = Mean(),
     bound: "VariationalBound | None" = None,
 ) -> Float[Array, " b"]:
     """The loss of each example at given times and noise, shape (batch,).
 
     Args:
-      weighting: a row of the table above; each is finite at alpha = 0 where the predictor's pair
-        is, which a network of output "noise" or "score" does not give there.
-      reduction: over the dimensions of an example: "mean", or "half_sum" (published VE models).
-      sigma_data: standard deviation of the data, for "edm".
+      cond: what the predictor is conditioned on; its mask, if any, says what is padding.
+      weighting: a row of the table above or its name; each is finite at alpha = 0 where the
+        predictor's pair is, which a network of output "noise" or "score" does not give there.
+      reduction: over the coordinates of an example; `REDUCTIONS` or its name.
       bound: what trains the variances of a predictor that has them; None for none.
     """
-    node = process.node(t)
-    mean, _ = process.marginal(x_0, t)
-    x = mean + expand_right(node.sigma, x_0) * eps
+    weighting = named(WEIGHTINGS, weighting, "weighting")
+    reduction = named(REDUCTIONS, reduction, "reduction")
+    mask, node = cond.get(MASK), process.node(t)
+    mean, std = process.marginal(x_0, t)
+    x = zero_padding(mean + expand_right(std, x_0) * eps, cond)
     found = predict(x, node, cond)
     at = Node(*(expand_right(field, x) for field in node))
-    error = WEIGHTINGS[weighting](process, Errors(found.x_0 - x_0, found.eps - eps, at), sigma_data)
-    loss = REDUCTIONS[reduction](error**2)
-    return loss + bound.term(process, found, x_0) if bound else loss
+    error = weighting.error(process, Errors(found.x_0 - x_0, found.eps - eps, at))
+    loss = reduction(error**2, mask)
+    return loss + bound.term(process, found, x_0, mask) if bound else loss
 
 
 # Learned variances.
@@ -131,12 +229,12 @@ def loss_at(
 
 @dataclasses.dataclass(frozen=True)
 class VariationalBound:
-    """vlb_weight L_vlb in bits per dimension, which trains variances alone (the predicted x_0 is a
+    """weight L_vlb in bits per dimension, which trains variances alone (the predicted x_0 is a
     constant in it): the second term of L_hybrid = L_simple + 0.001 L_vlb (Nichol & Dhariwal 2021,
     eq. 16).
 
-    L_vlb is that of T = vlb_steps steps of (t_max - t_min) / T in time: at time t the step from t
-    to s is worth T times its term, so that the mean over uniform t is L_vlb, averaged over where
+    L_vlb is that of T = num_steps steps of (t_max - t_min) / T in time: at time t the step from t
+    to s counts T times its term, so that the mean over uniform t is L_vlb, averaged over where
     in the first of its intervals a chain begins. (Of a discrete schedule of N levels, T = N - 1
     makes its own steps.) The terms (Ho et al. 2020, eq. 5) are
 
@@ -147,35 +245,40 @@ class VariationalBound:
     the second lies between the posterior's one step earlier and sigma_t^2, as in their code.
 
     Attributes:
+      num_steps: T, the steps of the chain whose bound it is.
+      weight: of the bound beside the denoising loss.
       low, high: the range of the pixels, 256 grey levels from one to the other.
     """
 
-    vlb_steps: int = 1000
-    vlb_weight: float = 0.001
+    num_steps: int = 1000
+    weight: float = 0.001
     low: float = -1.0
     high: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.vlb_steps < 2:
-            raise ValueError(f"vlb_steps: got {self.vlb_steps}, expected at least 2")
-        if not self.vlb_weight > 0:
-            raise ValueError(f"vlb_weight: got {self.vlb_weight}, expected a positive number")
+        require(self.num_steps >= 2, "num_steps", self.num_steps, "at least 2")
+        require(self.weight > 0, "weight", self.weight, "a positive number")
+        require(self.low < self.high, "low", self.low, f"less than high = {self.high}")
 
     def term(
-        self, process: Process, found: Prediction, x_0: Float[Array, "b *shape"]
+        self,
+        process: Process,
+        found: Prediction,
+        x_0: Float[Array, "b *shape"],
+        mask: Array | None = None,
     ) -> Float[Array, " b"]:
-        """vlb_weight T times the term of the step that begins at the prediction's node."""
-        bits = REDUCTIONS["mean"](self.nats(process, found, x_0)) / math.log(2)
-        return self.vlb_weight * self.vlb_steps * bits
+        """weight T times the term of the step that begins at the prediction's node."""
+        bits = example_mean(self.nats(process, found, x_0), mask) / math.log(2)
+        return self.weight * self.num_steps * bits
 
     def nats(
         self, process: Process, found: Prediction, x_0: Float[Array, "b *shape"]
     ) -> Float[Array, "b *shape"]:
         """The term of each coordinate."""
         if found.variance is None:
-            raise ValueError("learned_variance: got False, but the loss is to train variances")
+            raise InvalidValue("learned_variance", False, but="the loss is to train variances")
         t, v, x_0_hat = found.node.t, found.variance, jax.lax.stop_gradient(found.x_0)
-        gap = (process.t_max - process.t_min) / self.vlb_steps
+        gap = (process.t_max - process.t_min) / self.num_steps
         last = t - gap < process.t_min
         start = process.node(jnp.where(last, t + gap, t))
         end = process.node(jnp.where(last, t, t - gap))
@@ -224,8 +327,8 @@ class Times(Protocol):
         ...
 
     def weight(self, process: Process, t: Float[Array, "*n"]) -> Float[Array, "*n"]:
-        """What the loss at t is multiplied by: not 1 where t is drawn so as to lower the variance
-        of a mean over uniform t, rather than to change what is minimised."""
+        """Importance weight of the loss at t; differs from 1 only under importance sampling, where
+        the expected loss remains that of uniform t."""
         ...
 
 
@@ -240,26 +343,24 @@ class UniformTimes:
         return jnp.ones_like(t)
 
 
-def _check_std(times: "LogNormalTimes | LogitNormalTimes") -> None:
-    if not times.time_std > 0:
-        raise ValueError(f"time_std: got {times.time_std}, expected a positive number")
-
-
 @dataclasses.dataclass(frozen=True)
 class LogNormalTimes:
-    """log(sigma / alpha) ~ N(time_mean, time_std^2) (Karras et al. 2022, table 1).
+    """log(sigma / alpha) ~ N(mean, std^2) (Karras et al. 2022, table 1).
 
-    What lies outside the process's range is put at its ends.
+    Times outside the process's range are clamped to its ends.
+
+    Attributes:
+      mean, std: of log(sigma / alpha).
     """
 
-    time_mean: float = -1.2
-    time_std: float = 1.2
+    mean: float = -1.2
+    std: float = 1.2
 
     def __post_init__(self) -> None:
-        _check_std(self)
+        require(self.std > 0, "std", self.std, "a positive number")
 
     def draw(self, process: Process, u: Float[Array, "*n"]) -> Float[Array, "*n"]:
-        log_ratio = self.time_mean + self.time_std * ndtri(u)
+        log_ratio = self.mean + self.std * ndtri(u)
         return jnp.clip(process.time_of_log_snr(-2 * log_ratio), process.t_min, process.t_max)
 
     def weight(self, process: Process, t: Float[Array, "*n"]) -> Float[Array, "*n"]:
@@ -268,18 +369,22 @@ class LogNormalTimes:
 
 @dataclasses.dataclass(frozen=True)
 class LogitNormalTimes:
-    """logit(t) ~ N(time_mean, time_std^2), with [0, 1] stretched to [t_min, t_max] (Esser et al.
-    2024, eq. 19)."""
+    """logit(t) ~ N(mean, std^2), with [0, 1] stretched to [t_min, t_max] (Esser et al. 2024,
+    eq. 19).
 
-    time_mean: float = 0.0
-    time_std: float = 1.0
+    Attributes:
+      mean, std: of logit(t).
+    """
+
+    mean: float = 0.0
+    std: float = 1.0
 
     def __post_init__(self) -> None:
-        _check_std(self)
+        require(self.std > 0, "std", self.std, "a positive number")
 
     def draw(self, process: Process, u: Float[Array, "*n"]) -> Float[Array, "*n"]:
-        share = jax.nn.sigmoid(self.time_mean + self.time_std * ndtri(u))
-        return process.t_min + share * (process.t_max - process.t_min)
+        fraction = jax.nn.sigmoid(self.mean + self.std * ndtri(u))
+        return process.t_min + fraction * (process.t_max - process.t_min)
 
     def weight(self, process: Process, t: Float[Array, "*n"]) -> Float[Array, "*n"]:
         return jnp.ones_like(t)
@@ -342,31 +447,81 @@ def draw_times_and_noise(
     return times.draw(process, u), eps
 
 
+# The coupling of noise with data.
+
+
 def transport(
     x_0: Float[Array, "b *shape"],
     eps: Float[Array, "b *shape"],
     labels: Int[Array, " b"] | None = None,
+    mask: Array | None = None,
 ) -> Float[Array, "b *shape"]:
-    """The noise in the order of least sum |x_0 - eps|^2: minibatch optimal transport (Tong et al.
+    """Permutes the noise to minimise sum |x_0 - eps|^2: minibatch optimal transport (Tong et al.
     2024, section 3.2), exact, by the Hungarian algorithm in O(b^3).
 
-    With labels noise is exchanged within a class only, since a network that is told the class
-    would otherwise see noise that is not normal given it.
+    With labels, noise is exchanged within a class only: given its class, the noise of an example
+    would otherwise not be normal, and a network conditioned on the class would see that. With a
+    mask, likewise between examples of the same mask only, and the cost is that of real coordinates.
     """
     b = len(x_0)
+    x_0 = x_0 if mask is None else jnp.where(mask, x_0, 0.0)
     cost = -jnp.matmul(x_0.reshape(b, -1), eps.reshape(b, -1).T, precision="highest")
     cost = jnp.where(jnp.isfinite(cost), cost, 0.0)  # the search ends whatever the data
+    more_than_all = b * (jnp.max(cost) - jnp.min(cost)) + 1
     if labels is not None:
-        more_than_all = b * (jnp.max(cost) - jnp.min(cost)) + 1
         cost += more_than_all * (labels[:, None] != labels)
+    if mask is not None:
+        cost += more_than_all * _differ(jnp.broadcast_to(mask, x_0.shape).reshape(b, -1))
     rows, columns = optax.assignment.hungarian_algorithm(cost)
     return eps[jnp.zeros(b, jnp.int32).at[rows].set(columns)]
 
 
-# (x_0, eps, labels) -> eps, in the order in which it goes with x_0.
-COUPLINGS: dict[str, Callable[[Array, Array, Array | None], Array]] = {
-    "independent": lambda x_0, eps, labels: eps,
-    "optimal_transport": transport,
+def _differ(mask: Array) -> Array:
+    """Whether the masks (b, d) of two examples differ, (b, b)."""
+    real = (mask != 0).astype(jnp.float32)
+    shared = jnp.matmul(real, real.T, precision="highest")
+    count = dimensions(real, real)
+    return (shared != count) | (shared != count[:, None])
+
+
+@dataclasses.dataclass(frozen=True)
+class Coupling(abc.ABC):
+    """How noise goes with the data of a batch."""
+
+    @abc.abstractmethod
+    def __call__(
+        self,
+        x_0: Float[Array, "b *shape"],
+        eps: Float[Array, "b *shape"],
+        labels: Int[Array, " b"] | None = None,
+        mask: Array | None = None,
+    ) -> Float[Array, "b *shape"]:
+        """eps in the order in which it goes with x_0."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Independent(Coupling):
+    """As they were drawn."""
+
+    def __call__(
+        self, x_0: Array, eps: Array, labels: Array | None = None, mask: Array | None = None
+    ) -> Array:
+        return eps
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimalTransport(Coupling):
+    """By minibatch optimal transport, see `transport`."""
+
+    def __call__(
+        self, x_0: Array, eps: Array, labels: Array | None = None, mask: Array | None = None
+    ) -> Array:
+        return transport(x_0, eps, labels, mask)
+
+
+COUPLINGS: dict[str, type[Coupling]] = {
+    "independent": Independent,
+    "optimal_transport": OptimalTransport,
 }
 
 
@@ -380,7 +535,7 @@ def drop_labels(keys: Key[Array, " b"], labels: Array, null_label: int, rate: fl
 
 
 def implicit_score_matching(
-    score: Callable[[Array], Array], x: Float[Array, "b *shape"]
+    score: Callable[[Array], Array], x: Float[Array, "b *shape"], cond: Cond = NO_COND
 ) -> Float[Array, " b"]:
     """tr(ds/dx) + |s|^2 / 2 at each x (Hyvarinen 2005, theorem 1).
 
@@ -389,22 +544,24 @@ def implicit_score_matching(
 
     Args:
       score: a score function of x (batch, *shape), which acts on each example by itself; that of a
-        predictor at a node is `lambda x: predict(x, node).score`, with x noised to that node.
+        predictor at a node is `lambda x: predict(x, node, cond).score`, with x noised to that node.
+      cond: where it has a mask, trace and norm are over the real coordinates.
     """
-    b, shape = x.shape[0], x.shape[1:]
+    shape = x.shape[1:]
     basis = jnp.eye(math.prod(shape)).reshape(-1, *shape)
     s, product = jax.linearize(score, x)
 
     def diagonal(e: Array) -> Array:
-        return jnp.sum((e * product(jnp.broadcast_to(e, x.shape))).reshape(b, -1), axis=-1)
+        return example_sum(e * product(jnp.broadcast_to(e, x.shape)), cond.get(MASK))
 
-    return jnp.sum(jax.vmap(diagonal)(basis), axis=0) + REDUCTIONS["half_sum"](s**2)
+    return jnp.sum(jax.vmap(diagonal)(basis), axis=0) + HalfSum()(s**2, cond.get(MASK))
 
 
 def sliced_score_matching(
     score: Callable[[Array], Array],
     x: Float[Array, "b *shape"],
     keys: Key[Array, " b"],
+    cond: Cond = NO_COND,
     *,
     num_probes: int = 1,
     variance_reduced: bool = True,
@@ -415,19 +572,19 @@ def sliced_score_matching(
     variance_reduced: (v^T s)^2 / 2 for the second term (eq. 7).
 
     Args:
-      score: as for `implicit_score_matching`.
+      score, cond: as for `implicit_score_matching`; probes are 0 in the padding.
       keys: one an example, from which its Rademacher probes are drawn.
     """
-    if num_probes < 1:
-        raise ValueError(f"num_probes: got {num_probes}, expected at least 1")
-    b, shape = x.shape[0], (num_probes, *x.shape[1:])
+    require(num_probes >= 1, "num_probes", num_probes, "at least 1")
+    shape, mask = (num_probes, *x.shape[1:]), cond.get(MASK)
     probes = jax.vmap(lambda key: jax.random.rademacher(key, shape, dtype=x.dtype))(keys)
     s, product = jax.linearize(score, x)
 
     def along(v: Array) -> Array:
-        curvature = jnp.sum((v * product(v)).reshape(b, -1), axis=-1)
+        v = zero_padding(v, cond)
+        curvature = example_sum(v * product(v), mask)
         if variance_reduced:
-            return curvature + REDUCTIONS["half_sum"](s**2)
-        return curvature + 0.5 * jnp.sum((v * s).reshape(b, -1), axis=-1) ** 2
+            return curvature + HalfSum()(s**2, mask)
+        return curvature + 0.5 * example_sum(v * s, mask) ** 2
 
     return jnp.mean(jax.vmap(along, in_axes=1)(probes), axis=0)

@@ -17,40 +17,57 @@ any one of them determines the others, so a predictor answers with the pair (x_0
 
 "scaled_score" is the published VE network (`scale_by_sigma`), "noise" the published VP one. A pair
 rather than a score is the currency because a score does not determine the velocity where alpha = 0.
-The table goes both ways: `Prediction.as_output` says what any prediction is in any of its rows, so
-a network trained on one of them serves as any other.
+Each row is one class of `OUTPUTS` that reads and writes: `Prediction.as_output` says what any
+prediction is in any of the rows, so a network trained on one of them serves as any other.
 """
 
+import abc
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from options.choices import named, require
+from options.errors import InvalidValue
 from sde_lib import Node, Process, ScoreFn, expand_right
 
 Cond = Mapping[str, Any]
 NO_COND: Cond = {}
+NO_AUX: Mapping[str, Any] = {}
+
+MASK = "mask"  # the entry of cond that says which coordinates of a padded example are real
+
+
+def zero_padding(x: Float[Array, "b *shape"], cond: Cond) -> Float[Array, "b *shape"]:
+    """x with zeros in the padding that the mask of `cond` marks; x itself where there is none.
+
+    The mask is bool or float, has a leading batch axis, broadcasts to x and is 1 where an example
+    is real, as (b, length, 1) is for sequences (b, length, channels).
+    """
+    mask = cond.get(MASK)
+    return x if mask is None else jnp.where(mask, x, 0.0)
 
 
 class Prediction(NamedTuple):
     """The estimates of x_0 and eps at `node`, both (batch, *shape), and whatever else came along.
 
-    `aux` carries outputs beyond the two, by name: "variance", see `variance`; a pen probability.
+    `aux` carries outputs beyond the two, by name: "variance", see `variance`; a pen probability. It
+    is empty where there are none.
     """
 
     x_0: Float[Array, "b *shape"]
     eps: Float[Array, "b *shape"]
     node: Node
-    aux: Any = None
+    aux: Mapping[str, Any] = NO_AUX
 
     @property
     def variance(self) -> Float[Array, "b *shape"] | None:
-        """Where the log variance of a step lies, 0 small to 1 large, if the network says so."""
-        return self.aux["variance"] if self.aux else None
+        """Where the log variance of a step lies, 0 small to 1 large, if the network predicts it."""
+        return self.aux.get("variance")
 
     @property
     def score(self) -> Float[Array, "b *shape"]:
@@ -65,22 +82,21 @@ class Prediction(NamedTuple):
 
     def with_score_added(self, g: Float[Array, "b *shape"]) -> "Prediction":
         """The prediction of the same x under a score larger by g: x_0 + sigma^2 g / alpha and
-        eps - sigma g, which keep (1). Unchanged where alpha is 0: there x_t tells nothing of x_0,
+        eps - sigma g, which keep (1). Unchanged where alpha is 0: there x_t is independent of x_0,
         so no likelihood of x_t has a gradient.
         """
         alpha, sigma = expand_right(self.node.alpha, g), expand_right(self.node.sigma, g)
-        told = alpha > 0
-        x_0 = self.x_0 + jnp.where(told, sigma**2 * g / jnp.where(told, alpha, 1.0), 0.0)
-        return self._replace(x_0=x_0, eps=self.eps - jnp.where(told, sigma * g, 0.0))
+        depends = alpha > 0
+        x_0 = self.x_0 + jnp.where(depends, sigma**2 * g / jnp.where(depends, alpha, 1.0), 0.0)
+        return self._replace(x_0=x_0, eps=self.eps - jnp.where(depends, sigma * g, 0.0))
 
-    def as_output(self, output: str) -> Float[Array, "b *shape"]:
-        """What a network of this output would have said, (batch, *shape); a row of the table.
+    def masked(self, cond: Cond) -> "Prediction":
+        """The prediction with x_0 and eps 0 in the padding, so that states remain 0 there."""
+        return self._replace(x_0=zero_padding(self.x_0, cond), eps=zero_padding(self.eps, cond))
 
-        ValueError for "edm", which depends on the standard deviation of the data too.
-        """
-        if output not in WRITERS:
-            raise ValueError(f"output: got {output!r}, expected one of {list(WRITERS)}")
-        return WRITERS[output](self)
+    def as_output(self, output: "Output | str") -> Float[Array, "b *shape"]:
+        """What a network of this output would have said, (batch, *shape); a row of the table."""
+        return named(OUTPUTS, output, "output").write(self)
 
 
 @runtime_checkable
@@ -96,146 +112,305 @@ class Predictor(Protocol):
     ) -> Prediction: ...
 
 
-def from_x_0(x: Array, x_0: Array, node: Node, aux: Any = None) -> Prediction:
+def from_x_0(x: Array, x_0: Array, node: Node, aux: Mapping[str, Any] = NO_AUX) -> Prediction:
     """The prediction with this x_0; eps by (1), so sigma must not be 0."""
     alpha, sigma = expand_right(node.alpha, x), expand_right(node.sigma, x)
     return Prediction(x_0, (x - alpha * x_0) / sigma, node, aux)
 
 
-def from_eps(x: Array, eps: Array, node: Node, aux: Any = None) -> Prediction:
+def from_eps(x: Array, eps: Array, node: Node, aux: Mapping[str, Any] = NO_AUX) -> Prediction:
     """The prediction with this eps; x_0 by (1), so alpha must not be 0."""
     alpha, sigma = expand_right(node.alpha, x), expand_right(node.sigma, x)
     return Prediction((x - sigma * eps) / alpha, eps, node, aux)
 
 
-def _read_noise(output: Array, x: Array, node: Node) -> Prediction:
-    return from_eps(x, output, node)
+# What the network outputs.
 
 
-def _read_score(output: Array, x: Array, node: Node) -> Prediction:
-    return from_eps(x, -expand_right(node.sigma, x) * output, node)
+@dataclasses.dataclass(frozen=True)
+class Output(abc.ABC):
+    """A row of the table: reads F as the pair (x_0, eps), and writes F of a pair.
+
+    `scales_input` says that the row has its own `network_input`, so that nothing else may scale it.
+    """
+
+    scales_input: ClassVar[bool] = False
+
+    def network_input(self, x: Float[Array, "b *shape"], node: Node) -> Float[Array, "b *shape"]:
+        """What the network gets of the state x."""
+        return x
+
+    @abc.abstractmethod
+    def read(
+        self, output: Float[Array, "b *shape"], x: Float[Array, "b *shape"], node: Node
+    ) -> Prediction:
+        """The pair that satisfies the row's equation and (1)."""
+
+    @abc.abstractmethod
+    def write(self, prediction: Prediction) -> Float[Array, "b *shape"]:
+        """The inverse of `read`: what a network of this output says where this is the pair."""
 
 
-def _read_scaled_score(output: Array, x: Array, node: Node) -> Prediction:
-    return from_eps(x, -output, node)
+@dataclasses.dataclass(frozen=True)
+class Noise(Output):
+    """F = eps; x_0 is not finite at alpha = 0."""
+
+    def read(self, output: Array, x: Array, node: Node) -> Prediction:
+        return from_eps(x, output, node)
+
+    def write(self, prediction: Prediction) -> Array:
+        return prediction.eps
 
 
-def _read_data(output: Array, x: Array, node: Node) -> Prediction:
-    return from_x_0(x, output, node)
+@dataclasses.dataclass(frozen=True)
+class Score(Output):
+    """F = -eps / sigma; x_0 is not finite at alpha = 0."""
+
+    def read(self, output: Array, x: Array, node: Node) -> Prediction:
+        return from_eps(x, -expand_right(node.sigma, x) * output, node)
+
+    def write(self, prediction: Prediction) -> Array:
+        return prediction.score
 
 
-def _read_v(output: Array, x: Array, node: Node) -> Prediction:
-    # (1) and F = alpha eps - sigma x_0 are two linear equations; their determinant is norm.
-    alpha, sigma = expand_right(node.alpha, x), expand_right(node.sigma, x)
-    norm = alpha**2 + sigma**2
-    return Prediction(
-        (alpha * x - sigma * output) / norm, (sigma * x + alpha * output) / norm, node
-    )
+@dataclasses.dataclass(frozen=True)
+class ScaledScore(Output):
+    """F = -eps; x_0 is not finite at alpha = 0."""
+
+    def read(self, output: Array, x: Array, node: Node) -> Prediction:
+        return from_eps(x, -output, node)
+
+    def write(self, prediction: Prediction) -> Array:
+        return -prediction.eps
 
 
-def _read_velocity(output: Array, x: Array, node: Node) -> Prediction:
-    # (1) and F = eps - x_0; the determinant alpha + sigma is 1 on the straight path.
-    alpha, sigma = expand_right(node.alpha, x), expand_right(node.sigma, x)
-    norm = alpha + sigma
-    return Prediction((x - sigma * output) / norm, (x + alpha * output) / norm, node)
+@dataclasses.dataclass(frozen=True)
+class Data(Output):
+    """F = x_0; eps is not finite at sigma = 0."""
+
+    def read(self, output: Array, x: Array, node: Node) -> Prediction:
+        return from_x_0(x, output, node)
+
+    def write(self, prediction: Prediction) -> Array:
+        return prediction.x_0
 
 
-def _write_v(prediction: Prediction) -> Array:
-    alpha = expand_right(prediction.node.alpha, prediction.eps)
-    sigma = expand_right(prediction.node.sigma, prediction.eps)
-    return alpha * prediction.eps - sigma * prediction.x_0
+@dataclasses.dataclass(frozen=True)
+class V(Output):
+    """F = alpha eps - sigma x_0, a second linear equation beside (1), of determinant norm."""
+
+    def read(self, output: Array, x: Array, node: Node) -> Prediction:
+        alpha, sigma = expand_right(node.alpha, x), expand_right(node.sigma, x)
+        norm = alpha**2 + sigma**2
+        return Prediction(
+            (alpha * x - sigma * output) / norm, (sigma * x + alpha * output) / norm, node
+        )
+
+    def write(self, prediction: Prediction) -> Array:
+        alpha = expand_right(prediction.node.alpha, prediction.eps)
+        sigma = expand_right(prediction.node.sigma, prediction.eps)
+        return alpha * prediction.eps - sigma * prediction.x_0
 
 
-READERS: dict[str, Callable[[Array, Array, Node], Prediction]] = {
-    "noise": _read_noise,
-    "score": _read_score,
-    "scaled_score": _read_scaled_score,
-    "data": _read_data,
-    "v": _read_v,
-    "velocity": _read_velocity,
+@dataclasses.dataclass(frozen=True)
+class Velocity(Output):
+    """F = eps - x_0; the determinant alpha + sigma is 1 on the straight path."""
+
+    def read(self, output: Array, x: Array, node: Node) -> Prediction:
+        alpha, sigma = expand_right(node.alpha, x), expand_right(node.sigma, x)
+        norm = alpha + sigma
+        return Prediction((x - sigma * output) / norm, (x + alpha * output) / norm, node)
+
+    def write(self, prediction: Prediction) -> Array:
+        return prediction.eps - prediction.x_0
+
+
+@dataclasses.dataclass(frozen=True)
+class EDMOutput(Output):
+    """The preconditioning of Karras et al. 2022, eq. 7 and table 1, in s = sigma / alpha and
+    y = x / alpha = x_0 + s eps:
+
+        F gets c_in y,   x_0 = c_skip y + c_out F,
+        c_in = 1 / (s^2 + s_data^2)^(1/2),   c_skip = s_data^2 c_in^2,   c_out = s s_data c_in
+
+    Attributes:
+      sigma_data: standard deviation of the data, s_data.
+    """
+
+    sigma_data: float = 0.5
+    scales_input: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        require(self.sigma_data > 0, "sigma_data", self.sigma_data, "a positive number")
+
+    def _scaled(self, x: Array, node: Node) -> tuple[Array, Array, Array]:
+        """s, y and 1 / c_in^2."""
+        s = expand_right(node.sigma / node.alpha, x)
+        return s, x / expand_right(node.alpha, x), s**2 + self.sigma_data**2
+
+    def network_input(self, x: Float[Array, "b *shape"], node: Node) -> Float[Array, "b *shape"]:
+        _, y, norm = self._scaled(x, node)
+        return y / jnp.sqrt(norm)
+
+    def read(self, output: Array, x: Array, node: Node) -> Prediction:
+        s, y, norm = self._scaled(x, node)
+        c_skip = self.sigma_data**2 / norm
+        c_out = s * self.sigma_data / jnp.sqrt(norm)
+        x_0 = c_skip * y + c_out * output
+        # eps = (y - x_0) / s in closed form, so that it stays exact as s goes to 0.
+        eps = s / norm * y - self.sigma_data / jnp.sqrt(norm) * output
+        return Prediction(x_0, eps, node)
+
+    def write(self, prediction: Prediction) -> Array:
+        # F = (x_0 - c_skip y) / c_out times alpha / alpha: finite at sigma = 0 and at alpha = 0.
+        x_0, eps, node = prediction.x_0, prediction.eps, prediction.node
+        signal = expand_right(node.alpha, eps) * self.sigma_data
+        sigma = expand_right(node.sigma, eps)
+        return (sigma / self.sigma_data * x_0 - signal * eps) / jnp.sqrt(sigma**2 + signal**2)
+
+
+OUTPUTS: dict[str, type[Output]] = {
+    "noise": Noise,
+    "score": Score,
+    "scaled_score": ScaledScore,
+    "data": Data,
+    "v": V,
+    "velocity": Velocity,
+    "edm": EDMOutput,
 }
-WRITERS: dict[str, Callable[[Prediction], Array]] = {
-    "noise": lambda prediction: prediction.eps,
-    "score": lambda prediction: prediction.score,
-    "scaled_score": lambda prediction: -prediction.eps,
-    "data": lambda prediction: prediction.x_0,
-    "v": _write_v,
-    "velocity": lambda prediction: prediction.eps - prediction.x_0,
-}
 
-# What the network is told about the noise level, from (node, time_scale).
-C_NOISE: dict[str, Callable[[Node, float], Array]] = {
-    "log_sigma": lambda node, _: jnp.log(node.sigma),
-    "time": lambda node, scale: scale * node.t,
-    "reversed_time": lambda node, scale: scale * (1 - node.t),
-    "edm": lambda node, _: jnp.log(node.sigma / node.alpha) / 4,
+# How the network is conditioned on the noise level.
+
+
+@dataclasses.dataclass(frozen=True)
+class NoiseConditioning(abc.ABC):
+    """c_noise, one number an example from its node, which the network embeds.
+
+    `embedding` is the kind of embedding whose frequencies suit the range of c_noise: "fourier" for
+    a few units, "positional" for hundreds; empty where any will do.
+    """
+
+    embedding: ClassVar[str] = ""
+
+    @abc.abstractmethod
+    def __call__(self, node: Node) -> Float[Array, "*n"]:
+        """c_noise at the node, of the shape of its fields."""
+
+    def check(self, network: Any) -> None:
+        """InvalidValue where the network has an `embedding_type` that does not suit c_noise."""
+        theirs = getattr(network, "embedding_type", self.embedding)
+        if self.embedding and theirs != self.embedding:
+            suited = [name for name, cls in C_NOISE.items() if cls.embedding in ("", theirs)]
+            but = f"the network's embedding_type is {theirs!r}"
+            raise InvalidValue("c_noise", self, f"one of {suited}", but)
+
+
+@dataclasses.dataclass(frozen=True)
+class LogSigma(NoiseConditioning):
+    """log sigma, of the published VE networks (Song et al. 2021, app. C.3)."""
+
+    embedding: ClassVar[str] = "fourier"
+
+    def __call__(self, node: Node) -> Float[Array, "*n"]:
+        return jnp.log(node.sigma)
+
+
+@dataclasses.dataclass(frozen=True)
+class Time(NoiseConditioning):
+    """scale t, of the published VP networks (Ho et al. 2020).
+
+    Attributes:
+      scale: by which t is multiplied; the published value is 999.
+    """
+
+    scale: float = 999.0
+    embedding: ClassVar[str] = "positional"
+
+    def __post_init__(self) -> None:
+        require(self.scale > 0, "scale", self.scale, "a positive number")
+
+    def __call__(self, node: Node) -> Float[Array, "*n"]:
+        return self.scale * node.t
+
+
+@dataclasses.dataclass(frozen=True)
+class ReversedTime(Time):
+    """scale (1 - t), the labels of discrete SMLD, which count down from the most noise.
+
+    Attributes:
+      scale: by which 1 - t is multiplied; the published value is 999.
+    """
+
+    def __call__(self, node: Node) -> Float[Array, "*n"]:
+        return self.scale * (1 - node.t)
+
+
+@dataclasses.dataclass(frozen=True)
+class EDMNoise(NoiseConditioning):
+    """log(sigma / alpha) / 4 (Karras et al. 2022, table 1)."""
+
+    embedding: ClassVar[str] = "fourier"
+
+    def __call__(self, node: Node) -> Float[Array, "*n"]:
+        return jnp.log(node.sigma / node.alpha) / 4
+
+
+C_NOISE: dict[str, type[NoiseConditioning]] = {
+    "log_sigma": LogSigma,
+    "time": Time,
+    "reversed_time": ReversedTime,
+    "edm": EDMNoise,
 }
 
 
 @dataclasses.dataclass(frozen=True)
 class Parameterization:
-    """What the network is given and how its output is read.
+    """What the network gets and how its output is read. Names stand for the tables' entries with
+    their defaults: `Parameterization("v", "time")`.
 
     Attributes:
-      output: a row of the table above.
-      c_noise: "log_sigma" (Fourier embeddings), "time" (time_scale * t, positional embeddings; the
-        published value is 999), "reversed_time" (time_scale * (1 - t), the labels of discrete
-        SMLD), "edm" (log(sigma / alpha) / 4).
-      time_scale: see c_noise.
+      output: a row of the table above, of `OUTPUTS`.
+      c_noise: how the network is conditioned on the noise level, of `C_NOISE`.
       centre_input: give the network 2 x - 1; for data in [0, 1], as the published VE models do.
-      sigma_data: standard deviation of the data, used by "edm" alone (Karras et al. 2022, tab. 1).
       learned_variance: the network has twice the channels, the second half r being the variance
         v = (r + 1) / 2 of ancestral steps (Nichol & Dhariwal 2021, section 3.1).
     """
 
-    output: str = "noise"
-    c_noise: str = "time"
-    time_scale: float = 999.0
+    output: Output | str = dataclasses.field(default=Noise(), metadata={"choices": OUTPUTS})
+    c_noise: NoiseConditioning | str = dataclasses.field(
+        default=Time(), metadata={"choices": C_NOISE}
+    )
     centre_input: bool = False
-    sigma_data: float = 0.5
     learned_variance: bool = False
 
     def __post_init__(self) -> None:
-        outputs = [*READERS, "edm"]
-        if self.output not in outputs:
-            raise ValueError(f"output: got {self.output!r}, expected one of {outputs}")
-        if self.c_noise not in C_NOISE:
-            raise ValueError(f"c_noise: got {self.c_noise!r}, expected one of {list(C_NOISE)}")
-        if self.sigma_data <= 0:
-            raise ValueError(f"sigma_data: got {self.sigma_data}, expected a positive number")
+        output = named(OUTPUTS, self.output, "output")
+        object.__setattr__(self, "output", output)
+        object.__setattr__(self, "c_noise", named(C_NOISE, self.c_noise, "c_noise"))
+        if self.centre_input and output.scales_input:
+            raise InvalidValue("centre_input", True, but=f"{output} scales the input itself")
+
+    def check(self, network: Any) -> None:
+        """InvalidValue where the network's embedding of the noise level does not suit c_noise."""
+        named(C_NOISE, self.c_noise, "c_noise").check(network)
 
     def predict(
         self, network: Callable[..., Array], x: Float[Array, "b *shape"], node: Node, cond: Cond
     ) -> Prediction:
-        """Runs `network(x_in, c_noise, **cond)` and reads what it says."""
-        c_noise = C_NOISE[self.c_noise](node, self.time_scale)
-        if self.output == "edm":
-            return self._edm(network, x, node, c_noise, cond)
-        x_in = 2 * x - 1 if self.centre_input else x
-        output, aux = self._split(network(x_in, c_noise, **cond))
-        return READERS[self.output](output, x, node)._replace(aux=aux)
+        """Runs `network(x_in, c_noise, **cond)` and reads its output; 0 in the padding."""
+        output = named(OUTPUTS, self.output, "output")
+        x_in = output.network_input(x, node)
+        x_in = zero_padding(2 * x_in - 1, cond) if self.centre_input else x_in
+        c_noise = named(C_NOISE, self.c_noise, "c_noise")(node)
+        F, aux = self._split(network(x_in, c_noise, **cond))
+        return output.read(F, x, node)._replace(aux=aux).masked(cond)
 
-    def _split(self, output: Array) -> tuple[Array, Any]:
+    def _split(self, output: Array) -> tuple[Array, Mapping[str, Any]]:
         """The output proper and what came along: the second half of the channels, if learned."""
         if not self.learned_variance:
-            return output, None
+            return output, NO_AUX
         output, raw = jnp.split(output, 2, axis=-1)
         return output, {"variance": (raw + 1) / 2}
-
-    def _edm(
-        self, network: Callable[..., Array], x: Array, node: Node, c_noise: Array, cond: Cond
-    ) -> Prediction:
-        # Karras et al. 2022, eq. 7 and table 1, for y = x / alpha = x_0 + s eps, s = sigma / alpha.
-        s = expand_right(node.sigma / node.alpha, x)
-        y = x / expand_right(node.alpha, x)
-        norm = s**2 + self.sigma_data**2
-        c_skip = self.sigma_data**2 / norm
-        c_out = s * self.sigma_data / jnp.sqrt(norm)
-        output, aux = self._split(network(y / jnp.sqrt(norm), c_noise, **cond))
-        x_0 = c_skip * y + c_out * output
-        # eps = (y - x_0) / s in closed form, so that it stays exact as s goes to 0.
-        eps = s / norm * y - self.sigma_data / jnp.sqrt(norm) * output
-        return Prediction(x_0, eps, node, aux)
 
 
 @functools.partial(
@@ -245,11 +420,17 @@ class Parameterization:
 )
 @dataclasses.dataclass(frozen=True)
 class NetworkPredictor:
-    """A Flax network as a predictor. `params` are its leaves; the rest is static and hashable."""
+    """A Flax network as a predictor. `params` are its leaves; the rest is static and hashable.
+
+    InvalidValue where the network's `embedding_type` does not suit the parameterization's c_noise.
+    """
 
     network: Any
     parameterization: Parameterization
     params: Any
+
+    def __post_init__(self) -> None:
+        self.parameterization.check(self.network)
 
     def __call__(self, x: Array, node: Node, cond: Cond = NO_COND) -> Prediction:
         network = functools.partial(self.network.apply, {"params": self.params})
@@ -265,7 +446,7 @@ class ScorePredictor:
 
     def __call__(self, x: Array, node: Node, cond: Cond = NO_COND) -> Prediction:
         score = self.score_fn(x, node.t)
-        return from_eps(x, -expand_right(node.sigma, x) * score, node)
+        return Score().read(score, x, node).masked(cond)
 
 
 def from_score(score_fn: ScoreFn) -> ScorePredictor:

@@ -56,6 +56,30 @@ def expand_right(t: Shaped[Array, "*n"], x: Array) -> Array:
     return jnp.reshape(t, t.shape + (1,) * (x.ndim - t.ndim)) if t.ndim else t
 
 
+def example_sum(x: Array, mask: Array | None = None) -> Float[Array, " b"]:
+    """The sum over each example's coordinates, (batch,); only the real ones where there is a mask.
+
+    A mask broadcasts to x and is 1 (or True) where a coordinate is real, 0 where it is padding.
+    """
+    real = x if mask is None else jnp.where(mask, x, 0.0)
+    return jnp.sum(real, axis=tuple(range(1, x.ndim)))
+
+
+def example_mean(x: Array, mask: Array | None = None) -> Float[Array, " b"]:
+    """The mean over each example's coordinates, (batch,); only the real ones where there is a mask.
+
+    0 for an example that is all padding.
+    """
+    if mask is None:
+        return jnp.mean(x, axis=tuple(range(1, x.ndim)))
+    return example_sum(x, mask) / jnp.maximum(dimensions(x, mask), 1.0)
+
+
+def dimensions(x: Array, mask: Array | None = None) -> Float[Array, " b"]:
+    """How many (real) coordinates each example has, float32 (batch,)."""
+    return example_sum(jnp.ones(x.shape, jnp.float32), mask)
+
+
 def transition(node: Node, node_next: Node) -> tuple[Float[Array, "*n"], Float[Array, "*n"]]:
     """(r, b) of x_t | x_s ~ N(r x_s, b I), t at `node` and s at `node_next`, the cleaner.
 

@@ -5,21 +5,23 @@ states, here with a scale of each noise level:
 
     score(x_t | y) = score(x_t) + scale(s) grad log p(y | x_t),   s = sigma / alpha       (1)
 
-Scale 1 is Bayes' rule. The hand-tuned strategies of papers/003, section 5.3, are schedules of it:
+Scale 1 is Bayes' rule. The hand-tuned strategies of Traore 2025 ("From Noise to Images:
+Implementing Score-Based Generative Models using Stochastic Differential Equation", section 5.3) are
+schedules of it:
 
     1. amplified     Constant(500)
     2. linear        Linear(500, 400), falling with the noise
     3. truncated     Interval(Constant(500), low, high), nothing outside the guidance zone, and
-                     `s_max_classifier`: the classifier is told min(s, s_max_classifier)
+                     `s_max_classifier`, at which the noise level given to the classifier is clamped
 
-(The paper's pseudo-code returns 0 where s <= limit_max or s >= limit_max, which is everywhere; its
-lower limit is meant, as its text says and as `Interval` has it.) `automatic_guidance` finds zone
-and scale from held-out data.
+(The pseudo-code there returns 0 where s <= limit_max or s >= limit_max, which is everywhere; the
+lower limit is meant, as its text says and as `Interval` has it.) `controllable.automatic` finds
+zone and scale from held-out data.
 """
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -27,8 +29,10 @@ from jaxtyping import Array, Float, Int
 
 from controllable.schedules import Schedule, as_schedule
 from metrics.calibration import Classifier
+from options.choices import require
 from parameterization import NO_COND, Cond, Prediction, Predictor
 from sde_lib import Node, Process, expand_right
+from tasks.conditions import LABELS, Condition, require_dropout, unconditional
 
 
 def class_gradient(
@@ -53,7 +57,7 @@ def class_gradient(
     return g, log_p
 
 
-def told_level(process: Process, node: Node, s_max: float) -> tuple[Node, Float[Array, " b"]]:
+def clamped_level(process: Process, node: Node, s_max: float) -> tuple[Node, Float[Array, " b"]]:
     """(the node of level min(s, s_max) on the process, what x_t is multiplied by to look like it).
 
     Only the level is changed, not the noise that is in x_t: x / alpha stays as it is.
@@ -61,39 +65,31 @@ def told_level(process: Process, node: Node, s_max: float) -> tuple[Node, Float[
     clamped = node.sigma > s_max * node.alpha
     log_snr = jnp.full_like(node.sigma, -2 * jnp.log(s_max))
     lower = process.node(process.time_of_log_snr(log_snr))
-    told = Node(*(jnp.where(clamped, a, b) for a, b in zip(lower, node, strict=True)))
-    return told, jnp.where(clamped, told.alpha / jnp.where(clamped, node.alpha, 1.0), 1.0)
-
-
-def without_class(cond: Cond, null_label: int | None) -> Cond:
-    """Conditioning of the score: labels of no class, or no labels where `null_label` is None."""
-    rest = {name: value for name, value in cond.items() if name != "labels"}
-    return rest if null_label is None else rest | {
-        "labels": jnp.full_like(cond["labels"], null_label)
-    }  # fmt: skip
+    level = Node(*(jnp.where(clamped, a, b) for a, b in zip(lower, node, strict=True)))
+    return level, jnp.where(clamped, level.alpha / jnp.where(clamped, node.alpha, 1.0), 1.0)
 
 
 @functools.partial(
     jax.tree_util.register_dataclass,
     data_fields=["predict", "classifier", "scale"],
-    meta_fields=["null_label", "process", "s_max_classifier"],
+    meta_fields=["conditions", "process", "s_max_classifier"],
 )
 @dataclasses.dataclass(frozen=True)
 class _Guided:
     predict: Predictor
     classifier: Classifier
     scale: Schedule
-    null_label: int | None
+    conditions: tuple[Condition, ...]
     process: Process | None
     s_max_classifier: float | None
 
     def __call__(self, x: Array, node: Node, cond: Cond = NO_COND) -> Prediction:
-        found = self.predict(x, node, without_class(cond, self.null_label))
-        told, factor = node, jnp.ones_like(node.sigma)
+        found = self.predict(x, node, unconditional(cond, self.conditions, (LABELS,)))
+        level, factor = node, jnp.ones_like(node.sigma)
         if self.process is not None and self.s_max_classifier is not None:
-            told, factor = told_level(self.process, node, self.s_max_classifier)
+            level, factor = clamped_level(self.process, node, self.s_max_classifier)
         wide = expand_right(factor, x)
-        g, _ = class_gradient(self.classifier, wide * x, told, cond["labels"])
+        g, _ = class_gradient(self.classifier, wide * x, level, cond[LABELS])
         # The gradient in x is that in wide x times wide.
         return found.with_score_added(expand_right(self.scale(node), x) * wide * g)
 
@@ -101,7 +97,7 @@ class _Guided:
 def classifier_guidance(
     classifier: Classifier,
     scale: Schedule | float = 1.0,
-    null_label: int | None = None,
+    conditions: Sequence[Condition] = (),
     *,
     process: Process | None = None,
     s_max_classifier: float | None = None,
@@ -112,22 +108,20 @@ def classifier_guidance(
 
     Args:
       scale: a number or a schedule of the noise level, see `schedules`.
-      null_label: the label by which the score network knows no class, if it has been trained with
-        classes; None for a network without them, which is then given no labels.
-      process, s_max_classifier: the largest sigma / alpha that the classifier is told, and the
-        process on which that level lies.
+      conditions: of the score network, which is given the null of its own labels, if it has been
+        trained with them; its other conditions stay as they are in `cond`.
+      process, s_max_classifier: the sigma / alpha at which the noise level given to the classifier
+        is clamped, and the process on which that level lies.
 
     Raises:
-      ValueError: a negative scale, or s_max_classifier without a process or not positive.
+      InvalidValue: a negative scale; s_max_classifier without a process or not positive; a score
+        network whose labels were never dropped in training.
     """
+    require_dropout(conditions, (LABELS,))
     if s_max_classifier is not None:
-        if process is None:
-            raise ValueError("process: got None, expected the run's, with s_max_classifier")
-        if not s_max_classifier > 0:
-            raise ValueError(
-                f"s_max_classifier: got {s_max_classifier}, expected a positive number"
-            )
+        require(process is not None, "process", None, "the run's, with s_max_classifier")
+        require(s_max_classifier > 0, "s_max_classifier", s_max_classifier, "a positive number")
     schedule = as_schedule(scale)
     return lambda predict: _Guided(
-        predict, classifier, schedule, null_label, process, s_max_classifier
+        predict, classifier, schedule, tuple(conditions), process, s_max_classifier
     )

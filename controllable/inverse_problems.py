@@ -9,7 +9,7 @@ E over x_0 given x_t. Two approximations of it, both through the derivative of t
 
 (2) is exact where that Gaussian is, as for data N(m, s^2 I) with r = s sigma / sqrt(v) and
 v = alpha^2 s^2 + sigma^2; with another r it is biased. (1) has the strength of its guidance for a
-parameter and no law that it samples exactly. On two coordinates of variance 1.0 and 0.8, covariance
+parameter and no distribution that it samples exactly. On two coordinates of variance 1.0 and 0.8, covariance
 0.6, the first measured with noise 0.1 (tests/controllable/test_controls.py, DDIM, 200 steps): (2)
 with s = 0.9 has the posterior mean to 0.02 and its variances to 5 %; (1) with scale 5 meets the
 measurement with a quarter of the right variance and errs by 0.09 of 0.16 in the hidden mean; with
@@ -26,6 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from options.choices import require
 from parameterization import NO_COND, Cond, Prediction, Predictor
 from sde_lib import Node, expand_right
 
@@ -78,8 +79,7 @@ class Downsampling(_Diagonal):
     def __call__(self, x: Array) -> Array:
         b, h, w, c = x.shape
         k = self.factor
-        if h % k or w % k:
-            raise ValueError(f"factor: got {k}, expected a divisor of {h} and {w}")
+        require(h % k == 0 and w % k == 0, "factor", k, f"a divisor of {h} and {w}")
         return x.reshape(b, h // k, k, w // k, k, c).mean((2, 4))
 
     def adjoint(self, y: Array) -> Array:
@@ -117,8 +117,7 @@ class Blur:
 
 def gaussian_blur(height: int, width: int, std: float) -> Blur:
     """Blur by a Gaussian of standard deviation `std` pixels."""
-    if not std > 0:
-        raise ValueError(f"std: got {std}, expected a positive number of pixels")
+    require(std > 0, "std", std, "a positive number of pixels")
     fy, fx = np.meshgrid(np.fft.fftfreq(height), np.fft.fftfreq(width), indexing="ij")
     return Blur(jnp.asarray(np.exp(-2 * (np.pi * std) ** 2 * (fy**2 + fx**2)), jnp.float32))
 
@@ -128,7 +127,7 @@ def gaussian_blur(height: int, width: int, std: float) -> Blur:
 class FourierSubsampling(_Diagonal):
     """Some coefficients of the orthonormal Fourier transform, as in magnetic resonance imaging.
 
-    mask: (h, w), 1 where measured, alike at opposite frequencies so that pictures stay real. The
+    mask: (h, w), 1 where measured, alike at opposite frequencies so that images stay real. The
     measurement is real and imaginary part on a last axis, (b, h, w, c, 2), unmeasured ones 0.
     """
 
@@ -231,7 +230,7 @@ def dps(operator: Operator, measurement: Array, scale: float = 1.0) -> Guidance:
     Theirs scales the gradient of the norm by a constant in each step of an ancestral sampler; here
     it is added to the score, so its strength does not depend on the number of steps.
     """
-    _require("scale", scale)
+    require(scale >= 0, "scale", scale, "0 or more")
     return lambda predict: _DPS(predict, operator, measurement, scale)
 
 
@@ -244,11 +243,6 @@ def pigdm(
     r^2 = s^2 sigma^2 / (alpha^2 s^2 + sigma^2), exact for data N(m, s^2 I). (With s = 1 and a
     variance preserving process it is the paper's r = sigma.)
     """
-    _require("sigma_y", sigma_y)
-    _require("sigma_data", sigma_data)
+    require(sigma_y >= 0, "sigma_y", sigma_y, "0 or more")
+    require(sigma_data >= 0, "sigma_data", sigma_data, "0 or more")
     return lambda predict: _PiGDM(predict, operator, measurement, sigma_y, sigma_data)
-
-
-def _require(name: str, value: float) -> None:
-    if not value >= 0:
-        raise ValueError(f"{name}: got {value}, expected 0 or more")

@@ -1,4 +1,4 @@
-"""Masks of pictures: 1 where known, 0 where to be completed, (height, width) float32."""
+"""Masks of images: 1 where known, 0 where to be completed, (height, width) float32."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,11 +6,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from options.choices import choose
+from options.errors import InvalidValue, Words
 
-def box(height: int, width: int, share: float = 0.5) -> np.ndarray:
-    """A hidden box in the middle, of `share` of each side."""
+
+def box(height: int, width: int, fraction: float = 0.5) -> np.ndarray:
+    """A hidden box in the middle, of `fraction` of each side."""
     mask = np.ones((height, width), np.float32)
-    top, left = round(height * (1 - share) / 2), round(width * (1 - share) / 2)
+    top, left = round(height * (1 - fraction) / 2), round(width * (1 - fraction) / 2)
     mask[top : height - top, left : width - left] = 0
     return mask
 
@@ -25,53 +28,48 @@ def half(height: int, width: int, side: str = "right") -> np.ndarray:
         "top": (slice(None, height // 2), columns),
         "bottom": (slice(height // 2, None), columns),
     }
-    if side not in sides:
-        raise ValueError(f"side: got {side!r}, expected one of {list(sides)}")
-    mask[sides[side]] = 0
+    mask[choose(sides, side, "side")] = 0
     return mask
 
 
-def circle(height: int, width: int, share: float = 0.6) -> np.ndarray:
-    """A hidden disc in the middle, whose diameter is `share` of the shorter side."""
+def circle(height: int, width: int, fraction: float = 0.6) -> np.ndarray:
+    """A hidden disc in the middle, whose diameter is `fraction` of the shorter side."""
     y, x = np.mgrid[:height, :width]
     distance = np.hypot(y - (height - 1) / 2, x - (width - 1) / 2)
-    return (distance > share * min(height, width) / 2).astype(np.float32)
+    return (distance > fraction * min(height, width) / 2).astype(np.float32)
 
 
 def patches(
-    height: int, width: int, share: float = 0.5, size: int = 4, seed: int = 0
+    height: int, width: int, fraction: float = 0.5, size: int = 4, seed: int = 0
 ) -> np.ndarray:
-    """Squares of `size` pixels on a grid, `share` of them hidden at random."""
+    """Squares of `size` pixels on a grid, `fraction` of them hidden at random."""
     rows, columns = -(-height // size), -(-width // size)
     cells = np.ones(rows * columns, np.float32)
-    hidden = max(1, round(share * cells.size))
+    hidden = max(1, round(fraction * cells.size))
     cells[np.random.default_rng(seed).permutation(cells.size)[:hidden]] = 0
     grown = np.kron(cells.reshape(rows, columns), np.ones((size, size), np.float32))
     return grown[:height, :width]
 
 
 def drawn(path: str | Path, height: int, width: int) -> np.ndarray:
-    """A mask drawn as a picture: white is known, black is hidden.
+    """A mask drawn as an image: white is known, black is hidden.
 
     Raises:
-      ValueError: no picture, one of another size, or with more than the two.
+      InvalidValue: no image, one of another size, or with more than the two.
     """
     try:
-        with Image.open(path) as picture:
-            values = np.asarray(picture.convert("L"))
+        with Image.open(path) as image:
+            values = np.asarray(image.convert("L"))
     except OSError as error:
-        raise ValueError(f"mask: {path} cannot be read as a picture: {error}") from None
+        why = f"{path} cannot be read as an image: {error}"
+        raise InvalidValue("mask", but=why) from None
     if values.shape != (height, width):
-        raise ValueError(
-            f"mask: {path} is of {values.shape[0]} x {values.shape[1]} pixels, expected "
-            f"{height} x {width}"
-        )
+        got = Words(f"{path} of {values.shape[0]} x {values.shape[1]} pixels")
+        raise InvalidValue("mask", got, f"{height} x {width}")
     if not np.isin(values, (0, 255)).all():
         found = np.unique(values)
-        raise ValueError(
-            f"mask: {path} has {found.size} shades ({found[0]} to {found[-1]}), expected black "
-            "(hidden) and white (known) alone"
-        )
+        got = Words(f"{found.size} shades ({found[0]} to {found[-1]}) in {path}")
+        raise InvalidValue("mask", got, "black (hidden) and white (known) alone")
     return (values == 255).astype(np.float32)
 
 

@@ -1,7 +1,6 @@
 """How strongly to guide at each noise level: a scale (batch,) for a node.
 
-The level is s = sigma / alpha, the noise of x in units of the data. Shared by guidance with and
-without a classifier.
+The level is s = sigma / alpha, the noise of x in units of the data.
 """
 
 import dataclasses
@@ -14,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from options.choices import require
 from parameterization import as_pytree
 from sde_lib import Node
 
@@ -21,8 +21,7 @@ Schedule = Callable[[Node], Float[Array, " b"]]
 
 
 def _require_scale(name: str, value: float) -> None:
-    if not value >= 0:
-        raise ValueError(f"{name}: got {value}, expected 0 or more")
+    require(value >= 0, name, value, "0 or more")
 
 
 def as_schedule(scale: "Schedule | float") -> Any:
@@ -61,8 +60,7 @@ class Linear:
         _require_scale("last", self.last)
 
     def __call__(self, node: Node) -> Float[Array, " b"]:
-        share = node.t / self.t_max
-        return self.last + (self.first - self.last) * share
+        return self.last + (self.first - self.last) * (node.t / self.t_max)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,8 +78,7 @@ class Interval:
     def __post_init__(self) -> None:
         _require_scale("low", self.low)
         _require_scale("outside", self.outside)
-        if not self.low < self.high:
-            raise ValueError(f"low, high: got {self.low}, {self.high}, expected low < high")
+        require(self.low < self.high, "low", self.low, f"less than high = {self.high}")
 
     def __call__(self, node: Node) -> Float[Array, " b"]:
         level = level_of(node)

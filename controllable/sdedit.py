@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from controllable.replacement import check_range
+from options.choices import require
 from sde_lib import Node, Process, expand_right
 
 
@@ -21,12 +22,10 @@ def noised_start(
     `uniform_grid(process, steps, t_start=t)`.
 
     Raises:
-      ValueError: a time outside (t_min, t_max], an image out of range.
+      InvalidValue: a time outside (t_min, t_max], an image out of range.
     """
-    if not process.t_min < t <= process.t_max:
-        raise ValueError(
-            f"t: got {t}, expected a time in ({process.t_min}, {process.t_max}] to start from"
-        )
+    expected = f"a time in ({process.t_min}, {process.t_max}] to start from"
+    require(process.t_min < t <= process.t_max, "t", t, expected)
     image = jnp.asarray(image, jnp.float32)
     check_range(image, data_range)
     node = process.node(jnp.float32(t))

@@ -1,120 +1,233 @@
-"""Ways of guiding a model to a class, by name and with the numbers that each of them takes.
+"""Ways of guiding a model to a class, by name, each with the numbers that it takes and no others.
 
-free        classifier_free.py, scale within (low, high), the conditional model elsewhere
-amplified   a classifier's gradient times scale                       papers/003, section 5.3
-linear      times scale at the prior, falling to last_scale at the data         strategy 2
-truncated   times scale within (low, high), the classifier being told at most
-            s_max_classifier                                                    strategy 3
-automatic   automatic_guidance.py, which has no numbers
+free        classifier_free.py: scale within (low, high), the conditional model elsewhere
+amplified   a classifier's gradient times scale                    Traore 2025, sec. 5.3, strategy 1
+linear      times scale at the prior, falling to last_scale at the data               strategy 2
+truncated   times scale within (low, high), the noise level given to the classifier
+            clamped at s_max_classifier                                               strategy 3
+automatic   automatic/: by measurements on held-out data
+
+Levels are s = sigma / alpha. (Traore 2025: "From Noise to Images: Implementing Score-Based
+Generative Models using Stochastic Differential Equation".)
 """
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import ClassVar, Protocol, runtime_checkable
 
+from controllable import schedules
 from controllable.automatic.guidance import ScaleTable, automatic_guidance
 from controllable.classifier_free import classifier_free
 from controllable.classifier_guidance import classifier_guidance
-from controllable.schedules import Constant, Interval, Linear
 from metrics.calibration import Classifier
+from options.choices import require
+from options.errors import InvalidValue, Words
 from parameterization import Predictor
 from sde_lib import Process
+from tasks.conditions import Condition
 
 Guidance = Callable[[Predictor], Predictor]
 
 
-@dataclasses.dataclass(frozen=True)
-class Strategy:
-    """A row of the table; levels are s = sigma / alpha.
+@runtime_checkable
+class Strategy(Protocol):
+    """A row of the table.
 
     Attributes:
-      name: of the table. scale, last_scale: see there. low, high: the zone of guidance.
-      s_max_classifier: the highest level that the classifier of "truncated" is told.
+      needs_classifier: whether it follows a classifier of noisy states.
+      needs_table: whether it follows measurements of that classifier with the score network.
     """
 
-    name: str = "free"
-    scale: float = 2.0
-    last_scale: float = 1.0
-    low: float = 0.0
-    high: float = math.inf
-    s_max_classifier: float = math.inf
-
-    def __post_init__(self) -> None:
-        if self.name not in STRATEGIES:
-            raise ValueError(f"strategy: got {self.name!r}, expected one of {sorted(STRATEGIES)}")
-        for field in ("scale", "last_scale", "low"):
-            if not getattr(self, field) >= 0:
-                raise ValueError(f"{field}: got {getattr(self, field)}, expected 0 or more")
-        if not self.low < self.high:
-            raise ValueError(f"low: got {self.low}, expected less than high = {self.high}")
-        if not self.s_max_classifier > 0:
-            raise ValueError(
-                f"s_max_classifier: got {self.s_max_classifier}, expected a positive number"
-            )
-
-    @property
-    def needs_classifier(self) -> bool:
-        return self.name != "free"
+    needs_classifier: ClassVar[bool]
+    needs_table: ClassVar[bool]
 
     def guidance(
         self,
         process: Process,
-        null_label: int | None,
+        conditions: Sequence[Condition],
         classifier: Classifier | None = None,
         table: ScaleTable | None = None,
     ) -> Guidance:
         """The argument of `sampling.sample`.
 
-        null_label: by which the score network knows no class; None if it has no classes.
-        classifier: for all but "free". table: for "automatic", of these two networks.
+        conditions: of the score network. classifier, table: where they are needed.
+
+        Raises:
+          InvalidValue: no classifier or table where one is needed; a score network that has no
+            unconditional prediction to guide from.
         """
-        if self.needs_classifier and classifier is None:
-            raise ValueError(f"classifier: got none, but the strategy {self.name!r} needs one")
-        return STRATEGIES[self.name](self, process, null_label, classifier, table)
+        ...
 
 
-def _free(strategy: Strategy, process, null_label, classifier, table) -> Guidance:
-    if null_label is None:
-        raise ValueError(
-            "strategy: 'free' needs a model of classes that was trained with loss.label_dropout, "
-            "so that it knows what no class is"
+def _given(classifier: Classifier | None) -> Classifier:
+    if classifier is None:
+        raise InvalidValue("classifier", Words("none"), "one, which this strategy follows")
+    return classifier
+
+
+def _check(strategy: object, *fields: str) -> None:
+    """InvalidValue for a negative field, or a zone of guidance that is empty."""
+    for field in fields:
+        value = getattr(strategy, field)
+        require(value >= 0, field, value, "0 or more")
+    low, high = getattr(strategy, "low", 0.0), getattr(strategy, "high", math.inf)
+    require(low < high, "low", low, f"less than high = {high}")
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassifierFree:
+    """Classifier-free guidance by all conditions that training dropped.
+
+    Attributes:
+      scale: 1 is the conditional model, 0 the unconditional one.
+      low, high: the zone of guidance, outside of which the model is the conditional one.
+    """
+
+    needs_classifier: ClassVar[bool] = False
+    needs_table: ClassVar[bool] = False
+    scale: float = 2.0
+    low: float = 0.0
+    high: float = math.inf
+
+    def __post_init__(self) -> None:
+        _check(self, "scale", "low")
+
+    def guidance(
+        self,
+        process: Process,
+        conditions: Sequence[Condition],
+        classifier: Classifier | None = None,
+        table: ScaleTable | None = None,
+    ) -> Guidance:
+        inside = schedules.Constant(self.scale)
+        schedule = schedules.Interval(inside, self.low, self.high, outside=1.0)
+        return classifier_free(schedule, conditions)
+
+
+@dataclasses.dataclass(frozen=True)
+class Amplified:
+    """A classifier's gradient times a constant.
+
+    Attributes:
+      scale: 1 is Bayes' rule.
+    """
+
+    needs_classifier: ClassVar[bool] = True
+    needs_table: ClassVar[bool] = False
+    scale: float = 2.0
+
+    def __post_init__(self) -> None:
+        _check(self, "scale")
+
+    def guidance(
+        self,
+        process: Process,
+        conditions: Sequence[Condition],
+        classifier: Classifier | None = None,
+        table: ScaleTable | None = None,
+    ) -> Guidance:
+        return classifier_guidance(_given(classifier), self.scale, conditions)
+
+
+@dataclasses.dataclass(frozen=True)
+class Linear:
+    """A classifier's gradient times a scale that is linear in time.
+
+    Attributes:
+      scale, last_scale: at the prior and at the data.
+    """
+
+    needs_classifier: ClassVar[bool] = True
+    needs_table: ClassVar[bool] = False
+    scale: float = 2.0
+    last_scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check(self, "scale", "last_scale")
+
+    def guidance(
+        self,
+        process: Process,
+        conditions: Sequence[Condition],
+        classifier: Classifier | None = None,
+        table: ScaleTable | None = None,
+    ) -> Guidance:
+        schedule = schedules.Linear(self.scale, self.last_scale, process.t_max)
+        return classifier_guidance(_given(classifier), schedule, conditions)
+
+
+@dataclasses.dataclass(frozen=True)
+class Truncated:
+    """A classifier's gradient times a constant within a zone, and nothing outside.
+
+    Attributes:
+      scale: within the zone.
+      low, high: the zone of guidance.
+      s_max_classifier: the noise level given to the classifier is clamped here.
+    """
+
+    needs_classifier: ClassVar[bool] = True
+    needs_table: ClassVar[bool] = False
+    scale: float = 2.0
+    low: float = 0.0
+    high: float = math.inf
+    s_max_classifier: float = math.inf
+
+    def __post_init__(self) -> None:
+        _check(self, "scale", "low")
+        limit = self.s_max_classifier
+        require(limit > 0, "s_max_classifier", limit, "a positive number")
+
+    def guidance(
+        self,
+        process: Process,
+        conditions: Sequence[Condition],
+        classifier: Classifier | None = None,
+        table: ScaleTable | None = None,
+    ) -> Guidance:
+        limit = self.s_max_classifier
+        return classifier_guidance(
+            _given(classifier),
+            schedules.Interval(schedules.Constant(self.scale), self.low, self.high),
+            conditions,
+            process=process,
+            s_max_classifier=limit if math.isfinite(limit) else None,
         )
-    inside = Constant(strategy.scale)
-    return classifier_free(
-        Interval(inside, strategy.low, strategy.high, outside=1.0), null_label
-    )  # fmt: skip
 
 
-def _amplified(strategy: Strategy, process, null_label, classifier, table) -> Guidance:
-    return classifier_guidance(classifier, strategy.scale, null_label)
+@dataclasses.dataclass(frozen=True)
+class Automatic:
+    """A classifier's gradient with a zone, scales and a gain that are measured.
+
+    Attributes:
+      images: held-out images on which they are measured.
+    """
+
+    needs_classifier: ClassVar[bool] = True
+    needs_table: ClassVar[bool] = True
+    images: int = 512
+
+    def __post_init__(self) -> None:
+        require(self.images >= 2, "images", self.images, "2 or more")
+
+    def guidance(
+        self,
+        process: Process,
+        conditions: Sequence[Condition],
+        classifier: Classifier | None = None,
+        table: ScaleTable | None = None,
+    ) -> Guidance:
+        classifier = _given(classifier)
+        if table is None:
+            raise InvalidValue("table", Words("none"), "one, which this strategy follows")
+        return automatic_guidance(classifier, table, conditions)
 
 
-def _linear(strategy: Strategy, process, null_label, classifier, table) -> Guidance:
-    schedule = Linear(strategy.scale, strategy.last_scale, process.t_max)
-    return classifier_guidance(classifier, schedule, null_label)
-
-
-def _truncated(strategy: Strategy, process, null_label, classifier, table) -> Guidance:
-    limit = strategy.s_max_classifier
-    return classifier_guidance(
-        classifier,
-        Interval(Constant(strategy.scale), strategy.low, strategy.high),
-        null_label,
-        process=process,
-        s_max_classifier=limit if math.isfinite(limit) else None,
-    )
-
-
-def _automatic(strategy: Strategy, process, null_label, classifier, table) -> Guidance:
-    if table is None:
-        raise ValueError("table: got none, but the strategy 'automatic' needs one")
-    return automatic_guidance(classifier, table, null_label)
-
-
-STRATEGIES: dict[str, Callable[..., Guidance]] = {
-    "free": _free,
-    "amplified": _amplified,
-    "linear": _linear,
-    "truncated": _truncated,
-    "automatic": _automatic,
+STRATEGIES: dict[str, type[Strategy]] = {
+    "free": ClassifierFree,
+    "amplified": Amplified,
+    "linear": Linear,
+    "truncated": Truncated,
+    "automatic": Automatic,
 }

@@ -23,33 +23,34 @@ from metrics.resumable import fingerprint
 from parameterization import Predictor, as_pytree
 from sde_lib import Process
 from storage.files import atomic_write
+from tasks.conditions import Condition
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Guide:
     """A guidance: predictor to predictor, towards the classes `labels` of a run's cond.
 
-    process, null_label: of the model; null_label None for one without classes.
-    classifier: for all strategies but "free".
+    process, conditions: of the model.
+    classifier: for a strategy that needs one.
     held_out: gives data that neither network was trained on, in the process's range, with their
-      classes; on them "automatic" measures its scales, once for each predictor that it guides.
+      classes; a strategy that needs a table has it measured on them, once for each predictor.
     keep: a folder in which what was measured of a network is found again; None for none.
     """
 
     strategy: Strategy
     process: Process
-    null_label: int | None
+    conditions: tuple[Condition, ...]
     classifier: Classifier | None
     held_out: Callable[[], tuple[Array, np.ndarray]]
     keep: Path | None = None
 
     def __call__(self, predict: Predictor) -> Predictor:
-        table = self.measured(predict).table() if self.strategy.name == "automatic" else None
-        guidance = self.strategy.guidance(self.process, self.null_label, self.classifier, table)
+        table = self.measured(predict).table() if self.strategy.needs_table else None
+        guidance = self.strategy.guidance(self.process, self.conditions, self.classifier, table)
         return guidance(predict)
 
     def measured(self, predict: Predictor) -> Measured:
-        """What automatic guidance of this predictor goes by, with a progress bar."""
+        """Calibration measurements of this predictor for automatic guidance, with a progress bar."""
         assert self.classifier is not None
         x_0, labels = self.held_out()
         kept = self._kept(as_pytree(predict), x_0, labels)
@@ -69,7 +70,7 @@ class Guide:
                 self.classifier,
                 x_0,
                 labels,
-                null_label=self.null_label,
+                conditions=self.conditions,
                 progress=progress,
             )
         if kept is not None:
@@ -78,15 +79,15 @@ class Guide:
         return found
 
     def _kept(self, predict: Any, x_0: Array, labels: np.ndarray) -> Path | None:
-        """The file of what is measured; None for a plain function, of which nothing can be told."""
+        """The file of what is measured; None for a plain function, which cannot be identified."""
         if self.keep is None or not jax.tree.leaves(predict):
             return None
         leaves, structure = jax.tree.flatten((predict, self.classifier, x_0, labels))
-        made_of = f"{self.process} {self.null_label} {VERSION} {structure} {fingerprint(leaves)}"
+        made_of = f"{self.process} {self.conditions} {VERSION} {structure} {fingerprint(leaves)}"
         return self.keep / f"guidance-{hashlib.sha256(made_of.encode()).hexdigest()[:16]}.npz"
 
     def identity(self) -> dict[str, Any]:
         """All that guided samples depend on but the model, as JSON."""
         parameters = [np.asarray(leaf) for leaf in jax.tree.leaves(self.classifier)]
         found = {"strategy": repr(self.strategy), "classifier": fingerprint(parameters)}
-        return found | ({"version": VERSION} if self.strategy.name == "automatic" else {})
+        return found | ({"version": VERSION} if self.strategy.needs_table else {})

@@ -1,4 +1,4 @@
-"""How far a classifier of noisy states is right, and how far its probabilities are, by noise level.
+"""Accuracy and calibration of a classifier of noisy states, by noise level.
 
 A temperature T divides the logits. The one that fits held-out data best (Guo et al. 2017, section
 4.2),
@@ -11,7 +11,7 @@ so its derivative, which rises with b, has one zero at most:
     mean of E[z | p_T] - z_y,   z = log p                                                  (2)
 
 The expected calibration error (ibid., eq. 3) is the mean of |accuracy - confidence| over 15 bins of
-confidence, the probability of the likeliest class, each with its share of the data.
+confidence, the probability of the most likely class, each weighted by its fraction of the data.
 """
 
 from collections.abc import Callable
@@ -22,11 +22,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
+from options.choices import require
 from sde_lib import Node, Process, expand_right
 
 BINS = 15
 TEMPERATURES = (1e-2, 1e2)  # where the zero of (2) is looked for
-LOG_SNR_LIMIT = 14.0  # beyond, x_t is data or noise to float32's eyes
+LOG_SNR_LIMIT = 14.0  # beyond, float32 cannot tell x_t from data or from noise
 
 
 @runtime_checkable
@@ -41,12 +42,12 @@ class Calibration(NamedTuple):
 
     Attributes:
       log_snr: log(alpha^2 / sigma^2) at the middle of each level, (L,).
-      accuracy: share of examples whose class is the likeliest, (L,).
+      accuracy: fraction of examples whose class is the most likely one, (L,).
       log_likelihood: mean log p(y | x_t), in nats, (L,).
       temperature: (1), (L,); at an end of TEMPERATURES where (2) has no zero between them.
       calibrated: mean log p_T(y | x_t), (L,).
       calibration_error, calibrated_error: the expected one, of p and of p_T, (L,).
-      confusion: shares of each true class (rows) that are taken for each class, (L, K, K); rows of
+      confusion: fractions of each true class (rows) that are taken for each class, (L, K, K); rows of
         classes without examples are 0.
     """
 
@@ -67,8 +68,7 @@ class Calibration(NamedTuple):
 
 def level_edges(process: Process, levels: int) -> Float[np.ndarray, "L1"]:
     """Log-SNRs that part the process's range into `levels` levels of one width, falling."""
-    if levels < 1:
-        raise ValueError(f"levels: got {levels}, expected at least 1")
+    require(levels >= 1, "levels", levels, "at least 1")
     ends = process.log_snr(jnp.array([process.t_min, process.t_max], jnp.float32))
     first, last = np.clip(np.asarray(ends, np.float64), -LOG_SNR_LIMIT, LOG_SNR_LIMIT)
     return np.linspace(first, last, levels + 1)
@@ -140,7 +140,7 @@ def calibrate(
     log_probs: Float[np.ndarray, "n L k"],
     labels: Int[np.ndarray, "n"],
 ) -> Calibration:
-    """The figures of each level, from what a classifier said of the same examples at all."""
+    """The metrics of each level, from a classifier's log p of the same examples at all of them."""
     rows = []
     for level in np.swapaxes(log_probs.astype(np.float64), 0, 1):
         temperature = fit_temperature(level, labels)
@@ -189,14 +189,14 @@ def fit_temperature(log_probs: Float[np.ndarray, "n k"], labels: Int[np.ndarray,
 
 def calibration_error(log_probs: Float[np.ndarray, "n k"], labels: Int[np.ndarray, "n"]) -> float:
     """The expected calibration error."""
-    share, accuracy, confidence = reliability(log_probs, labels)
-    return float(np.sum(share * np.abs(accuracy - confidence)))
+    fraction, accuracy, confidence = reliability(log_probs, labels)
+    return float(np.sum(fraction * np.abs(accuracy - confidence)))
 
 
 def reliability(
     log_probs: Float[np.ndarray, "n k"], labels: Int[np.ndarray, "n"]
 ) -> tuple[Float[np.ndarray, "bins"], ...]:
-    """Of each bin of confidence: its share of the examples, their accuracy, their confidence.
+    """Of each bin of confidence: its fraction of the examples, their accuracy, their confidence.
 
     The latter two are 0 in an empty bin.
     """
@@ -213,7 +213,7 @@ def reliability(
 def confusion(
     log_probs: Float[np.ndarray, "n k"], labels: Int[np.ndarray, "n"]
 ) -> Float[np.ndarray, "k k"]:
-    """Shares of each true class (rows) that are taken for each class (columns)."""
+    """Fractions of each true class (rows) that are taken for each class (columns)."""
     classes = log_probs.shape[1]
     pairs = classes * labels.astype(int) + log_probs.argmax(axis=1)
     counts = np.bincount(pairs, minlength=classes**2).reshape(classes, classes)

@@ -5,7 +5,7 @@ from models.ncsnpp import NCSNpp
 from models.resnet import ResNet
 from models.wide_resnet import WideResNet
 
-# (x, c_noise, **cond) -> an array like x
+# (x, c_noise, *, dropout_keys, **cond) -> an array like x
 MODELS = {"ncsnpp": NCSNpp, "ddpm": DDPM}
 # (x, c_noise) -> logits (batch, num_classes)
 CLASSIFIERS = {"wide_resnet": WideResNet, "resnet": ResNet}

@@ -1,10 +1,10 @@
-"""What the classifiers of noisy pictures share: `network(x, c_noise) -> logits`.
+"""What the classifiers of noisy images have in common: `network(x, c_noise) -> logits`.
 
-    x standardized -> patches -> residual blocks, told the noise level -> means -> logits
+    x standardized -> patches -> residual blocks, given the noise level -> means -> logits
 
-A network is told the noise level by a vector that every block adds to its channels, as the U-Nets
-are. All norms are group norms, so there are no running statistics, and what is said of a picture
-does not depend on its batch.
+A network is conditioned on the noise level by a vector that every block adds to its channels, as
+the U-Nets are. All norms are group norms, so there are no running statistics, and the logits of an
+image do not depend on its batch.
 """
 
 import flax.linen as nn
@@ -12,10 +12,18 @@ import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float
 
 from models.layers.activation import ACTIVATIONS
+from models.layers.conditioning import Embedding
 from models.layers.convolution import dense
-from models.layers.embedding import Embedding, FourierFeatures, positional_features
+from models.layers.embedding import FourierFeatures, positional_features
 from models.layers.patches import to_patches
-from models.sizes import check_choice, check_positive, check_share, required_divisor
+from models.sizes import (
+    check_choice,
+    check_divisor,
+    check_positive,
+    check_rate,
+    required_divisor,
+)
+from options.choices import require
 
 # Of the published networks' convolutions (He et al. 2015, with the fan of the output).
 CONV_INIT = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
@@ -23,10 +31,10 @@ NORM_EPS = 1e-5
 
 
 def standardize(x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
-    """Each picture less its mean, divided by its standard deviation (at least 1 / sqrt(h w c)).
+    """Each image less its mean, divided by its standard deviation (at least 1 / sqrt(h w c)).
 
     It makes the input's scale alike at all noise levels of a process whose noise grows, and the
-    logits independent of a picture's brightness and contrast.
+    logits independent of an image's brightness and contrast.
     """
     axes = (1, 2, 3)
     away = x - jnp.mean(x, axes, keepdims=True)
@@ -37,13 +45,13 @@ def standardize(x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
 def noise_embedding(
     c_noise: Float[Array, "b"], kind: str, size: int, scale: float, width: int, dtype: DTypeLike
 ) -> Float[Array, "b width"]:
-    """The vector that says the noise level: 2 size features and two dense layers, swish between."""
+    """The embedding of the noise level: 2 size features and two dense layers, swish between."""
     if kind == "fourier":
         features = FourierFeatures(size, scale, name="fourier")(c_noise)
     else:
         features = positional_features(c_noise, 2 * size)
     embed = Embedding(width, nn.swish, dtype=dtype, name="embedding")
-    vector = embed(features, None, None, len(c_noise))
+    vector = embed(features, {}, (), len(c_noise)).embedding
     assert vector is not None
     return vector
 
@@ -62,13 +70,13 @@ class Classifier(nn.Module):
     Attributes:
       num_classes: of the logits.
       nf: channels of the first level, before `ch_mult`.
-      ch_mult: width of each level, from fine to coarse, in units of nf; each halves the picture.
+      ch_mult: width of each level, from fine to coarse, in units of nf; each halves the image.
       dropout: rate, in every residual block.
       standardize: see `standardize`.
       embedding_type: of c_noise, "fourier" or "positional" (999 t).
       fourier_size, fourier_scale: half of the number of features, and the standard deviation of
         the Fourier frequencies.
-      embed_dim: width of the vector that says the noise level.
+      embed_dim: width of the embedding of the noise level.
       nonlinearity: a key of ACTIVATIONS.
       patch_size: p, above 1, works on squares of p x p pixels as channels.
       dtype: "float32" or "bfloat16", of the computation; parameters and logits are float32.
@@ -88,24 +96,17 @@ class Classifier(nn.Module):
     dtype: str = "float32"
 
     def check(self, height: int, width: int) -> None:
-        """Raises ValueError, with the name of a field first, if pictures of this size cannot do."""
+        """InvalidValue, which names a field, if images of this size cannot do."""
         check_choice(self, "embedding_type", ("fourier", "positional"))
         check_choice(self, "nonlinearity", tuple(ACTIVATIONS))
         check_choice(self, "dtype", ("float32", "bfloat16"))
         check_positive(self, "nf", "embed_dim", "patch_size")
-        check_share(self, "dropout")
-        if self.num_classes < 2:
-            raise ValueError(f"num_classes: got {self.num_classes}, expected 2 or more to tell")
-        if self.fourier_size < 2:
-            raise ValueError(f"fourier_size: got {self.fourier_size}, expected 2 or more")
-        if not self.ch_mult or min(self.ch_mult) < 1:
-            raise ValueError(f"ch_mult: got {self.ch_mult}, expected one or more numbers from 1 on")
-        divisor = self.divisor()
-        if height % divisor or width % divisor:
-            raise ValueError(
-                f"ch_mult: got {len(self.ch_mult)} levels with patches of {self.patch_size}, which "
-                f"need pictures whose sides are multiples of {divisor}, not {height} x {width}"
-            )
+        check_rate(self, "dropout")
+        require(self.num_classes >= 2, "num_classes", self.num_classes, "2 or more")
+        require(self.fourier_size >= 2, "fourier_size", self.fourier_size, "2 or more")
+        some = bool(self.ch_mult) and min(self.ch_mult) >= 1
+        require(some, "ch_mult", self.ch_mult, "one or more numbers from 1 on")
+        check_divisor(self, height, width, self.divisor(), self.patch_size)
 
     def divisor(self) -> int:
         """What height and width must be multiples of."""
@@ -114,7 +115,7 @@ class Classifier(nn.Module):
     def read(
         self, x: Float[Array, "b h w c"], c_noise: Float[Array, "b"]
     ) -> tuple[Float[Array, "b h2 w2 d"], Float[Array, "b e"]]:
-        """The picture as the first convolution sees it, and the vector of the noise level."""
+        """The image as the first convolution sees it, and the vector of the noise level."""
         x = standardize(x) if self.standardize else x
         kind = (self.embedding_type, self.fourier_size, self.fourier_scale)
         embedding = noise_embedding(c_noise, *kind, self.embed_dim, self.dtype)

@@ -12,23 +12,25 @@ from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Key
 
 from models.layers.activation import ACTIVATIONS
 from models.layers.attention import AttentionBlock
+from models.layers.conditioning import Embedding, check_names
 from models.layers.convolution import Conv
 from models.layers.dropout import fold_keys
-from models.layers.embedding import Embedding, positional_features
+from models.layers.embedding import positional_features
 from models.layers.normalization import GroupNorm
 from models.layers.resampling import Downsample, Upsample
 from models.layers.residual import ResidualBlock
 from models.layers.stage import Stage
-from models.sizes import check_choice, check_grid, check_positive, check_share
+from models.sizes import check_choice, check_grid, check_positive, check_rate
+from options.choices import require
 
 
 class DDPM(nn.Module):
     """x: (b, h, w, c) in the range that the caller trains in -> (b, h, w, out_channels),
-    float32.
+    float32; cond: the values of `conditions`, by name.
 
     Attributes: see `NCSNpp`, and
 
@@ -45,22 +47,21 @@ class DDPM(nn.Module):
     conditional: bool = True
     nonlinearity: str = "swish"
     attention_in_up: str = "level"
-    num_classes: int = 0
-    augment_dim: int = 0
+    conditions: tuple[Any, ...] = ()
     out_channels: int = 0
     dtype: str = "float32"
     remat: bool = False
     scan_blocks: bool = False
 
     def check(self, height: int, width: int) -> None:
-        """Raises ValueError, with the name of a field first, if pictures of this size cannot do."""
+        """InvalidValue, which names a field, if images of this size cannot do."""
         check_choice(self, "nonlinearity", tuple(ACTIVATIONS))
         check_choice(self, "attention_in_up", ("level", "block"))
         check_choice(self, "dtype", ("float32", "bfloat16"))
         check_positive(self, "num_res_blocks")
-        check_share(self, "dropout")
-        if self.nf < 4:
-            raise ValueError(f"nf: got {self.nf}, expected 4 or more for a positional embedding")
+        check_rate(self, "dropout")
+        require(self.nf >= 4, "nf", self.nf, "4 or more for a positional embedding")
+        check_names(self.conditions)
         check_grid(self, height, width)
 
     @nn.compact
@@ -69,11 +70,10 @@ class DDPM(nn.Module):
         x: Float[Array, "b h w c"],
         c_noise: Float[Array, "b"],
         *,
-        labels: Int[Array, "b"] | None = None,
-        augment: Float[Array, "b a"] | None = None,
         dropout_keys: Key[Array, "b"] | None = None,
+        **cond: Any,
     ) -> Float[Array, "b h w d"]:
-        """c_noise: 999 t; labels in [0, num_classes]; keys switch dropout on.
+        """c_noise: 999 t; cond: values of the conditions by name; keys switch dropout on.
 
         Every dropout layer folds a number of its own into each example's key.
         """
@@ -100,10 +100,11 @@ class DDPM(nn.Module):
             return h.shape[1] in self.attn_resolutions
 
         features = positional_features(c_noise, self.nf) if self.conditional else None
-        embed = Embedding(
-            4 * self.nf, act, self.num_classes, self.augment_dim, self.dtype, name="embedding"
-        )
-        embedding = embed(features, labels, augment, len(x))
+        embed = Embedding(4 * self.nf, act, self.conditions, self.dtype, name="embedding")
+        embedding, more_channels, tokens = embed(features, cond, x.shape[1:], len(x))
+        out_channels = self.out_channels or x.shape[-1]
+        if more_channels is not None:
+            x = jnp.concatenate([x, more_channels], axis=-1)
         last = len(self.ch_mult) - 1
         widths = [self.nf * multiple for multiple in self.ch_mult]
 
@@ -112,7 +113,7 @@ class DDPM(nn.Module):
         skips = [h]
         for level, width in enumerate(widths):
             units = stage(width, self.num_res_blocks, f"down_{level}", attends(h))
-            skips += units(h, None, embedding, keys())
+            skips += units(h, None, embedding, keys(), tokens)
             h = skips[-1]
             if level < last:
                 h = Downsample(width, name=f"shrink_{level}", **resample)(h)
@@ -120,7 +121,7 @@ class DDPM(nn.Module):
 
         # Middle
         h = middle(widths[-1], name="middle_0")(h, embedding, keys())
-        h = attention(name="middle_attention")(h)
+        h = attention(name="middle_attention")(h, tokens)
         h = middle(widths[-1], name="middle_1")(h, embedding, keys())
 
         # Up
@@ -129,14 +130,13 @@ class DDPM(nn.Module):
             from_below = [skips.pop() for _ in range(num_units)]
             after_each = attends(h) and self.attention_in_up == "block"
             units = stage(width, num_units, f"up_{level}", after_each)
-            h = units(h, from_below, embedding, keys())[-1]
+            h = units(h, from_below, embedding, keys(), tokens)[-1]
             if attends(h) and self.attention_in_up == "level":
-                h = attention(name=f"up_{level}_attention")(h)
+                h = attention(name=f"up_{level}_attention")(h, tokens)
             if level > 0:
                 h = Upsample(width, name=f"grow_{level}", **resample)(h)
         assert not skips
 
         h = act(GroupNorm(**common, name="norm_out")(h))
-        channels = self.out_channels or x.shape[-1]
-        y = Conv(channels, init_scale=0.0, dtype=self.dtype, name="conv_out")(h)
+        y = Conv(out_channels, init_scale=0.0, dtype=self.dtype, name="conv_out")(h)
         return y.astype(jnp.float32)

@@ -11,26 +11,28 @@ one of `attn_resolutions`. Beside this path a pyramid of the input may come in (
 and a pyramid of the output may be built (`progressive`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import count
 from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Key
 
 from models.layers.activation import ACTIVATIONS
 from models.layers.attention import AttentionBlock
+from models.layers.conditioning import Embedding, Encoding, check_names
 from models.layers.convolution import Conv, dense
 from models.layers.dropout import fold_keys
-from models.layers.embedding import Embedding, FourierFeatures, positional_features
+from models.layers.embedding import FourierFeatures, positional_features
 from models.layers.normalization import GroupNorm
 from models.layers.patches import from_patches, to_patches
 from models.layers.resampling import Downsample, Upsample, resize_down, resize_up
 from models.layers.residual import ResidualBlock, add_residual
 from models.layers.stage import Stage
-from models.sizes import check_choice, check_grid, check_kernel, check_positive, check_share
+from models.sizes import check_choice, check_grid, check_kernel, check_positive, check_rate
+from options.choices import require
 
 
 class NCSNpp(nn.Module):
@@ -46,11 +48,11 @@ class NCSNpp(nn.Module):
       attn_resolutions: heights of the grid at which there is attention.
       dropout: rate, in every residual block.
       resamp_with_conv: of "ddpm" blocks: change resolution by a convolution, or without weights.
-      conditional: whether the network is told the noise level.
+      conditional: whether the network is conditioned on the noise level.
       fir, fir_kernel: resample through a FIR filter, or by plain averages and repetitions.
       skip_rescale: divide every sum of two branches by sqrt(2).
       resblock_type: "biggan": residual blocks change the resolution; "ddpm": layers between them.
-      progressive: pyramid of the output: "none"; "output_skip", where every level adds a picture;
+      progressive: pyramid of the output: "none"; "output_skip", where every level adds an image;
         "residual", where it adds features.
       progressive_input: pyramid of the input: "none", "input_skip", "residual", alike.
       progressive_combine: "input_skip" is joined by "sum" or "cat".
@@ -59,7 +61,8 @@ class NCSNpp(nn.Module):
       init_scale: initial scale of the last layer of every branch and of the network; 0 is 1e-10.
       nonlinearity: a key of ACTIVATIONS.
       conv_size: size of the first convolution.
-      num_classes, augment_dim: see `Embedding`; 0 for none.
+      conditions: what the network is conditioned on beside the noise level, in the order in which
+        channels and tokens are concatenated; see `tasks.conditions.Condition`.
       patch_size: p, above 1, works on squares of p x p pixels as channels; resolutions then count
         squares.
       out_channels: channels of the output; 0 for as many as the input has.
@@ -87,8 +90,7 @@ class NCSNpp(nn.Module):
     init_scale: float = 0.0
     nonlinearity: str = "swish"
     conv_size: int = 3
-    num_classes: int = 0
-    augment_dim: int = 0
+    conditions: tuple[Any, ...] = ()
     patch_size: int = 1
     out_channels: int = 0
     dtype: str = "float32"
@@ -96,7 +98,7 @@ class NCSNpp(nn.Module):
     scan_blocks: bool = False
 
     def check(self, height: int, width: int) -> None:
-        """Raises ValueError, with the name of a field first, if pictures of this size cannot do."""
+        """InvalidValue, which names a field, if images of this size cannot do."""
         check_choice(self, "resblock_type", ("biggan", "ddpm"))
         check_choice(self, "progressive", ("none", "output_skip", "residual"))
         check_choice(self, "progressive_input", ("none", "input_skip", "residual"))
@@ -105,10 +107,11 @@ class NCSNpp(nn.Module):
         check_choice(self, "nonlinearity", tuple(ACTIVATIONS))
         check_choice(self, "dtype", ("float32", "bfloat16"))
         check_positive(self, "nf", "num_res_blocks", "conv_size", "patch_size")
-        check_share(self, "dropout")
+        check_rate(self, "dropout")
         check_kernel(self.fir_kernel)
-        if self.embedding_type == "positional" and self.nf < 4:
-            raise ValueError(f"nf: got {self.nf}, expected 4 or more for a positional embedding")
+        enough = self.embedding_type != "positional" or self.nf >= 4
+        require(enough, "nf", self.nf, "4 or more for a positional embedding")
+        check_names(self.conditions)
         check_grid(self, height, width, self.patch_size)
 
     @nn.compact
@@ -117,11 +120,12 @@ class NCSNpp(nn.Module):
         x: Float[Array, "b h w c"],
         c_noise: Float[Array, "b"],
         *,
-        labels: Int[Array, "b"] | None = None,
-        augment: Float[Array, "b a"] | None = None,
         dropout_keys: Key[Array, "b"] | None = None,
+        **cond: Any,
     ) -> Float[Array, "b h w d"]:
-        """c_noise: what tells the noise level; labels in [0, num_classes]; keys switch dropout on.
+        """c_noise: a number for the noise level; keys switch dropout on.
+
+        cond: values of the conditions by name; one that is absent is its null.
 
         Every dropout layer folds a number of its own into each example's key.
         """
@@ -137,8 +141,10 @@ class NCSNpp(nn.Module):
         def attends(h: Array) -> bool:
             return h.shape[1] in self.attn_resolutions
 
-        embedding = self._embed(act, c_noise, labels, augment)
+        embedding, more_channels, tokens = self._embed(act, c_noise, cond, x.shape[1:])
         out_channels = self.patch_size**2 * (self.out_channels or x.shape[-1])
+        if more_channels is not None:
+            x = jnp.concatenate([x, more_channels], axis=-1)
         x = to_patches(x, self.patch_size).astype(self.dtype)
         last = len(self.ch_mult) - 1
         widths = [self.nf * multiple for multiple in self.ch_mult]
@@ -149,7 +155,7 @@ class NCSNpp(nn.Module):
         in_pyramid = x
         for level, width in enumerate(widths):
             units = stage(width, self.num_res_blocks, name=f"down_{level}", attend=attends(h))
-            skips += units(h, None, embedding, keys())
+            skips += units(h, None, embedding, keys(), tokens)
             h = skips[-1]
             if level < last:
                 h = self._shrink(block, level, h, embedding, keys())
@@ -158,7 +164,7 @@ class NCSNpp(nn.Module):
 
         # Middle
         h = block(widths[-1], name="middle_0")(h, embedding, keys())
-        h = attention(name="middle_attention")(h)
+        h = attention(name="middle_attention")(h, tokens)
         h = block(widths[-1], name="middle_1")(h, embedding, keys())
 
         # Up
@@ -166,9 +172,9 @@ class NCSNpp(nn.Module):
         for level, width in reversed(list(enumerate(widths))):
             from_below = [skips.pop() for _ in range(self.num_res_blocks + 1)]
             units = stage(width, self.num_res_blocks + 1, name=f"up_{level}")
-            h = units(h, from_below, embedding, keys())[-1]
+            h = units(h, from_below, embedding, keys(), tokens)[-1]
             if attends(h):
-                h = attention(name=f"up_{level}_attention")(h)
+                h = attention(name=f"up_{level}_attention")(h, tokens)
             h, out_pyramid = self._join_output(level, h, out_pyramid, out_channels)
             if level > 0:
                 h = self._grow(block, level, h, embedding, keys())
@@ -210,17 +216,16 @@ class NCSNpp(nn.Module):
         self,
         act: Callable[[Array], Array],
         c_noise: Float[Array, "b"],
-        labels: Int[Array, "b"] | None,
-        augment: Float[Array, "b a"] | None,
-    ) -> Float[Array, "b e"] | None:
+        cond: Mapping[str, Any],
+        shape: tuple[int, ...],
+    ) -> Encoding:
         features = None
         if self.conditional and self.embedding_type == "fourier":
             features = FourierFeatures(self.nf, self.fourier_scale, name="fourier")(c_noise)
         elif self.conditional:
             features = positional_features(c_noise, self.nf)
-        classes = (self.num_classes, self.augment_dim, self.dtype)
-        embed = Embedding(4 * self.nf, act, *classes, name="embedding")
-        return embed(features, labels, augment, len(c_noise))
+        embed = Embedding(4 * self.nf, act, self.conditions, self.dtype, name="embedding")
+        return embed(features, cond, shape, len(c_noise))
 
     @property
     def _kernel(self) -> tuple[float, ...] | None:
@@ -268,10 +273,10 @@ class NCSNpp(nn.Module):
         conv = partial(Conv, dtype=self.dtype, name=name)
         norm = GroupNorm(dtype=self.dtype, name=f"{name}_norm")
         if self.progressive == "output_skip":
-            picture = conv(channels, init_scale=self.init_scale)(act(norm(h)))
+            image = conv(channels, init_scale=self.init_scale)(act(norm(h)))
             if pyramid is None:
-                return h, picture
-            return h, resize_up(pyramid, self._kernel) + picture
+                return h, image
+            return h, resize_up(pyramid, self._kernel) + image
         if pyramid is None:
             return h, conv(h.shape[-1])(act(norm(h)))
         pyramid = Upsample(h.shape[-1], True, self._kernel, self.dtype, name=name)(pyramid)

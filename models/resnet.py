@@ -1,4 +1,4 @@
-"""The residual network of bottlenecks (He et al. 2016) that is told the noise level.
+"""The residual network of bottlenecks (He et al. 2016), conditioned on the noise level.
 
     x -> stem -> [group 0] -> ... -> [group 3] -> means -> logits
 
@@ -20,6 +20,7 @@ from models.layers.convolution import Conv, dense
 from models.layers.dropout import dropout, fold_keys
 from models.layers.normalization import GroupNorm
 from models.sizes import check_choice
+from options.choices import require
 
 EXPANSION = 4  # of a block's output over its inner width
 
@@ -63,7 +64,7 @@ class ResNet(Classifier):
 
     num_res_blocks: blocks of each group, as many numbers as `ch_mult` has; nf is the inner width
       of the first, its output 4 times as wide.
-    stem: "large": a convolution of size 7 and a maximum, both of which halve the picture; "small":
+    stem: "large": a convolution of size 7 and a maximum, both of which halve the image; "small":
       one of size 3, which keeps it.
     """
 
@@ -74,11 +75,10 @@ class ResNet(Classifier):
     def check(self, height: int, width: int) -> None:
         check_choice(self, "stem", ("large", "small"))
         super().check(height, width)
-        if len(self.num_res_blocks) != len(self.ch_mult) or min(self.num_res_blocks) < 1:
-            raise ValueError(
-                f"num_res_blocks: got {self.num_res_blocks}, expected {len(self.ch_mult)} numbers "
-                "from 1 on, one for each of ch_mult"
-            )
+        count = len(self.ch_mult)
+        fit = len(self.num_res_blocks) == count and min(self.num_res_blocks) >= 1
+        expected = f"{count} numbers from 1 on, one for each of ch_mult"
+        require(fit, "num_res_blocks", self.num_res_blocks, expected)
 
     def divisor(self) -> int:
         return (4 if self.stem == "large" else 1) * super().divisor()

@@ -1,32 +1,33 @@
-"""What a U-Net's options and the size of its pictures must fulfil, checked before compiling.
+"""What a U-Net's options and the size of its images must fulfil, checked before compiling.
 
-Every function raises a ValueError that begins with the name of the field at fault.
+Every function raises an InvalidValue that names the field at fault.
 """
 
 from typing import Any
 
+from options.choices import require
+from options.errors import InvalidValue, Words
+
 
 def check_choice(options: Any, field: str, choices: tuple[str, ...]) -> None:
     value = getattr(options, field)
-    if value not in choices:
-        raise ValueError(f"{field}: got {value!r}, expected one of {list(choices)}")
+    require(value in choices, field, value, f"one of {list(choices)}")
 
 
 def check_positive(options: Any, *fields: str) -> None:
     for field in fields:
         value = getattr(options, field)
-        if value < 1:
-            raise ValueError(f"{field}: got {value}, expected 1 or more")
+        require(value >= 1, field, value, "1 or more")
 
 
 def check_kernel(kernel: tuple[float, ...]) -> None:
-    if len(kernel) < 2 or sum(kernel) <= 0:
-        raise ValueError(f"fir_kernel: got {kernel}, expected 2 or more taps of a positive sum")
+    holds = len(kernel) >= 2 and sum(kernel) > 0
+    require(holds, "fir_kernel", kernel, "2 or more taps of a positive sum")
 
 
-def check_share(options: Any, field: str) -> None:
-    if not 0 <= getattr(options, field) < 1:
-        raise ValueError(f"{field}: got {getattr(options, field)}, expected a number in [0, 1)")
+def check_rate(options: Any, field: str) -> None:
+    value = getattr(options, field)
+    require(0 <= value < 1, field, value, "a number in [0, 1)")
 
 
 def required_divisor(num_levels: int, patch_size: int = 1) -> int:
@@ -34,21 +35,25 @@ def required_divisor(num_levels: int, patch_size: int = 1) -> int:
     return patch_size * 2 ** (num_levels - 1)
 
 
+def check_divisor(options: Any, height: int, width: int, divisor: int, patch_size: int) -> None:
+    """The sides of the images must be multiples of the divisor, which follows from `ch_mult`."""
+    if height % divisor or width % divisor:
+        raise InvalidValue(
+            "ch_mult",
+            Words(f"{len(options.ch_mult)} levels with patches of {patch_size}"),
+            but=f"they need images whose sides are multiples of {divisor}, not {height} x {width}",
+        )
+
+
 def check_grid(options: Any, height: int, width: int, patch_size: int = 1) -> None:
-    """`options` has ch_mult, attn_resolutions and nf."""
+    """`options` has ch_mult and attn_resolutions, which are heights."""
     num_levels = len(options.ch_mult)
     if num_levels == 0 or not all(isinstance(m, int) and m >= 1 for m in options.ch_mult):
-        raise ValueError(f"ch_mult: got {options.ch_mult}, expected one or more numbers from 1 on")
-    divisor = required_divisor(num_levels, patch_size)
-    if height % divisor or width % divisor:
-        raise ValueError(
-            f"ch_mult: got {num_levels} levels with patches of {patch_size}, which need pictures "
-            f"whose sides are multiples of {divisor}, not {height} x {width}"
-        )
-    resolutions = [height // (patch_size * 2**level) for level in range(num_levels)]
-    missing = [r for r in options.attn_resolutions if r not in resolutions]
+        raise InvalidValue("ch_mult", options.ch_mult, "one or more numbers from 1 on")
+    check_divisor(options, height, width, required_divisor(num_levels, patch_size), patch_size)
+    heights = [height // (patch_size * 2**level) for level in range(num_levels)]
+    missing = [r for r in options.attn_resolutions if r not in heights]
     if missing:
-        raise ValueError(
-            f"attn_resolutions: got {missing[0]}, which never occurs: the levels have resolutions "
-            f"{resolutions}"
+        raise InvalidValue(
+            "attn_resolutions", missing[0], but=f"the heights of the levels are {heights}"
         )

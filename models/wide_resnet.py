@@ -1,4 +1,4 @@
-"""The wide residual network (Zagoruyko & Komodakis 2016) that is told the noise level.
+"""The wide residual network (Zagoruyko & Komodakis 2016), conditioned on the noise level.
 
     x -> conv_in -> [group 0] -> [group 1] -> [group 2] -> norm, act, means -> logits
 
@@ -23,6 +23,8 @@ from models.layers.dropout import dropout, fold_keys
 from models.layers.normalization import GroupNorm
 from models.layers.resampling import average_down
 from models.sizes import check_positive
+from options.choices import require
+from options.errors import Words
 
 HALVE = ((0, 1), (0, 1))  # padding of a strided convolution of size 3 on an even size
 
@@ -79,8 +81,8 @@ class WideResNet(Classifier):
         super().check(height, width)
         check_positive(self, "stem", "num_res_blocks")
         widths = [self.stem, *(self.nf * multiple for multiple in self.ch_mult)]
-        if widths != sorted(widths):
-            raise ValueError(f"ch_mult: got widths {widths}, expected none below the one before")
+        rise = widths == sorted(widths)
+        require(rise, "ch_mult", Words(f"widths {widths}"), "none below the one before")
 
     @nn.compact
     def __call__(

@@ -1,4 +1,4 @@
-"""Classifiers of noisy states: what they say, and how they are trained.
+"""Classifiers of noisy states: their probabilities, and how they are trained.
 
     logits = F(x_t, c_noise),    log p(y | x_t) = log softmax(logits)_y                    (1)
 
@@ -12,7 +12,7 @@ gradient in x_t is what guides a score to a class (Song et al. 2021, section 5).
 
 import dataclasses
 import functools
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -20,8 +20,10 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 import losses
+from options.choices import choose, require
 from parameterization import C_NOISE
 from sde_lib import Node, Process, expand_right
+from tasks.task import Batch, Context
 
 
 @functools.partial(
@@ -35,8 +37,8 @@ class NoisyClassifier:
 
     Attributes:
       network: a Flax module called as (x, c_noise) -> logits (batch, classes).
-      c_noise, time_scale: what it is told of the noise level, see `parameterization.C_NOISE`;
-        "log_sigma" is the published choice.
+      c_noise, time_scale: how the network is conditioned on the noise level, see
+        `parameterization.C_NOISE`; "log_sigma" is the published choice.
     """
 
     network: Any
@@ -69,12 +71,12 @@ class ClassifierTask:
     """Training a classifier of noisy states on batches of "image" and "label".
 
     Attributes:
-      network, c_noise, time_scale: see `NoisyClassifier`.
+      network, c_noise, time_scale: see `NoisyClassifier`; a network with a field `dropout` that is
+        not 0 is given keys for it.
       shape: of one example, for images (height, width, channels).
       label_smoothing: a of (2), in [0, 1).
       times: how training times are drawn; `losses.LikelihoodTimes` is even in log-SNR. The best
         classifier at one level does not depend on the others', so no loss is weighted.
-      dropout: whether the network is given keys for its dropout.
     """
 
     process: Process
@@ -84,15 +86,12 @@ class ClassifierTask:
     time_scale: float = 999.0
     label_smoothing: float = 0.0
     times: losses.Times = losses.UniformTimes()
-    dropout: bool = False
+    frozen: ClassVar[tuple[()]] = ()
 
     def __post_init__(self) -> None:
-        if not 0 <= self.label_smoothing < 1:
-            raise ValueError(
-                f"label_smoothing: got {self.label_smoothing}, expected a number in [0, 1)"
-            )
-        if self.c_noise not in C_NOISE:
-            raise ValueError(f"c_noise: got {self.c_noise!r}, expected one of {list(C_NOISE)}")
+        holds = 0 <= self.label_smoothing < 1
+        require(holds, "label_smoothing", self.label_smoothing, "a number in [0, 1)")
+        choose(C_NOISE, self.c_noise, "c_noise")
 
     def init(self, key: Key[Array, ""]) -> Any:
         """Freshly initialised parameters, float32."""
@@ -103,15 +102,16 @@ class ClassifierTask:
         return NoisyClassifier(self.network, params, self.c_noise, self.time_scale)
 
     def loss(
-        self, params: Any, batch: dict[str, Array], keys: Key[Array, " b"]
+        self, context: Context, batch: Batch, keys: Key[Array, " b"]
     ) -> tuple[Float[Array, ""], dict[str, Array]]:
         """Mean loss of the batch; each example's loss, noise level t / t_max, and whether its class
-        was the likeliest."""
+        was the most likely one."""
         noise_keys, dropout_keys = jax.vmap(jax.random.split)(keys).T
         x_0, labels = batch["image"], batch["label"]
         t, eps = losses.draw_times_and_noise(self.process, noise_keys, x_0.shape[1:], self.times)
-        options = {"dropout_keys": dropout_keys} if self.dropout else {}
-        log_probs = self.log_probs_at(params, x_0, t, eps, **options)
+        drops = getattr(self.network, "dropout", 0.0) > 0
+        options = {"dropout_keys": dropout_keys} if drops else {}
+        log_probs = self.log_probs_at(context.params, x_0, t, eps, **options)
         values = cross_entropy(log_probs, labels, self.label_smoothing)
         correct = (jnp.argmax(log_probs, axis=1) == labels).astype(jnp.float32)
         level = t / self.process.t_max
@@ -130,6 +130,6 @@ class ClassifierTask:
         x = expand_right(node.alpha, x_0) * x_0 + expand_right(node.sigma, x_0) * eps
         return jax.nn.log_softmax(self.classifier(params).logits(x, node, **options))
 
-    def draw(self, params: Any, key: Key[Array, ""]) -> dict[str, np.ndarray]:
-        """Nothing: a classifier has no pictures of its own."""
+    def draw(self, context: Context, key: Key[Array, ""]) -> dict[str, np.ndarray]:
+        """Nothing: a classifier draws no samples."""
         return {}

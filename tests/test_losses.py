@@ -14,18 +14,28 @@ from solver_cases import PROCESSES as SDES
 from solver_cases import make_process
 
 from losses import (
+    COUPLINGS,
+    REDUCTIONS,
     TIMES,
     WEIGHTINGS,
+    DataWeighting,
+    EDMWeighting,
+    HalfSum,
     LikelihoodTimes,
     LogitNormalTimes,
     LogNormalTimes,
+    Mean,
+    VariationalBound,
     draw_times_and_noise,
     drop_labels,
+    implicit_score_matching,
     loss_at,
+    sliced_score_matching,
     transport,
 )
+from options.errors import InvalidValue
 from oracles import Gaussian
-from parameterization import WRITERS, Parameterization, Prediction
+from parameterization import MASK, OUTPUTS, Parameterization, Prediction
 from sde_lib import (
     EDM,
     VESDE,
@@ -101,6 +111,11 @@ def test_the_exact_score_has_the_irreducible_loss(process):
     assert float(jnp.mean(got)) == pytest.approx(want, rel=0.02, abs=1e-3)
 
 
+def choice(table, name):
+    """The entry of a table; of the standard deviation of the data 0.7 where it has one."""
+    return table[name](0.7) if name == "edm" else table[name]()
+
+
 # Every weighting against its definition, whose divisions by alpha the code avoids.
 DEFINITIONS = {
     "noise": lambda a, s, g2, sd: a**2,
@@ -126,7 +141,7 @@ class Off:
 def off_by_one(process, t, weighting):
     eps = jnp.zeros((len(t), 3))
     predict = Off(eps, eps)
-    return loss_at(process, predict, eps, t, eps, weighting=weighting, sigma_data=0.7)
+    return loss_at(process, predict, eps, t, eps, weighting=choice(WEIGHTINGS, weighting))
 
 
 @pytest.mark.parametrize("weighting", WEIGHTINGS)
@@ -157,10 +172,10 @@ def test_the_exact_network_of_every_output_has_the_irreducible_loss(process):
     alpha, sigma = (float(f) for f in process.node(t[0])[1:])
     variance = 0.49 / (alpha**2 * 0.49 + sigma**2)
     g2 = float(process.diffusion_squared(t[0]))
-    for output in [*WRITERS, "edm"]:
+    for output in OUTPUTS:
         for weighting, definition in DEFINITIONS.items():
             predict = Perfect(data, output)
-            got = loss_at(process, predict, x_0, t, eps, weighting=weighting, sigma_data=0.7)
+            got = loss_at(process, predict, x_0, t, eps, weighting=choice(WEIGHTINGS, weighting))
             want = definition(alpha, sigma, g2, 0.7) * variance
             assert float(jnp.mean(got)) == pytest.approx(want, rel=0.02), (output, weighting)
 
@@ -169,18 +184,27 @@ class Perfect:
     """The data's exact network of some output, read by its parameterisation."""
 
     def __init__(self, data, output):
-        self.data, self.output = data, output
-        self.parameterization = Parameterization(output, sigma_data=0.7)
+        self.data, self.output = data, choice(OUTPUTS, output)
+        self.parameterization = Parameterization(self.output)
 
     def __call__(self, x, node, cond=None):
-        found = self.data(x, node)
-        if self.output == "edm":
-            alpha, s = node.alpha[:, None], (node.sigma / node.alpha)[:, None]
-            norm = s**2 + 0.7**2
-            says = (found.x_0 - 0.7**2 / norm * x / alpha) * jnp.sqrt(norm) / (s * 0.7)
-        else:
-            says = found.as_output(self.output)
+        says = self.data(x, node).as_output(self.output)
         return self.parameterization.predict(lambda *_: says, x, node, {})
+
+
+def test_names_stand_for_objects():
+    process, t = VPSDE(), jnp.array([0.2, 0.7])
+    x_0, eps = images_and_noise(2)
+    at = functools.partial(loss_at, process, Off(x_0, eps), x_0, t, eps)
+    for named, object_ in (
+        (
+            at(weighting="data", reduction="half_sum"),
+            at(weighting=DataWeighting(), reduction=HalfSum()),
+        ),
+        (at(weighting="edm"), at(weighting=EDMWeighting(0.5), reduction=Mean())),
+        (at(), at(weighting="noise", reduction="mean")),
+    ):
+        np.testing.assert_array_equal(named, object_)
 
 
 def test_draws_depend_on_each_examples_key_alone():
@@ -307,10 +331,127 @@ def test_transport_ends_on_data_that_is_not_finite():
     np.testing.assert_allclose(jnp.sort(paired.ravel()), jnp.sort(eps.ravel()))
 
 
-@pytest.mark.parametrize("times", [LogNormalTimes, LogitNormalTimes])
-def test_a_spread_of_times_must_be_positive(times):
-    with pytest.raises(ValueError, match="time_std: got 0.0"):
-        times(time_std=0.0)
+@pytest.mark.parametrize(
+    ("make", "match"),
+    [
+        (lambda: LogNormalTimes(std=0.0), "std: got 0.0"),
+        (lambda: LogitNormalTimes(std=0.0), "std: got 0.0"),
+        (lambda: EDMWeighting(0.0), "sigma_data: got 0.0"),
+        (lambda: VariationalBound(num_steps=1), "num_steps: got 1"),
+        (lambda: VariationalBound(weight=0.0), "weight: got 0.0"),
+        (lambda: VariationalBound(low=1.0), "low: got 1.0"),
+        (lambda: off_loss(weighting="sum"), "weighting: got 'sum'"),
+        (lambda: off_loss(reduction="sum"), "reduction: got 'sum'"),
+        (lambda: off_loss(bound=VariationalBound()), "learned_variance: got False"),
+        (lambda: sliced_score_matching(jnp.cos, PADDED, KEYS, num_probes=0), "num_probes: got 0"),
+    ],
+)
+def test_what_cannot_be_is_refused(make, match):
+    with pytest.raises(InvalidValue, match=f"^{match}"):
+        make()
+
+
+def off_loss(**options):
+    x_0, eps = images_and_noise(2)
+    return loss_at(VPSDE(), Off(x_0, eps), x_0, jnp.array([0.2, 0.7]), eps, **options)
+
+
+# Padded examples: the numbers of each are those of the example without its padding.
+
+LENGTHS = (6, 4, 1)
+REAL = jnp.arange(6) < jnp.array(LENGTHS)[:, None]  # (b, length)
+PADDED = jax.random.uniform(jax.random.key(8), (3, 6, 2), minval=-1.0) * REAL[..., None]
+KEYS = jax.random.split(jax.random.key(9), 3)
+
+
+def coupled(x, scale=1.0):
+    """A function of each example that couples its coordinates, and leaves zeros where they are."""
+    return jnp.sin(scale * x) + 0.3 * x * jnp.sum(x**2, axis=(1, 2), keepdims=True)
+
+
+@pytest.mark.parametrize("dtype", [bool, jnp.float32])
+@pytest.mark.parametrize("weighting", WEIGHTINGS)
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_a_padded_loss_is_the_unpadded_one(weighting, reduction, dtype):
+    """With the noise drawn in the padding too, and with a bound on learned variances."""
+    process, t = VPSDE(), jnp.array([0.005, 0.3, 0.9])
+    eps = jax.random.normal(jax.random.key(10), PADDED.shape)
+    model = Parameterization("v", learned_variance=True)
+
+    def network(x, c_noise, mask=None):
+        return jnp.concatenate([coupled(x), jnp.cos(x)], axis=-1)
+
+    def predict(x, node, cond):
+        return model.predict(network, x, node, cond)
+
+    at = functools.partial(
+        loss_at,
+        process,
+        predict,
+        weighting=weighting,
+        reduction=reduction,
+        bound=VariationalBound(50),
+    )
+    got = at(PADDED, t, eps, {MASK: REAL[..., None].astype(dtype)})
+    for i, n in enumerate(LENGTHS):
+        one = slice(i, i + 1)
+        np.testing.assert_allclose(got[one], at(PADDED[one, :n], t[one], eps[one, :n]), rtol=2e-6)
+    full = jnp.ones((3, 6, 1), dtype)
+    np.testing.assert_allclose(at(PADDED, t, eps, {MASK: full}), at(PADDED, t, eps), rtol=1e-6)
+
+
+def test_the_gradient_of_a_padded_loss_is_the_unpadded_one():
+    t, eps = jnp.array([0.1, 0.3, 0.9]), jax.random.normal(jax.random.key(10), PADDED.shape)
+
+    def slope(x_0, t, eps, cond):
+        def loss(scale):
+            predict = lambda x, node, cond: Parameterization().predict(  # noqa: E731
+                lambda x, c, mask=None: coupled(x, scale), x, node, cond
+            )
+            return jnp.sum(loss_at(VPSDE(), predict, x_0, t, eps, cond))
+
+        return float(jax.grad(loss)(1.3))
+
+    alone = [
+        slope(PADDED[i : i + 1, :n], t[i : i + 1], eps[i : i + 1, :n], {})
+        for i, n in enumerate(LENGTHS)
+    ]
+    got = slope(PADDED, t, eps, {MASK: REAL[..., None]})
+    assert got == pytest.approx(sum(alone), rel=1e-5)
+
+
+def test_padded_score_matching_is_the_unpadded_one():
+    cond = {MASK: REAL[..., None]}
+    got = implicit_score_matching(coupled, PADDED, cond)
+    for i, n in enumerate(LENGTHS):
+        want = implicit_score_matching(coupled, PADDED[i : i + 1, :n])
+        np.testing.assert_allclose(got[i : i + 1], want, rtol=1e-5)
+
+
+@pytest.mark.parametrize("variance_reduced", [True, False])
+def test_padded_sliced_score_matching_is_the_unpadded_one(variance_reduced):
+    """With the probes of the padded example, by hand; and a score that is 1 in the padding."""
+    score, options = lambda x: coupled(x) + 1.0, {"variance_reduced": variance_reduced}
+    got = sliced_score_matching(score, PADDED, KEYS, {MASK: REAL[..., None]}, **options)
+    for i, n in enumerate(LENGTHS):
+        x, v = PADDED[i : i + 1, :n], jax.random.rademacher(KEYS[i], (1, 6, 2), dtype=float)[:, :n]
+        s, product = jax.jvp(score, (x,), (v,))
+        second = jnp.sum(s**2) if variance_reduced else jnp.sum(v * s) ** 2
+        assert float(got[i]) == pytest.approx(float(jnp.sum(v * product) + second / 2), rel=1e-5)
+
+
+@pytest.mark.parametrize("classes", [1, 2])
+def test_padded_transport_is_the_unpadded_one_within_each_length(classes):
+    """Noise in the padding has no weight, and none goes to an example of another length."""
+    x_0, eps = images_and_noise(30)
+    lengths = jnp.array([5, 3, 2])[jnp.arange(30) % 3]
+    labels = (jnp.arange(30) // 3) % classes
+    mask = (jnp.arange(5) < lengths[:, None])[..., None]
+    paired = COUPLINGS["optimal_transport"]()(x_0 * mask, eps, labels, mask)
+    for n in (5, 3, 2):
+        mine = np.asarray(lengths == n)
+        alone = transport(x_0[mine, :n], eps[mine, :n], labels[mine])
+        np.testing.assert_array_equal(paired[mine, :n], alone)
 
 
 def test_labels_are_dropped_at_the_rate():

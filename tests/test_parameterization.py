@@ -1,16 +1,30 @@
-"""Predictions: every output of a network tells the same (x_0, eps)."""
+"""Predictions: every output of a network determines the same (x_0, eps)."""
+
+import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from models import NCSNpp
+from options.errors import InvalidValue
 from parameterization import (
     C_NOISE,
-    READERS,
-    WRITERS,
+    MASK,
+    OUTPUTS,
+    EDMNoise,
+    EDMOutput,
+    LogSigma,
+    NetworkPredictor,
+    Noise,
+    NoiseConditioning,
     Parameterization,
     Prediction,
+    ReversedTime,
+    Time,
+    Velocity,
     from_eps,
     from_score,
     from_x_0,
@@ -71,22 +85,40 @@ def test_velocity_is_the_probability_flow(process):
 
 
 @pytest.mark.parametrize("process", PROCESSES, ids=ids)
-@pytest.mark.parametrize("output", WRITERS)
-@pytest.mark.parametrize("trained", READERS)
+@pytest.mark.parametrize("output", OUTPUTS)
+@pytest.mark.parametrize("trained", OUTPUTS)
 def test_a_network_of_one_output_serves_as_any_other(process, trained, output):
     """Written as another output and read back, (x_0, eps) are the same to float precision."""
     x, node, alpha, sigma = noised(process)
-    found = READERS[trained](PERFECT[trained](X_0, EPS, alpha, sigma), x, node)
-    again = READERS[output](found.as_output(output), x, node)
+    found = OUTPUTS[trained]().read(PERFECT[trained](X_0, EPS, alpha, sigma), x, node)
+    again = OUTPUTS[output]().read(found.as_output(output), x, node)
     size = float(jnp.max(1 + jnp.abs(x) / sigma))
     np.testing.assert_allclose(again.eps, found.eps, atol=1e-5 * size)
     np.testing.assert_allclose(alpha * again.x_0 + sigma * again.eps, x, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("process", PROCESSES, ids=ids)
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_what_is_written_is_what_a_perfect_network_outputs(process, output):
+    _, node, alpha, sigma = noised(process)
+    # In float64, as the definition of "edm" cancels digits that the written one keeps.
+    want = PERFECT[output](*(np.float64(part) for part in (X_0, EPS, alpha, sigma)))
+    got, size = Prediction(X_0, EPS, node).as_output(output), float(jnp.max(jnp.abs(want)))
+    np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6 * size)
+
+
+def test_edm_is_written_where_there_is_no_noise_and_where_there_is_no_data():
+    """F = -eps at sigma = 0 and x_0 / sigma_data at alpha = 0."""
+    node = FlowMatching().node(jnp.array([0.0, 0.0, 1.0, 1.0, 1.0]))
+    got = EDMOutput(0.7).write(Prediction(X_0, EPS, node))
+    np.testing.assert_allclose(got[:2], -EPS[:2], rtol=1e-6)
+    np.testing.assert_allclose(got[2:], X_0[2:] / 0.7, rtol=1e-6)
+
+
 def test_the_flow_network_is_read_at_pure_noise():
     """At t = 1 of the straight path x = eps, and a velocity gives x_0 where a score does not."""
     node = FlowMatching().node(jnp.ones(5))
-    found = READERS["velocity"](EPS - X_0, EPS, node)
+    found = Velocity().read(EPS - X_0, EPS, node)
     np.testing.assert_allclose(found.x_0, X_0, atol=1e-6)
     np.testing.assert_allclose(found.velocity(FlowMatching()), EPS - X_0, atol=1e-6)
 
@@ -100,10 +132,12 @@ def test_learned_variance_is_the_second_half_of_the_channels():
     np.testing.assert_array_equal(found.variance, 0.75)
 
 
-def test_edm_is_no_output_to_write():
+def test_there_is_always_a_mapping_of_what_came_along():
     x, node, _, _ = noised(VPSDE())
-    with pytest.raises(ValueError, match="output: got 'edm'"):
-        from_eps(x, EPS, node).as_output("edm")
+    found = Parameterization().predict(lambda *_: EPS, x, node, {})
+    made = [found, from_eps(x, EPS, node), from_x_0(x, X_0, node), Prediction(X_0, EPS, node)]
+    for prediction in [*made, from_score(lambda x, t: x)(x, node)]:
+        assert prediction.aux == {} and prediction.variance is None
 
 
 def test_score_is_minus_eps_over_sigma():
@@ -124,14 +158,25 @@ def test_a_score_function_is_a_predictor():
     np.testing.assert_allclose(predict(x, node).score, -x * T[:, None, None], rtol=1e-5, atol=1e-6)
 
 
-def test_what_the_network_is_told():
+def test_the_conditioning_on_the_noise_level():
     process = VESDE(0.01, 50.0)
     node = process.node(T)
-    told = {name: fn(node, 999.0) for name, fn in C_NOISE.items()}
-    np.testing.assert_allclose(told["log_sigma"], jnp.log(process.sigma(T)))
-    np.testing.assert_allclose(told["time"], 999 * T)
-    np.testing.assert_allclose(told["reversed_time"], 999 * (1 - T), atol=1e-3)
-    np.testing.assert_allclose(told["edm"], jnp.log(process.sigma(T)) / 4, rtol=1e-6)
+    c_noise = {name: cls()(node) for name, cls in C_NOISE.items()}
+    np.testing.assert_allclose(c_noise["log_sigma"], jnp.log(process.sigma(T)))
+    np.testing.assert_allclose(c_noise["time"], 999 * T)
+    np.testing.assert_allclose(c_noise["reversed_time"], 999 * (1 - T), atol=1e-3)
+    np.testing.assert_allclose(c_noise["edm"], jnp.log(process.sigma(T)) / 4, rtol=1e-6)
+    np.testing.assert_allclose(Time(10.0)(node), 10 * T)
+    np.testing.assert_allclose(ReversedTime(10.0)(node), 10 * (1 - T), atol=1e-5)
+
+
+def test_names_stand_for_objects():
+    assert Parameterization("noise", "time") == Parameterization() == Parameterization(Noise())
+    assert hash(Parameterization("noise")) == hash(Parameterization())
+    assert Parameterization("edm", "edm") == Parameterization(EDMOutput(0.5), EDMNoise())
+    assert Parameterization(EDMOutput(0.6)) != Parameterization("edm")
+    choices = {f.name: f.metadata.get("choices") for f in dataclasses.fields(Parameterization)}
+    assert choices["output"] is OUTPUTS and choices["c_noise"] is C_NOISE
 
 
 def test_inputs_are_centred_and_conditioning_is_passed_on():
@@ -154,19 +199,76 @@ def test_edm_sees_inputs_of_unit_variance():
     x = 0.5 * jax.random.normal(jax.random.key(0), (20_000, 1))
     x += node.sigma[:, None] * jax.random.normal(jax.random.key(1), (20_000, 1))
     seen = []
-    parameterization = Parameterization(output="edm", c_noise="edm", sigma_data=0.5)
+    parameterization = Parameterization(EDMOutput(sigma_data=0.5), "edm")
     parameterization.predict(lambda x, c: seen.append(x) or x, x, node, {})
     assert float(seen[0].std()) == pytest.approx(1.0, rel=0.02)
 
 
 @pytest.mark.parametrize(
-    "options, match",
+    "make, match",
     [
-        ({"output": "epsilon"}, "output"),
-        ({"c_noise": "sigma"}, "c_noise"),
-        ({"sigma_data": 0.0}, "sigma_data"),
+        (lambda: Parameterization(output="epsilon"), "output: got 'epsilon'"),
+        (lambda: Parameterization(c_noise="sigma"), "c_noise: got 'sigma'"),
+        (lambda: Parameterization("edm", centre_input=True), "centre_input: got True"),
+        (lambda: EDMOutput(0.0), "sigma_data: got 0.0"),
+        (lambda: Time(0.0), "scale: got 0.0"),
+        (lambda: ReversedTime(-1.0), "scale: got -1.0"),
+        (lambda: Prediction(X_0, EPS, VPSDE().node(T)).as_output("x"), "output: got 'x'"),
     ],
 )
-def test_bad_parameterizations_are_refused(options, match):
-    with pytest.raises(ValueError, match=match):
-        Parameterization(**options)
+def test_bad_parameterizations_are_refused(make, match):
+    with pytest.raises(InvalidValue, match=f"^{match}"):
+        make()
+
+
+@dataclasses.dataclass(frozen=True)
+class OneOverSigma(NoiseConditioning):
+    """A conditioning of one's own, for which any embedding will do."""
+
+    def __call__(self, node):
+        return 1 / node.sigma
+
+
+FOURIER, POSITIONAL = NCSNpp(embedding_type="fourier"), NCSNpp(embedding_type="positional")
+
+
+@pytest.mark.parametrize("c_noise", [*C_NOISE, OneOverSigma()])
+def test_an_embedding_that_does_not_suit_is_refused(c_noise):
+    suits = {"fourier": ["log_sigma", "edm"], "positional": ["time", "reversed_time"]}
+    parameterization = Parameterization(c_noise=c_noise)
+    parameterization.check(object())  # that does not say what embedding it has
+    for network in (FOURIER, POSITIONAL):
+        make = functools.partial(NetworkPredictor, network, parameterization, {})
+        if c_noise in suits[network.embedding_type] or c_noise == OneOverSigma():
+            make()
+        else:
+            with pytest.raises(InvalidValue, match=r"^c_noise: got .*embedding_type is"):
+                make()
+
+
+def test_a_network_predictor_is_a_pytree():
+    predict = NetworkPredictor(FOURIER, Parameterization(c_noise=LogSigma()), {"w": jnp.ones(2)})
+    doubled = jax.tree.map(lambda leaf: 2 * leaf, predict)
+    np.testing.assert_array_equal(doubled.params["w"], 2.0)
+    leaves, tree = jax.tree.flatten(predict)
+    assert jax.tree.unflatten(tree, [None] * len(leaves)).network is FOURIER
+    assert len(leaves) == 1 and isinstance(jax.eval_shape(lambda p: p, predict), NetworkPredictor)
+
+
+@pytest.mark.parametrize("dtype", [bool, jnp.float32])
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_a_padded_prediction_is_the_unpadded_one(output, dtype):
+    """A network with no regard to the padding still leaves zeros there."""
+    node, parameterization = VPSDE().node(T[:2]), Parameterization(output, "time")
+    x = jax.random.normal(jax.random.key(5), (2, 6, 3))
+    mask = (jnp.arange(6) < jnp.array([[6], [4]]))[..., None].astype(dtype)
+    network = lambda x, c_noise, mask=None: jnp.cos(x) * c_noise[:, None, None]  # noqa: E731
+    whole = parameterization.predict(network, jnp.where(mask, x, 0.0), node, {MASK: mask})
+    for i, length in enumerate((6, 4)):
+        one = jax.tree.map(lambda field, i=i: field[i : i + 1], node)
+        alone = parameterization.predict(network, x[i : i + 1, :length], one, {})
+        for got, want in ((whole.x_0, alone.x_0), (whole.eps, alone.eps)):
+            np.testing.assert_allclose(got[i, :length], want[0], rtol=1e-6, atol=1e-6)
+            np.testing.assert_array_equal(got[i, length:], 0.0)
+    score = from_score(lambda x, t: jnp.cos(x))(x, node, {MASK: mask})
+    np.testing.assert_array_equal(score.eps[1, 4:], 0.0)

@@ -10,6 +10,8 @@ WIDTH = 256  # wide enough for FSDP to split the kernels
 class TinyTask:
     """x_t = x_0 + t eps, the network predicts eps from (x_t, t)."""
 
+    frozen = ()
+
     def init(self, key):
         first, second = jax.random.split(key)
         return {
@@ -20,7 +22,8 @@ class TinyTask:
             "second": {"kernel": 0.1 * jax.random.normal(second, (WIDTH, 4))},
         }
 
-    def loss(self, params, batch, keys):
+    def loss(self, context, batch, keys):
+        params = context.params
         time_keys, noise_keys = jax.vmap(jax.random.split)(keys).T
         t = jax.vmap(jax.random.uniform)(time_keys)
         eps = jax.vmap(lambda key: jax.random.normal(key, (4,)))(noise_keys)
@@ -30,8 +33,8 @@ class TinyTask:
         losses = jnp.mean((hidden @ params["second"]["kernel"] - eps) ** 2, axis=1)
         return jnp.mean(losses), {"loss": losses, "level": t}
 
-    def draw(self, params, key):
-        return {"weights": np.asarray(255 * (params["first"]["kernel"] > 0)).astype(np.uint8)}
+    def draw(self, context, key):
+        return {"weights": np.asarray(255 * (context.params["first"]["kernel"] > 0)).astype(np.uint8)}
 
 
 class TinyLoader:

@@ -1,6 +1,6 @@
 """The one training loop, for every task.
 
-A task (parameters, loss, pictures) and a loader of batches are all it knows; images, processes and
+A task (parameters, loss, plots) and a loader of batches are all it knows; images, processes and
 configs are theirs. n steps are one dispatch of one compiled program; between dispatches the host
 logs, saves and listens for signals. A run is a function of its options: stopped anywhere and
 resumed, on the same devices, it ends with the same bits.
@@ -22,40 +22,19 @@ from options.fields import hidden
 from storage import weights
 from storage.checkpoint import Checkpoints
 from storage.workdir import claim_workdir, require_space, sole_writer
+from tasks.task import Context, Task
 from training import microbatch, parallel
 from training.ema import EMA
 from training.interrupts import Interrupts
 from training.optimizer import Optimizer
-from training.parallel import State, Parallelism
+from training.parallel import Parallelism, State
 from training.program import Program, return_free_memory
 from training.telemetry import Telemetry
 
 PyTree = Any
 AUTO = "auto"
 STOPS = ("finished", "time", "interrupted")
-DRAW = 2**32 - 1  # folded into the run's key for pictures; no step has this number
-
-
-@runtime_checkable
-class Task(Protocol):
-    """What is trained."""
-
-    def init(self, key: jax.Array) -> PyTree:
-        """New float32 parameters; compiled, since op by op a small network takes 20 s."""
-        ...
-
-    def loss(
-        self, params: PyTree, batch: dict[str, jax.Array], keys: jax.Array
-    ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """(mean loss over the b examples, metrics: scalars or (b,)); keys: (b,), one an example.
-
-        Metrics "loss" (b,) and "level" (b,) in [0, 1] give the loss per noise level.
-        """
-        ...
-
-    def draw(self, params: PyTree, key: jax.Array) -> dict[str, np.ndarray]:
-        """uint8 pictures, (H, W, 3) or (H, W), of what the averaged parameters do."""
-        ...
+DRAW = 2**32 - 1  # folded into the run's key for plots; no step has this number
 
 
 @runtime_checkable
@@ -78,7 +57,7 @@ class TrainOptions:
     microbatch: examples a device differentiates at once, or "auto": the most that fit.
     device_memory: bytes that "auto" may use on a device; 0 asks the device.
     keep, keep_every: the newest checkpoints kept, and the steps whose multiples are kept too.
-    max_seconds: stop, with a checkpoint, after so much time in this loop, compilation and pictures
+    max_seconds: stop, with a checkpoint, after so much time in this loop, compilation and plots
         included, over all resumptions; 0 for no limit.
     init_from: weights to start from (see `weights.init_from`); only a new run reads it.
     unit: what an example is called in the logs.
@@ -162,8 +141,8 @@ def fit(
 ) -> Result:
     """Train, or go on training, in `workdir`, and leave a checkpoint of the end there.
 
-    config_json, force, free: see `workdir.claim_workdir`. Raises FloatingPointError if the loss or
-    the gradient is no longer finite, OSError if the folder cannot be written, ValueError if the
+    config_json, force, free: see `workdir.claim_workdir`. Raises NotFinite if the loss or the
+    gradient is no longer finite, OSError if the folder cannot be written, InvalidValue if the
     options do not suit the devices or the folder.
     """
     workdir = claim_workdir(workdir, config_json, force, free)
@@ -203,8 +182,7 @@ def fit(
                 if last or due(step, options.log_every):
                     log.flush(step)
                 if last or due(step, options.checkpoint_every):
-                    state_only = state._replace(ema=())._asdict()
-                    checkpoints.save(step, state_only, state.ema, asdict(record))
+                    checkpoints.save(step, stored(state), state.ema, asdict(record))
                 if due(step, options.draw_every) or (options.draw_every and step == options.steps):
                     draw(task, state, log, step)
     return Result(state, step, record.seconds, stopped)
@@ -227,8 +205,17 @@ def examples_per_device(options: TrainOptions, devices: int) -> int:
     return per_device
 
 
+def stored(state: State) -> dict[str, PyTree]:
+    """What a checkpoint holds of the state; the average goes beside it, what is frozen nowhere."""
+    return {k: v for k, v in state._replace(ema=())._asdict().items() if k != "frozen"}
+
+
 def first_state(
-    task: Task, loader: Loader, options: TrainOptions, strategy: Parallelism, checkpoints: Checkpoints
+    task: Task,
+    loader: Loader,
+    options: TrainOptions,
+    strategy: Parallelism,
+    checkpoints: Checkpoints,
 ) -> tuple[State, Progress]:
     """The state to begin with and its record: the newest checkpoint's, or new ones.
 
@@ -241,10 +228,12 @@ def first_state(
             shapes,
             strategy.sharding(shapes),
         )
-        restored = checkpoints.restore(template._replace(ema=())._asdict(), template.ema)
+        restored = checkpoints.restore(stored(template), template.ema)
         assert restored is not None
         loader.restore(restored.meta["data"])
-        return State(**restored.state | {"ema": restored.ema}), Progress(**restored.meta)
+        frozen = parallel.place(task.frozen, strategy.sharding(task.frozen))
+        rest = {"ema": restored.ema, "frozen": frozen}
+        return State(**restored.state | rest), Progress(**restored.meta)
     state = new_state(task, options)
     if options.init_from:
         params, report = weights.init_from(state.params, options.init_from)
@@ -254,11 +243,11 @@ def first_state(
 
 
 def new_state(task: Task, options: TrainOptions) -> State:
-    """Step 0: new parameters, their average, empty moments and the run's key, on the host."""
+    """Step 0: new parameters, their average, empty moments, the run's key and what is frozen."""
     key = jax.random.key(options.seed)
     params = jax.jit(task.init)(key)
     opt_state = options.optimizer.transformation().init(params)
-    return State(jnp.int32(0), params, opt_state, params, jax.random.key_data(key))
+    return State(jnp.int32(0), params, opt_state, params, jax.random.key_data(key), task.frozen)
 
 
 def make_program(
@@ -296,7 +285,7 @@ def read_chunks(
 
 
 def require_finite(summaries: dict[str, np.ndarray], step: int, checkpoints: Checkpoints) -> None:
-    """FloatingPointError, with what to try, if the loss or gradient of a step is not finite."""
+    """NotFinite, with what to try, if the loss or gradient of a step is not finite."""
     finite = np.isfinite(summaries["loss"]) & np.isfinite(summaries["gradient_norm"])
     if finite.all():
         return
@@ -307,8 +296,8 @@ def require_finite(summaries: dict[str, np.ndarray], step: int, checkpoints: Che
     but = (
         f"the loss is {summaries['loss'][i]}, its gradient's norm "
         f"{summaries['gradient_norm'][i]}; {kept}. Try a lower optim.lr, a longer optim.warmup, "
-        f"a smaller optim.grad_clip, float32 if the network computes in bfloat16, or look for "
-        f"values out of range in the data"
+        "a smaller optim.grad_clip, float32 if the network computes in bfloat16, or look for "
+        "values out of range in the data"
     )
     raise NotFinite(f"step {step + i + 1}", but=but)
 
@@ -325,8 +314,8 @@ def why_stop(options: TrainOptions, interrupts: Interrupts, seconds: float) -> s
 
 
 def draw(task: Task, state: State, log: Telemetry, step: int) -> None:
-    """Show the task's pictures, of the averaged parameters and the same key each time."""
-    ema = parallel.to_host(state.ema)
+    """Show the task's plots, of the averaged parameters and the same key each time."""
+    ema, frozen = parallel.to_host((state.ema, state.frozen))
     if log.active:
         key = jax.random.fold_in(jax.random.wrap_key_data(parallel.to_host(state.key)), DRAW)
-        log.pictures(step, task.draw(ema, key))
+        log.pictures(step, task.draw(Context(ema, ema, step, frozen), key))

@@ -1,6 +1,6 @@
 """One training step over all devices of all hosts, mapped in three ways.
 
-Each device d of N computes the gradient g_d of the mean loss of its share of the global batch;
+Each device d of N computes the gradient g_d of the mean loss of its part of the global batch;
 the step uses
 
     g = (1 / N) sum_d g_d                                                              (1)
@@ -33,16 +33,18 @@ from jax.stages import Lowered
 from jaxtyping import Array, Int, Key, UInt32
 
 from options.errors import InvalidValue
+from tasks.task import Context
 
 PyTree = Any
 AXIS = "data"
 
 
 class State(NamedTuple):
-    """All that a training step changes.
+    """All that a training step changes, and what it reads beside the batch.
 
     step: int32 scalar, the updates done. params, ema: float32 pytrees alike. opt_state: optax's.
     key: uint32 key data (a plain array, so that it is stored and sharded like the rest).
+    frozen: the task's, which no step changes.
     """
 
     step: jax.Array
@@ -50,10 +52,16 @@ class State(NamedTuple):
     opt_state: PyTree
     ema: PyTree
     key: jax.Array
+    frozen: PyTree = ()
+
+    @property
+    def context(self) -> Context:
+        """What a loss reads of it."""
+        return Context(self.params, self.ema, self.step, self.frozen)
 
 
-# (params, batch, keys) -> (gradient, summaries), means over the examples given.
-Gradient = Callable[[PyTree, PyTree, jax.Array], tuple[PyTree, PyTree]]
+# (context, batch, keys) -> (gradient, summaries), means over the examples given.
+Gradient = Callable[[Context, PyTree, jax.Array], tuple[PyTree, PyTree]]
 # (state, gradient, summaries) -> (state, summaries)
 Update = Callable[[State, PyTree, PyTree], tuple[State, PyTree]]
 
@@ -94,7 +102,7 @@ def device_step(gradient: Gradient, update: Update, state: State, batch: PyTree)
 def device_gradient(gradient: Gradient, state: State, batch: PyTree):
     """g_d and the summaries of this device's examples."""
     count = len(jax.tree.leaves(batch)[0])
-    return gradient(state.params, batch, example_keys(state.key, state.step, count))
+    return gradient(state.context, batch, example_keys(state.key, state.step, count))
 
 
 @runtime_checkable
@@ -179,7 +187,8 @@ class FSDP:
     """The state split over devices; the update runs on the shards, under jit.
 
     Of the six copies of the parameters that Adam and the average need, four are split (parameters,
-    average, two moments); the gathered parameters and the gradient are whole while a step lasts.
+    average, two moments); the gathered parameters and the gradient are whole while a step lasts,
+    as are the average and what is frozen where the loss reads them.
     Leaves of fewer than `smallest` elements stay whole: gathering them costs more than they do.
     """
 
@@ -193,24 +202,24 @@ class FSDP:
         return _put_global(self.mesh, batches)
 
     def lower(self, gradient: Gradient, update: Update, state: State, batches: PyTree) -> Lowered:
-        specs = jax.tree.map(self._spec, state.params)
+        specs = jax.tree.map(self._spec, state._replace(opt_state=()))
 
-        def sharded_gradient(params, key, step, batch):
-            whole = jax.tree.map(_gather, params, specs)
-            local = State(step=step, params=whole, opt_state=(), ema=(), key=key)
-            grads, summaries = device_gradient(gradient, local, batch)
-            return jax.tree.map(_reduce, grads, specs), jax.lax.pmean(summaries, AXIS)
+        def sharded_gradient(state, batch):
+            whole = jax.tree.map(_gather, state, specs)
+            grads, summaries = device_gradient(gradient, whole, batch)
+            grads = jax.tree.map(_reduce, grads, specs.params)
+            return grads, jax.lax.pmean(summaries, AXIS)
 
         mapped = jax.shard_map(
             sharded_gradient,
             mesh=self.mesh,
-            in_specs=(specs, P(), P(), P(AXIS)),
-            out_specs=(specs, P()),
+            in_specs=(specs, P(AXIS)),
+            out_specs=(specs.params, P()),
             check_vma=False,
         )
 
         def step(state, batch):
-            return update(state, *mapped(state.params, state.key, state.step, batch))
+            return update(state, *mapped(state._replace(opt_state=()), batch))
 
         shardings = (self.sharding(state), NamedSharding(self.mesh, P()))
         jitted = jax.jit(_chunk(step), donate_argnums=0, out_shardings=shardings)

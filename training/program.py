@@ -16,15 +16,16 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
+from tasks.task import Context
 from training import microbatch
 from training.ema import EMA
 from training.optimizer import Optimizer
-from training.parallel import State, Parallelism
+from training.parallel import Parallelism, State
 from training.telemetry import LEVELS
 
 PyTree = Any
-# (params, batch, keys) -> (mean loss, metrics: scalars or one value per example)
-Loss = Callable[[PyTree, PyTree, jax.Array], tuple[jax.Array, dict[str, jax.Array]]]
+# (context, batch, keys) -> (mean loss, metrics: scalars or one value per example)
+Loss = Callable[[Context, PyTree, jax.Array], tuple[jax.Array, dict[str, jax.Array]]]
 
 
 class Program:
@@ -56,13 +57,13 @@ class Program:
             self._compiled[steps] = self._compile(self.microbatch, state, batches)
 
     def __call__(self, state: State, batches: PyTree) -> tuple[State, dict[str, jax.Array]]:
-        """The state after the chunk and the summaries of its steps; `state` is given up."""
+        """The state after the chunk and the summaries of its steps; `state` is donated."""
         self.prepare(state, batches)
         return self._compiled[_steps(batches)](state, batches)
 
     def _compile(self, size: int, state: State, batches: PyTree) -> Any:
-        def gradient(params, batch, keys):
-            return mean_gradient(self._loss, size, params, batch, keys)
+        def gradient(context, batch, keys):
+            return mean_gradient(self._loss, size, context, batch, keys)
 
         def update(state, grads, summaries):
             return apply_gradient(self._optimizer, self._ema, state, grads, summaries)
@@ -87,13 +88,17 @@ def _steps(batches: PyTree) -> int:
 
 
 def mean_gradient(
-    loss: Loss, size: int, params: PyTree, batch: PyTree, keys: jax.Array
+    loss: Loss, size: int, context: Context, batch: PyTree, keys: jax.Array
 ) -> tuple[PyTree, dict[str, jax.Array]]:
     """Gradient and summaries of the mean loss over the examples, `size` of them at a time."""
 
+    def of_params(params, batch, keys):
+        return loss(context._replace(params=params), batch, keys)
+
+    differentiate = jax.value_and_grad(of_params, has_aux=True)
+
     def part(examples):
-        batch, keys = examples
-        (value, metrics), grads = jax.value_and_grad(loss, has_aux=True)(params, batch, keys)
+        (value, metrics), grads = differentiate(context.params, *examples)
         return grads, summarise(metrics) | {"loss": value}
 
     return microbatch.mean_over_microbatches(part, (batch, keys), size)
@@ -109,7 +114,7 @@ def summarise(metrics: dict[str, Float[Array, "..."]]) -> dict[str, Float[Array,
         bins = jnp.clip((metrics["level"] * LEVELS).astype(jnp.int32), 0, LEVELS - 1)
         members = jax.nn.one_hot(bins, LEVELS)  # (b, LEVELS)
         means["level_loss"] = jnp.mean(members * metrics["loss"][:, None], axis=0)
-        means["level_share"] = jnp.mean(members, axis=0)
+        means["level_fraction"] = jnp.mean(members, axis=0)
     return means
 
 
@@ -124,4 +129,5 @@ def apply_gradient(
         "gradient_norm": optax.global_norm(grads),
         "learning_rate": optimizer.learning_rate(state.step),
     }
-    return State(state.step + 1, params, opt_state, average, state.key), summaries
+    changed = {"step": state.step + 1, "params": params, "opt_state": opt_state, "ema": average}
+    return state._replace(**changed), summaries

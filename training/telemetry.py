@@ -80,13 +80,13 @@ class Telemetry:
         rate = len(stacked["loss"]) / self._seconds
         self._pending, self._seconds = [], 0.0
         row: dict[str, Any] = {"step": step}
-        losses, shares = (stacked.pop(k, None) for k in ("level_loss", "level_share"))
+        losses, fractions = (stacked.pop(k, None) for k in ("level_loss", "level_fraction"))
         row |= {name: float(values.mean()) for name, values in stacked.items()}
         row["learning_rate"] = float(stacked["learning_rate"][-1])
         row["steps_per_second"] = rate
         row[f"{self.unit}_per_second"] = rate * self.batch_size
-        if losses is not None and shares is not None:
-            row["loss_by_level"] = _ratio(losses.mean(0), shares.mean(0))
+        if losses is not None and fractions is not None:
+            row["loss_by_level"] = _ratio(losses.mean(0), fractions.mean(0))
         if self.active:
             self._write(row)
         return row
@@ -158,9 +158,9 @@ class Board:
         self._events.write_event(event_pb2.Event(wall_time=time.time(), step=step, **content))
 
 
-def _ratio(losses: np.ndarray, shares: np.ndarray) -> list[float | None]:
+def _ratio(losses: np.ndarray, fractions: np.ndarray) -> list[float | None]:
     """Mean loss per bin; None where a bin is empty."""
-    return [float(s / n) if n > 0 else None for s, n in zip(losses, shares, strict=True)]
+    return [float(s / n) if n > 0 else None for s, n in zip(losses, fractions, strict=True)]
 
 
 def _truncate(path: Path, step: int) -> None:

@@ -1,7 +1,7 @@
-"""The gain of automatic guidance: how much more than is measured samples turn out to need.
+"""The gain of automatic guidance: the extra strength that samples need beyond the measured scale.
 
 A gradient that points only in part where the class does is given less than its own length by
-lambda, as every regressor with errors is, and then its share in the right direction is too short.
+lambda, as every regressor with errors is, and then its part in the right direction is too short.
 So a gain is found by drawing samples: the least G = 1, 2, 4, ... with which guided samples, noised
 afresh, are as recognisable to the classifier and as likely to the score network as real data are,
 
@@ -11,9 +11,9 @@ afresh, are as recognisable to the classifier and as likely to the score network
 (1) at the level of the zone at which the classifier is surest of real data, within a standard error
 and one sample; (2) over the lowest levels of the zone, even in log s, so that it is a part of the
 bound on -log p(x_0) (Kingma et al. 2021, section 5.1), within two standard errors. For an exact
-classifier of an exact score 1 will do. The sight of a classifier is flattered by its own guidance,
-the more the weaker it is; the score network, which is told no class, is not: samples that come to
-look like data become likelier, those that are driven out of the data become less so. Where no gain
+classifier of an exact score 1 will do. A classifier's confidence on samples is inflated by its own
+guidance, the more the weaker it is; the likelihood of the unconditional score network is not:
+samples that come to look like data become more likely, those driven out of the data less. Where no gain
 reaches (2), for want of a better network, the one that comes nearest is taken of those that reach
 (1). Fresh noise matters: at the states of its own path a sample may have been pushed to what the
 classifier likes, which new noise undoes.
@@ -41,9 +41,12 @@ from controllable.automatic.measurement import (
     picked_log_probs,
 )
 from metrics.calibration import Classifier
+from options.choices import require
+from options.errors import Words
 from parameterization import Predictor, as_pytree
 from sde_lib import Process
 from solvers.dpm import DPMSolverPP
+from tasks.conditions import LABELS, Condition, require_dropout
 
 GAINS = tuple(2.0**k for k in range(8))
 PATIENCE = 2  # gains that are tried in vain beyond the best
@@ -59,7 +62,7 @@ def measure(
     x_0: Float[Array, "n *shape"],
     labels: Int[np.ndarray, " n"],
     *,
-    null_label: int | None = None,
+    conditions: Sequence[Condition] = (),
     levels: int = 24,
     ends: tuple[float, float] = (0.02, 200.0),
     pilots: int = 128,
@@ -70,23 +73,22 @@ def measure(
 
     Args:
       x_0, labels: data that neither network was trained on, and its classes.
-      null_label: by which the score network knows no class; None for one without classes.
+      conditions: of the score network, which is given the null of its labels, if it has any.
       levels, ends: how many levels s = sigma / alpha, evenly in log s between these two, or the
         process's own ends where those are nearer.
       pilots: how many samples are drawn for each gain that is tried, at most as many as there are
         data; 0 leaves it at 1.
       progress: called as progress(levels and gains done, of at most so many).
     """
-    if len(x_0) != len(labels) or len(x_0) < 2:
-        raise ValueError(
-            f"x_0: got {len(x_0)} and {len(labels)} labels, expected as many, 2 or more"
-        )
+    got = Words(f"{len(x_0)} and {len(labels)} labels")
+    require(len(x_0) == len(labels) >= 2, "x_0", got, "as many, 2 or more")
+    require_dropout(conditions, (LABELS,))
     predict = as_pytree(predict)
     times = jnp.array([process.t_min, process.t_max], jnp.float32)
     own = np.exp(-np.asarray(process.log_snr(times), np.float64) / 2)
     low, high = max(ends[0], own[0]), min(ends[1], own[1])
     s = np.geomspace(low, high, levels)
-    at = levels_at(s, process, predict, classifier, null_label, batch_size)
+    at = levels_at(s, process, predict, classifier, tuple(conditions), batch_size)
     total = levels + (len(GAINS) if pilots else 0)
 
     def done(count: int) -> None:
@@ -124,7 +126,7 @@ class GainSearch:
     def samples(self, key: Array, gain: float) -> Array:
         """One of each label, (n, *shape)."""
         one = self.at[0]
-        guidance = automatic_guidance(one.classifier, self.found.table(gain), one.null_label)
+        guidance = automatic_guidance(one.classifier, self.found.table(gain), one.conditions)
         grid = sampling.log_snr_grid(one.process, PILOT_STEPS, t_end=one.t)
         size = min(one.batch_size, len(self.labels))
         parts = []
@@ -133,7 +135,7 @@ class GainSearch:
             asked = np.resize(self.labels[start : start + size], size)
             made = sampling.sample(
                 key, one.process, guidance(one.predict), DPMSolverPP(), grid, (size, *self.shape),
-                cond={"labels": jnp.asarray(asked, jnp.int32)}, first_index=start,
+                cond={LABELS: jnp.asarray(asked, jnp.int32)}, first_index=start,
             )  # fmt: skip
             parts.append(made.x)
         return jnp.concatenate(parts)[: len(self.labels)]

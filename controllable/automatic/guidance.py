@@ -2,12 +2,12 @@
 
 A classifier of noisy states is of no use where it knows nothing, and its gradient has the wrong
 size where it is badly calibrated, too smooth, or points only in part where the class does. What is
-right is measured at levels s = sigma / alpha, see `guidance_measurement`, and followed here: with
+right is measured at levels s = sigma / alpha, see `measurement`, and followed here: with
 g = grad log p_T(y | x_t), p_T = softmax(log p / T(s)), the score gets
 
     scale(x_t, s) g,   scale = lambda(s) (1 + (G - 1) max(1, -log p_T(y | x_t) / h(s))).  (1)
 
-T calibrates the classifier; lambda is the share of its gradient that the score lacks, 0 where that
+T calibrates the classifier; lambda is the fraction of its gradient that the score lacks, 0 where it
 is not significant; the gain G makes samples as recognisable and as likely as real data. What it
 adds is more for a sample whose class is less likely than that of half of all real data at its
 level, h(s) = median of -log p_T, in proportion to how surprising it is, but goes no further than
@@ -18,17 +18,18 @@ T = lambda = G = 1, which is Bayes' rule.
 import dataclasses
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from controllable.classifier_guidance import class_gradient, without_class
+from controllable.classifier_guidance import class_gradient
 from controllable.schedules import level_of
 from metrics.calibration import Classifier
 from parameterization import NO_COND, Cond, Prediction, Predictor
 from sde_lib import Node, expand_right
+from tasks.conditions import LABELS, Condition, require_dropout, unconditional
 
 
 @functools.partial(
@@ -65,19 +66,19 @@ class ScaleTable:
 @functools.partial(
     jax.tree_util.register_dataclass,
     data_fields=["predict", "classifier", "table"],
-    meta_fields=["null_label"],
+    meta_fields=["conditions"],
 )
 @dataclasses.dataclass(frozen=True)
 class _Automatic:
     predict: Predictor
     classifier: Classifier
     table: ScaleTable
-    null_label: int | None
+    conditions: tuple[Condition, ...]
 
     def __call__(self, x: Array, node: Node, cond: Cond = NO_COND) -> Prediction:
-        found = self.predict(x, node, without_class(cond, self.null_label))
+        found = self.predict(x, node, unconditional(cond, self.conditions, (LABELS,)))
         scale, temperature, surprise = self.table.at(node)
-        g, log_p = class_gradient(self.classifier, x, node, cond["labels"], temperature)
+        g, log_p = class_gradient(self.classifier, x, node, cond[LABELS], temperature)
         more = jnp.maximum(1.0, -log_p / surprise)
         pull = scale * node.sigma * jnp.linalg.norm(g.reshape(len(x), -1), axis=1)
         most = math.sqrt(math.prod(x.shape[1:])) / jnp.maximum(pull, 1e-30)
@@ -87,11 +88,15 @@ class _Automatic:
 
 
 def automatic_guidance(
-    classifier: Classifier, table: ScaleTable, null_label: int | None = None
+    classifier: Classifier, table: ScaleTable, conditions: Sequence[Condition] = ()
 ) -> Callable[[Predictor], Predictor]:
     """Guidance by (1) towards the classes `labels` in the run's cond, int32 (batch,).
 
-    table: of this classifier with this score network, see `guidance_gain.measure`.
-    null_label: by which the score network knows no class; None for one without classes.
+    table: of this classifier with this score network, see `gain.measure`.
+    conditions: of the score network, which is given the null of its labels, if it has any.
+
+    Raises:
+      InvalidValue: a score network whose labels were never dropped in training.
     """
-    return lambda predict: _Automatic(predict, classifier, table, null_label)
+    require_dropout(conditions, (LABELS,))
+    return lambda predict: _Automatic(predict, classifier, table, tuple(conditions))

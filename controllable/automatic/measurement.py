@@ -1,7 +1,7 @@
-"""What automatic guidance goes by, measured on held-out data.
+"""Calibration measurements for automatic guidance, on held-out data.
 
 On held-out (x_0, y) noised to x_t, at levels s = sigma / alpha, with eps_hat the score network's
-prediction without a class and g = grad log p_T(y | x_t):
+unconditional prediction and g = grad log p_T(y | x_t):
 
     T(s) = argmin_T E[-log p_T(y | x_t)],   p_T = softmax(log p / T)                     (1)
 
@@ -15,7 +15,7 @@ of all classes is at
 For an exact classifier and score (2) is 1, which is Bayes' rule, since the classes' own scores
 minimise that loss (Vincent 2011). A gradient that is 30,000 times too small is given 30,000, one
 that is noise is given 0. The zone is where (2) is positive by more than twice its standard error.
-What lambda leaves to be made up for is found by samples, see `guidance_gain`.
+What lambda leaves to be made up for is found by samples, see `gain`.
 """
 
 import dataclasses
@@ -29,10 +29,11 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from controllable.automatic.guidance import ScaleTable
-from controllable.classifier_guidance import class_gradient, without_class
+from controllable.classifier_guidance import class_gradient
 from metrics.calibration import Classifier, fit_temperature, with_temperature
 from parameterization import Predictor
 from sde_lib import Node, Process, expand_right
+from tasks.conditions import LABELS, Condition, unconditional
 
 VERSION = 2  # of what is measured: another, and what was kept is not used
 SIGNIFICANT = 2.0  # standard errors by which (2) is positive in the zone
@@ -40,15 +41,15 @@ SIGNIFICANT = 2.0  # standard errors by which (2) is positive in the zone
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """What was found at each level, (levels,), for pictures and reports.
+    """What was found at each level, (levels,), for plots and reports.
 
     levels: s. accuracy, nll: of the classifier, nll in nats and calibrated by `temperatures`.
     surprise: the median in place of the mean. recognised: E[p_T(y | x_t)], with its standard error.
     scales, errors: (2) and its standard error. norm_ratio: root mean square of eps_hat over that of
-    sigma g. losses: E|eps - eps_hat|^2, a dimension, with its standard error. explained: the share
-    of it that guidance by (2) takes away.
+    sigma g. losses: E|eps - eps_hat|^2, a dimension, with its standard error. explained: the
+    fraction of it that guidance by (2) takes away.
     pilots: rows (G, by how much recognition is missed, by how much likelihood) as they were tried,
-    (tries, 3), see `guidance_gain`.
+    (tries, 3), see `gain`.
     zone: whether guided.
     """
 
@@ -99,12 +100,12 @@ def levels_at(
     process: Process,
     predict: Predictor,
     classifier: Classifier,
-    null_label: int | None,
+    conditions: tuple[Condition, ...],
     batch_size: int,
 ) -> list["Level"]:
     """The measurements at these s = sigma / alpha."""
     t = np.asarray(process.time_of_log_snr(jnp.asarray(-2 * np.log(s), jnp.float32)))
-    return [Level(process, predict, classifier, null_label, float(x), batch_size) for x in t]
+    return [Level(process, predict, classifier, conditions, float(x), batch_size) for x in t]
 
 
 def measure_levels(
@@ -115,7 +116,7 @@ def measure_levels(
     labels: Int[np.ndarray, " n"],
     progress: Callable[[int], None] = lambda done: None,
 ) -> Measured:
-    """What held-out data tell at each level, `at` those of s; progress: told how many are done."""
+    """What held-out data tell at each level, `at` those of s; progress: called with how many are done."""
     rows = []
     for k, level in enumerate(at):
         rows.append(level.row(jax.random.fold_in(key, k), x_0, labels))
@@ -130,7 +131,7 @@ class Level:
     process: Process
     predict: Predictor
     classifier: Classifier
-    null_label: int | None
+    conditions: tuple[Condition, ...]
     t: float
     batch_size: int
 
@@ -140,9 +141,9 @@ class Level:
         log_probs = self.log_probs(x_0, noise, labels)
         temperature = fit_temperature(log_probs, labels)
         picked = picked_log_probs(log_probs, labels, temperature)
-        inner, square, lacking, told = self._each(
+        inner, square, lacking, predicted = self._each(
             lambda x, eps, y: _products(
-                self.predict, self.classifier, self.process, self.null_label,
+                self.predict, self.classifier, self.process, self.conditions,
                 self.t, temperature, x, eps, y,
             ),
             x_0, noise, labels,
@@ -159,7 +160,7 @@ class Level:
             temperature,
             scale,
             error,
-            math.sqrt(float(told.mean()) / power),
+            math.sqrt(float(predicted.mean()) / power),
             *mean_and_error(lacking / math.prod(x_0.shape[1:])),
             scale**2 * power / float(lacking.mean()),
         )
@@ -175,7 +176,7 @@ class Level:
         """|eps - eps_hat|^2 a dimension of each example, (n,)."""
         return self._each(
             lambda x, eps, y: _losses(
-                self.predict, self.process, self.null_label, self.t, x, eps, y
+                self.predict, self.process, self.conditions, self.t, x, eps, y
             ),
             x_0, noise, labels,
         )[0]  # fmt: skip
@@ -212,24 +213,24 @@ def _log_probs(classifier, process, t, x_0, eps) -> tuple[Array]:
     return (classifier.log_probs(*_noised(process, t, x_0, eps)),)
 
 
-def _eps_hat(predict, null_label, x, node, labels) -> Array:
-    return predict(x, node, without_class({"labels": labels}, null_label)).eps
+def _eps_hat(predict, conditions, x, node, labels) -> Array:
+    return predict(x, node, unconditional({LABELS: labels}, conditions)).eps
 
 
-@functools.partial(jax.jit, static_argnames=("process", "null_label"))
-def _losses(predict, process, null_label, t, x_0, eps, labels) -> tuple[Array]:
+@functools.partial(jax.jit, static_argnames=("process", "conditions"))
+def _losses(predict, process, conditions, t, x_0, eps, labels) -> tuple[Array]:
     x, node = _noised(process, t, x_0, eps)
-    lack = _eps_hat(predict, null_label, x, node, labels) - eps
+    lack = _eps_hat(predict, conditions, x, node, labels) - eps
     return (jnp.mean(lack.reshape(len(x), -1) ** 2, axis=1),)
 
 
-@functools.partial(jax.jit, static_argnames=("process", "null_label"))
+@functools.partial(jax.jit, static_argnames=("process", "conditions"))
 def _products(
-    predict, classifier, process, null_label, t, temperature, x_0, eps, labels
+    predict, classifier, process, conditions, t, temperature, x_0, eps, labels
 ) -> tuple[Array, ...]:
     """<eps_hat - eps, sigma g>, |sigma g|^2, |eps_hat - eps|^2 and |eps_hat|^2 of each example."""
     x, node = _noised(process, t, x_0, eps)
-    eps_hat = _eps_hat(predict, null_label, x, node, labels)
+    eps_hat = _eps_hat(predict, conditions, x, node, labels)
     g, _ = class_gradient(classifier, x, node, labels, temperature)
     pull = expand_right(node.sigma, g) * g
     lack = eps_hat - eps

@@ -1,17 +1,55 @@
-"""Self-attention over the pixels of a feature map, with one head."""
+"""Attention of the pixels of a feature map to one another and to tokens, with one head.
+
+    attend(q, k, v) = softmax(q k^T / sqrt(c)) v                                            (1)
+"""
+
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, DTypeLike, Float
+from jaxtyping import Array, Bool, DTypeLike, Float, Int
 
 from models.layers.convolution import dense
 from models.layers.normalization import GroupNorm
 from models.layers.residual import add_residual
 
 
+class Tokens(NamedTuple):
+    """Vectors to attend to. `mask` is 1 where there is a token, 0 in the padding; None: all are."""
+
+    values: Float[Array, "b n d"]
+    mask: Bool[Array, "b n"] | Int[Array, "b n"] | Float[Array, "b n"] | None = None
+
+    @property
+    def real(self) -> Bool[Array, "b n"]:
+        """The mask, as a bool for each token."""
+        if self.mask is None:
+            return jnp.ones(self.values.shape[:2], bool)
+        return self.mask > 0
+
+
+def attend(
+    q: Float[Array, "b i c"],
+    k: Float[Array, "b j c"],
+    v: Float[Array, "b j c"],
+    real: Bool[Array, "b j"] | None = None,
+) -> Float[Array, "b i c"]:
+    """(1) over the keys where `real` holds, None for all; 0 for an example without any."""
+    logits = jnp.einsum("bic,bjc->bij", q, k).astype(jnp.float32) * q.shape[-1] ** -0.5
+    if real is None:
+        weights = jax.nn.softmax(logits)
+    else:
+        keys = real[:, None]
+        weights = jnp.where(keys, jax.nn.softmax(jnp.where(keys, logits, -1e30)), 0.0)
+    return jnp.einsum("bij,bjc->bic", weights.astype(q.dtype), v)
+
+
 class AttentionBlock(nn.Module):
-    """x + out(softmax(q k^T / sqrt(c)) v), divided by sqrt(2) if `skip_rescale`."""
+    """x + out(attend(q, k, v)) with q, k, v of x; then the same with k, v of tokens, if there are.
+
+    Each sum is divided by sqrt(2) if `skip_rescale`.
+    """
 
     init_scale: float = 0.0
     skip_rescale: bool = False
@@ -19,7 +57,9 @@ class AttentionBlock(nn.Module):
     dtype: DTypeLike = "float32"
 
     @nn.compact
-    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
+    def __call__(
+        self, x: Float[Array, "b h w c"], tokens: Tokens | None = None
+    ) -> Float[Array, "b h w c"]:
         batch, height, width, channels = x.shape
         h = GroupNorm(self.channels_per_group, dtype=self.dtype, name="norm")(x)
         h = h.reshape(batch, height * width, channels)
@@ -27,8 +67,38 @@ class AttentionBlock(nn.Module):
             dense(channels, init_scale=0.1, dtype=self.dtype, name=name)(h)
             for name in ("query", "key", "value")
         )
-        logits = jnp.einsum("bic,bjc->bij", q, k).astype(jnp.float32) * channels**-0.5
-        weights = jax.nn.softmax(logits).astype(self.dtype)
-        h = jnp.einsum("bij,bjc->bic", weights, v)
-        h = dense(channels, init_scale=self.init_scale, dtype=self.dtype, name="out")(h)
+        h = dense(channels, init_scale=self.init_scale, dtype=self.dtype, name="out")(
+            attend(q, k, v)
+        )
+        x = add_residual(x, h.reshape(x.shape), self.skip_rescale)
+        if tokens is None:
+            return x
+        return CrossAttention(
+            self.init_scale, self.skip_rescale, self.channels_per_group, self.dtype, name="cross"
+        )(x, tokens)
+
+
+class CrossAttention(nn.Module):
+    """x + out(attend(q, k, v)) with q of x and k, v of the tokens; fields as of `AttentionBlock`."""
+
+    init_scale: float = 0.0
+    skip_rescale: bool = False
+    channels_per_group: int = 4
+    dtype: DTypeLike = "float32"
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w c"], tokens: Tokens) -> Float[Array, "b h w c"]:
+        batch, height, width, channels = x.shape
+        h = GroupNorm(self.channels_per_group, dtype=self.dtype, name="norm")(x)
+        q = dense(channels, init_scale=0.1, dtype=self.dtype, name="query")(
+            h.reshape(batch, height * width, channels)
+        )
+        k, v = (
+            dense(channels, init_scale=scale, dtype=self.dtype, name=name)(tokens.values)
+            for name, scale in (("key", 0.1), ("value", 1.0))
+        )
+        real = None if tokens.mask is None else tokens.real
+        h = dense(channels, init_scale=self.init_scale, dtype=self.dtype, name="out")(
+            attend(q, k, v, real)
+        )
         return add_residual(x, h.reshape(x.shape), self.skip_rescale)

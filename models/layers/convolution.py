@@ -113,5 +113,5 @@ def dense(
     dtype: DTypeLike = "float32",
     name: str | None = None,
 ) -> nn.Dense:
-    """A dense layer over channels; on a picture it is a 1x1 convolution."""
+    """A dense layer over channels; on an image it is a 1x1 convolution."""
     return nn.Dense(width, kernel_init=fan_avg_init(init_scale), dtype=dtype, name=name)

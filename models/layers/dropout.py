@@ -13,7 +13,7 @@ def fold_keys(keys: Key[Array, "b"] | None, number: int | Array) -> Key[Array, "
 def dropout(
     x: Float[Array, "b *shape"], rate: float, keys: Key[Array, "b"] | None
 ) -> Float[Array, "b *shape"]:
-    """x with a share `rate` of its entries zeroed and the rest scaled by 1 / (1 - rate).
+    """x with a fraction `rate` of its entries zeroed and the rest scaled by 1 / (1 - rate).
 
     keys: one for each example; without keys, or at rate 0, x itself.
     """

@@ -4,7 +4,7 @@
 
 m_g and v_g are the mean and variance over the pixels and the channels of a group. Pixels are
 reduced first, to (batch, channels); the groups are combined on that small array; then (1) is one
-affine map per channel. Reshaping the picture itself into groups costs about twice the time.
+affine map per channel. Reshaping the activations themselves into groups costs about twice the time.
 """
 
 import flax.linen as nn

@@ -1,4 +1,4 @@
-"""Resampling a picture by a factor of two: plain, through a FIR filter, or through both and a conv.
+"""Resampling images by a factor of two: plain, through a FIR filter, or through both and a conv.
 
 With a kernel k of n taps, normalised to sum 1, along height and along width, x zero outside:
 
@@ -18,7 +18,7 @@ from jaxtyping import Array, DTypeLike, Float
 
 from models.layers.convolution import Conv
 
-Picture = Float[Array, "b h w c"]
+Image = Float[Array, "b h w c"]
 Kernel = tuple[float, ...]
 Taps = Sequence[tuple[float, int]]
 
@@ -45,14 +45,14 @@ def filter_axis(x: Array, axis: int, taps: Taps, size: int, stride: int = 1) -> 
     return sum(filtered[1:], start=filtered[0])
 
 
-def fir_down(x: Picture, kernel: Kernel) -> Array:
+def fir_down(x: Image, kernel: Kernel) -> Array:
     """Equation (1): (b, h, w, c) -> (b, h/2, w/2, c)."""
     for axis in (1, 2):
         x = filter_axis(x, axis, taps(kernel, len(kernel) // 2), x.shape[axis] // 2, stride=2)
     return x
 
 
-def fir_up(x: Picture, kernel: Kernel, margin: int = 0) -> Array:
+def fir_up(x: Image, kernel: Kernel, margin: int = 0) -> Array:
     """Equation (2): (b, h, w, c) -> (b, 2h, 2w, c), or `margin` more pixels on every side.
 
     Even and odd y see every second tap each; they are computed apart and interleaved.
@@ -70,30 +70,30 @@ def fir_up(x: Picture, kernel: Kernel, margin: int = 0) -> Array:
     return x
 
 
-def fir_blur(x: Picture, kernel: Kernel) -> Array:
+def fir_blur(x: Image, kernel: Kernel) -> Array:
     """Equation (2) with x for u and no gain, one pixel longer: (b, h, w, c) -> (b, h+1, w+1, c)."""
     for axis in (1, 2):
         x = filter_axis(x, axis, taps(kernel, len(kernel) // 2 - 1), x.shape[axis] + 1)
     return x
 
 
-def nearest_up(x: Picture) -> Array:
+def nearest_up(x: Image) -> Array:
     """Each pixel twice, along height and width."""
     return jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2)
 
 
-def average_down(x: Picture) -> Array:
-    """The mean of each 2 x 2 square."""
+def average_down(x: Image, factor: int = 2) -> Array:
+    """The mean of each square of factor x factor pixels."""
     b, h, w, c = x.shape
-    return x.reshape(b, h // 2, 2, w // 2, 2, c).mean((2, 4))
+    return x.reshape(b, h // factor, factor, w // factor, factor, c).mean((2, 4))
 
 
-def resize_down(x: Picture, kernel: Kernel | None) -> Array:
+def resize_down(x: Image, kernel: Kernel | None) -> Array:
     """Half the height and width, through the FIR kernel or by averages."""
     return average_down(x) if kernel is None else fir_down(x, kernel)
 
 
-def resize_up(x: Picture, kernel: Kernel | None) -> Array:
+def resize_up(x: Image, kernel: Kernel | None) -> Array:
     """Twice the height and width, through the FIR kernel or by repetition."""
     return nearest_up(x) if kernel is None else fir_up(x, kernel)
 
@@ -107,7 +107,7 @@ class Downsample(nn.Module):
     dtype: DTypeLike = "float32"
 
     @nn.compact
-    def __call__(self, x: Picture) -> Array:
+    def __call__(self, x: Image) -> Array:
         if not self.with_conv:
             return resize_down(x, self.kernel)
         if self.kernel is None:
@@ -126,7 +126,7 @@ class Upsample(nn.Module):
     dtype: DTypeLike = "float32"
 
     @nn.compact
-    def __call__(self, x: Picture) -> Array:
+    def __call__(self, x: Image) -> Array:
         if not self.with_conv:
             return resize_up(x, self.kernel)
         if self.kernel is None:

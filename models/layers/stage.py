@@ -9,9 +9,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from models.layers.attention import Tokens
 from models.layers.dropout import fold_keys
 
-Picture = Float[Array, "b h w c"]
+Image = Float[Array, "b h w c"]
 MakeLayer = Callable[..., nn.Module]
 
 
@@ -25,15 +26,16 @@ class Unit(nn.Module):
     @nn.compact
     def __call__(
         self,
-        h: Picture,
+        h: Image,
         skip: Float[Array, "b h w d"] | None,
         embedding: Float[Array, "b e"] | None,
         dropout_keys: Key[Array, "b"] | None,
+        tokens: Tokens | None = None,
     ) -> Float[Array, "b h w width"]:
         if skip is not None:
             h = jnp.concatenate([h, skip], axis=-1)
         h = self.block(self.width, name="block")(h, embedding, dropout_keys)
-        return h if self.attention is None else self.attention(name="attention")(h)
+        return h if self.attention is None else self.attention(name="attention")(h, tokens)
 
 
 class Stage(nn.Module):
@@ -56,12 +58,13 @@ class Stage(nn.Module):
     @nn.compact
     def __call__(
         self,
-        h: Picture,
+        h: Image,
         skips: Sequence[Array] | None,
         embedding: Float[Array, "b e"] | None,
         dropout_keys: Key[Array, "b"] | None,
+        tokens: Tokens | None = None,
     ) -> list[Array]:
-        """skips: what each unit concatenates to its input."""
+        """skips: what each unit concatenates to its input. tokens: what attention sees besides."""
         unit = nn.remat(Unit) if self.remat else Unit
         keys = [fold_keys(dropout_keys, i) for i in range(self.num_units)]
         outputs: list[Array] = []
@@ -74,11 +77,11 @@ class Stage(nn.Module):
                 detached = unit(self.width, self.block, self.attention, parent=None)
                 params: list[Any] = [self.get_variable("params", f"unit_{i}") for i in run]
                 inputs = (params, [skip_of(i) for i in run], [keys[i] for i in run])
-                outputs += _scan(detached, h, embedding, *inputs)
+                outputs += _scan(detached, h, embedding, tokens, *inputs)
             else:
                 for i in run:
                     layer = unit(self.width, self.block, self.attention, name=f"unit_{i}")
-                    outputs.append(layer(h, skip_of(i), embedding, keys[i]))
+                    outputs.append(layer(h, skip_of(i), embedding, keys[i], tokens))
                     h = outputs[-1]
             h = outputs[-1]
         return outputs
@@ -93,13 +96,19 @@ class Stage(nn.Module):
 
 
 def _scan(
-    unit: nn.Module, h: Array, embedding: Array | None, params: list, skips: list, keys: list
+    unit: nn.Module,
+    h: Array,
+    embedding: Array | None,
+    tokens: Tokens | None,
+    params: list,
+    skips: list,
+    keys: list,
 ) -> list[Array]:
     """`unit` with each of `params`, `skips` and `keys` in turn, as a loop; the output of each."""
 
     def body(h: Array, inputs: tuple) -> tuple[Array, Array]:
         p, skip, key = inputs
-        out: Any = unit.apply({"params": p}, h, skip, embedding, key)
+        out: Any = unit.apply({"params": p}, h, skip, embedding, key, tokens)
         return out, out
 
     stacked = jax.tree.map(
