@@ -85,7 +85,8 @@ def decode(path: Path, channels: int = 3, numbers: bool = False) -> Decoded:
 
 
 def _eight_bit(image: Image.Image, channels: int) -> Decoded:
-    largest = None
+    largest: int | None = None
+    conversions: tuple[str, ...] = ("16-bit grey",)
     if image.mode in THIRTY_TWO_BIT:
         raise RefusedImage(f"32-bit pixels (mode {image.mode}), whose range is not known")
     if image.mode in SIXTEEN_BIT:
@@ -93,7 +94,7 @@ def _eight_bit(image: Image.Image, channels: int) -> Decoded:
         largest = int(levels.max())
         levels += 128  # round(k / 257), in place: such files can be large
         levels //= 257
-        image, conversions = Image.fromarray(levels.astype(np.uint8)), ("16-bit grey",)
+        image = Image.fromarray(levels.astype(np.uint8))
     else:
         image, conversions = _plain(image)
     pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"))

@@ -70,9 +70,9 @@ class Folder:
     def read(self, split: str = "train") -> "ImageFolder":
         """The images of a split. Classes have the numbers that they have in the training split."""
         root = _existing(self.path)
-        options = {"channels": self.channels, "numbers": self.numbers}
+        channels, numbers = self.channels, self.numbers
         if not self._is_split(root):
-            return folder(root, **options)
+            return folder(root, channels=channels, numbers=numbers)
         require((root / split).is_dir(), "split", split, f"one of {_below(root)}, as in {root}")
         first = next((name for name in self.splits if (root / name).is_dir()), split)
         classes = class_folders(root / first)
@@ -83,7 +83,8 @@ class Folder:
         if classes and not own:
             but = f"{root / first} has class folders"
             raise InvalidValue("path", Words(f"{root / split} without class folders"), but=but)
-        found = folder(root / split, class_names=classes or None, **options)
+        place, names = root / split, classes or None
+        found = folder(place, channels=channels, numbers=numbers, class_names=names)
         return replace(found, name=f"{root.name}/{split}")
 
     def _is_split(self, root: Path) -> bool:

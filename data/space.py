@@ -122,7 +122,13 @@ class Pixels(Space):
         """[low, high] to the nearest of the grey levels 0..255; what lies outside is clipped."""
         return np.rint(255 * np.clip(self.to_unit(np.asarray(x)), 0, 1)).astype(np.uint8)
 
-    encode, decode = from_uint8, to_uint8
+    def encode(self, data: Any) -> Any:
+        """`from_uint8`."""
+        return self.from_uint8(data)
+
+    def decode(self, x: Any) -> UInt8[np.ndarray, "..."]:
+        """`to_uint8`."""
+        return self.to_uint8(x)
 
     def dequantized(self, levels: Any, u: Any) -> Any:
         """Equation (2) with y = levels + u."""
