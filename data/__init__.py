@@ -1,53 +1,59 @@
 """Data sets, and batches made from them.
 
-A `Source` is numbered 8-bit images with labels; `SOURCES` names the kinds there are. A `Transform`
-turns them into network input, and a `Loader` serves them in batches; `eval_batches` serves each
-example once. Pixel values live in a `Range`.
+A `Source` is numbered examples with labels: images, sequences, arrays. `SOURCES` names the kinds of
+data sets there are; each is frozen options with `read(split) -> Source`. A `Transform` turns
+examples into states of a `Space`, and a `Loader` serves them in batches; `eval_batches` serves each
+example once.
 """
 
-from collections.abc import Callable
-
-from data.array_file import array_file
+from data.arrays import Arrays, arrays
 from data.augment import CONDITIONING_DIM, Augment
-from data.digits import digits
-from data.emoji import emoji
-from data.image_folder import ImageFolder, folder
+from data.digits import Digits, digits
+from data.emoji import Emoji, emoji
+from data.image_folder import Folder, ImageFolder, folder
 from data.loader import EvalBatch, Loader, eval_batches
-from data.range import CENTERED, UNIT, Range
-from data.source import ArraySource, Record, Records, Source, Subset
-from data.tfds_source import TfdsSource, tfds
+from data.source import ArraySource, DataSet, Record, Records, Source, Subset
+from data.space import CENTERED, SPACES, UNIT, Pixels, Scaled, Space
+from data.tfds_source import Tfds, TfdsSource, tfds
 from data.transforms import Batch, Transform
 
-SOURCES: dict[str, Callable[..., Source]] = {
-    "digits": digits,
-    "emoji": emoji,
-    "folder": folder,
-    "npz": array_file,
-    "tfds": tfds,
+SOURCES: dict[str, type[DataSet]] = {
+    "digits": Digits,
+    "emoji": Emoji,
+    "folder": Folder,
+    "npz": Arrays,
+    "npy": Arrays,
+    "tfds": Tfds,
 }
-# (channels, classes) of the sets that come with the project.
-EMBEDDED = {"digits": (1, 10), "emoji": (3, 9)}
 
 __all__ = [
     "CENTERED",
     "CONDITIONING_DIM",
-    "EMBEDDED",
     "SOURCES",
+    "SPACES",
     "UNIT",
     "ArraySource",
+    "Arrays",
     "Augment",
     "Batch",
+    "DataSet",
+    "Digits",
+    "Emoji",
     "EvalBatch",
+    "Folder",
     "ImageFolder",
     "Loader",
-    "Range",
+    "Pixels",
     "Record",
     "Records",
+    "Scaled",
     "Source",
+    "Space",
     "Subset",
+    "Tfds",
     "TfdsSource",
     "Transform",
-    "array_file",
+    "arrays",
     "digits",
     "emoji",
     "eval_batches",

@@ -1,10 +1,11 @@
 """Augmentation that does not leak into samples (Karras et al. 2022, appendix F.2).
 
-Each training image is transformed at random, and the network is told how, in nine numbers that
-are zero for an untouched image. At sampling they are zero, so untouched images are drawn.
+Each training image is transformed at random, and the network is conditioned on nine numbers that
+describe how; they are zero for an untouched image. At sampling they are zero, so untouched images
+are drawn.
 
     x' = T(tau) A(a, phi) R(theta) S(s) Y X x                 about the image's centre
-    X, Y  mirror left-right (half of all images), top-bottom (half of the share `probability`)
+    X, Y  mirror left-right (half of all images), top-bottom (half of the fraction `probability`)
     S(s)  scales by 2^(0.2 s),                  s ~ N(0, 1)
     R     rotates by theta,                     theta ~ U(-pi, pi)
     A     stretches by 2^(0.2 a) along phi and shrinks as much across, a ~ N(0, 1),
@@ -16,9 +17,9 @@ mirror image. Angles turn from the x axis (right) to the y axis (down). Conditio
 
     [X, Y, s, cos theta - 1, sin theta, a cos 2 phi, a sin 2 phi, tau_x, tau_y]
 
-Karras et al. write phi in place of 2 phi, which says the same of (a, phi) and (-a, phi + pi), two
-different transformations; the doubled angle tells all apart. They resample with a wavelet filter,
-here it is a cubic spline.
+Karras et al. write phi in place of 2 phi, which gives (a, phi) and (-a, phi + pi), two different
+transformations, the same numbers; the doubled angle distinguishes all. They resample with a wavelet
+filter, here it is a cubic spline.
 """
 
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ from jaxtyping import Float, Float32
 from scipy.ndimage import affine_transform
 from scipy.special import ndtri
 
+from options.choices import require
+
 CONDITIONING_DIM = 9
 SCALE_STD = 0.2
 STRETCH_STD = 0.2
@@ -36,17 +39,17 @@ TRANSLATION_STD = 0.125
 
 @dataclass(frozen=True)
 class Augment:
-    """Each transformation is applied to a share `probability` of the images, independently.
+    """Each transformation is applied with `probability` to each image, independently.
 
-    Karras et al. use 0.12 for CIFAR-10, 0.15 for FFHQ and AFHQ at 64 px.
+    Attributes:
+      probability: Karras et al. use 0.12 for CIFAR-10, 0.15 for FFHQ and AFHQ at 64 px.
     """
 
     probability: float = 0.12
     draws = 14  # uniform numbers that one image takes
 
     def __post_init__(self) -> None:
-        if not 0 <= self.probability <= 1:
-            raise ValueError(f"augment: got probability {self.probability}, expected 0 to 1")
+        require(0 <= self.probability <= 1, "probability", self.probability, "0 to 1")
 
     def __call__(
         self,
@@ -59,7 +62,7 @@ class Augment:
         return np.stack(transformed), conditioning
 
     def conditioning(self, u: Float32[np.ndarray, "b draws"]) -> Float32[np.ndarray, "b 9"]:
-        """The nine numbers that say what is done, drawn with uniform numbers `u`."""
+        """The nine numbers that describe what is done, drawn with uniform numbers `u`."""
         applied = (u[:, :5] < self.probability).astype(np.float64)
         y, s, theta, a, tau = applied.T
         # float32 draws are multiples of 2^-24: the half step keeps 0 off the normal quantile.
@@ -97,7 +100,7 @@ def _transform(
 def affine(
     conditioning: Float32[np.ndarray, "9"],
 ) -> tuple[Float[np.ndarray, "2 2"], Float[np.ndarray, "2"]]:
-    """A R S, and the shift T as a share of width and height, both in (x, y)."""
+    """A R S, and the shift T as a fraction of width and height, both in (x, y)."""
     _, _, s, cos_minus_1, sin, a_cos, a_sin, *tau = conditioning.astype(np.float64)
     a, phi = np.hypot(a_cos, a_sin), np.arctan2(a_sin, a_cos) / 2
     along = np.array([np.cos(phi), np.sin(phi)])

@@ -5,22 +5,32 @@ copyright 2015 Juan Cazala); tools/build_digits.py made data/digits.npz from it.
 training split, 1,000 (100 of each digit) the test split; no two images are equal.
 """
 
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 
 from data.source import ArraySource
+from options.choices import require
 
 PATH = Path(__file__).parent / "digits.npz"
 SPLITS = ("train", "test")
 
 
+@dataclass(frozen=True)
+class Digits:
+    """The embedded digits."""
+
+    def read(self, split: str = "train") -> ArraySource:
+        """See `digits`."""
+        return digits(split)
+
+
 @cache
 def digits(split: str = "train") -> ArraySource:
     """The embedded digits of one split, "train" or "test". Label k is the digit k."""
-    if split not in SPLITS:
-        raise ValueError(f"split: got {split!r}, expected one of {', '.join(SPLITS)}")
+    require(split in SPLITS, "split", split, f"one of {', '.join(SPLITS)}")
     with np.load(PATH) as file:
         images, labels = file[f"{split}_images"], file[f"{split}_labels"]
     names = tuple(str(digit) for digit in range(10))

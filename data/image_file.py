@@ -1,35 +1,38 @@
-"""Reading one image file, whatever it holds, as 8-bit grey or RGB.
+"""Reading one image file, whatever it holds, as 8-bit grey or RGB, or as exact numbers.
 
-| file                                       | what becomes of it                               |
-|--------------------------------------------|--------------------------------------------------|
-| 8-bit grey, RGB                            | as it is                                         |
-| black and white, YCbCr, Lab, HSV           | converted to RGB                                 |
-| palette                                    | its colours                                      |
-| transparency (RGBA, grey + alpha, a key)   | laid over white                                  |
-| 16-bit grey                                | round(k / 257); 16-bit RGB is cut to 8 bits      |
-| CMYK                                       | converted to RGB, colour profiles left aside     |
-| EXIF orientation                           | turned upright                                   |
-| several frames (animation, pages)          | the first                                        |
-| 32-bit integers, floats                    | refused: their range is not known                |
-| truncated, damaged, empty, not an image    | refused                                          |
-| more than 178 million pixels               | refused, as Pillow does                          |
+| file                                       | as 8-bit pixels                  | as numbers    |
+|--------------------------------------------|----------------------------------|---------------|
+| 8-bit grey, RGB                            | as it is                         | as it is      |
+| black and white, YCbCr, Lab, HSV           | converted to RGB                 | the same      |
+| palette                                    | its colours                      | the same      |
+| transparency (RGBA, grey + alpha, a key)   | laid over white                  | the same      |
+| 16-bit grey                                | round(k / 257)                   | as it is      |
+| 16-bit RGB                                 | cut to 8 bits                    | refused       |
+| 32-bit integers, floats                    | refused: their range is unknown  | as it is      |
+| CMYK                                       | converted to RGB without profile | the same      |
+| EXIF orientation                           | turned upright                   | the same      |
+| several frames (animation, pages)          | the first                        | the same      |
+| truncated, damaged, empty, not an image    | refused                          | refused       |
+| more than 178 million pixels               | refused, as Pillow does          | refused       |
 
 Then grey is repeated where three channels are asked for, and colours become ITU-R 601 luma where
-one is. The kind of a file is told by its content, not by its name.
+one is. The kind of a file is determined by its content, not by its name.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float32, UInt8
 from PIL import Image, ImageOps
 
 # Left out are formats without a signature, which take any file for theirs, and those that Pillow
 # hands to another program (EPS). JPEG includes phones' MPO.
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "AVIF", "BMP", "TIFF", "PPM", "ICO", "JPEG2000")
 SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
-UNKNOWN_RANGE = ("I", "F")
+THIRTY_TWO_BIT = ("I", "F")
+GREY = ("1", "L", "LA", "La", *SIXTEEN_BIT, *THIRTY_TWO_BIT)
+EXACT = 2**24  # whole numbers up to here are float32 numbers
 
 
 class RefusedImage(ValueError):
@@ -38,36 +41,82 @@ class RefusedImage(ValueError):
 
 @dataclass(frozen=True)
 class Decoded:
-    """pixels, and the conversions that the table above made of the file."""
+    """What was read of a file.
 
-    pixels: UInt8[np.ndarray, "height width channels"]
+    Attributes:
+      pixels: the image.
+      conversions: those of the table above that were made.
+      grey: whether the file has no colours.
+      largest: the largest value of 16-bit grey that was brought to 8 bits, else None.
+    """
+
+    pixels: (
+        UInt8[np.ndarray, "height width channels"] | Float32[np.ndarray, "height width channels"]
+    )
     conversions: tuple[str, ...]
+    grey: bool = False
+    largest: int | None = None
 
 
-def decode(path: Path, channels: int = 3) -> Decoded:
-    """The first frame of an image file, upright, with 1 or 3 `channels`; else RefusedImage."""
+def decode(path: Path, channels: int = 3, numbers: bool = False) -> Decoded:
+    """The first frame of an image file, upright, with 1 or 3 `channels`; else RefusedImage.
+
+    numbers: the file's own values as float32, in place of 8-bit pixels.
+    """
     try:
         with Image.open(path, formats=FORMATS) as file:
             several = getattr(file, "is_animated", False)
             rotated = file.getexif().get(0x0112, 1) != 1
-            image, conversions = _eight_bit(ImageOps.exif_transpose(file))
-    except RefusedImage:
+            deep = any(";16" in str(tile) for tile in file.tile) and file.mode not in SIXTEEN_BIT
+            if numbers and deep and file.mode not in THIRTY_TWO_BIT:
+                raise RefusedImage("16-bit colours or alpha, of which 8 bits would be read")
+            upright = ImageOps.exif_transpose(file)
+            grey = upright.mode in GREY
+            read = _numbers if numbers else _eight_bit
+            decoded = read(upright, channels)
+    except (RefusedImage, MemoryError):
         raise
     except Exception as error:  # Pillow's decoders share no base class for damaged files
         raise RefusedImage(_reason(path, error)) from error
+    conversions = decoded.conversions
     conversions += ("first of several frames",) if several else ()
     conversions += ("turned upright",) if rotated else ()
-    pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"))
-    return Decoded(pixels.reshape(image.height, image.width, channels), conversions)
+    return Decoded(decoded.pixels, conversions, grey, decoded.largest)
 
 
-def _eight_bit(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
-    """An image of mode L or RGB, and what was done."""
-    if image.mode in UNKNOWN_RANGE:
+def _eight_bit(image: Image.Image, channels: int) -> Decoded:
+    largest: int | None = None
+    conversions: tuple[str, ...] = ("16-bit grey",)
+    if image.mode in THIRTY_TWO_BIT:
         raise RefusedImage(f"32-bit pixels (mode {image.mode}), whose range is not known")
     if image.mode in SIXTEEN_BIT:
-        levels = np.rint(np.asarray(image, np.float64) / 257).astype(np.uint8)
-        return Image.fromarray(levels), ("16-bit grey",)
+        levels = np.asarray(image).astype(np.uint32)
+        largest = int(levels.max())
+        levels += 128  # round(k / 257), in place: such files can be large
+        levels //= 257
+        image = Image.fromarray(levels.astype(np.uint8))
+    else:
+        image, conversions = _plain(image)
+    pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"))
+    return Decoded(
+        pixels.reshape(image.height, image.width, channels), conversions, largest=largest
+    )
+
+
+def _numbers(image: Image.Image, channels: int) -> Decoded:
+    if image.mode not in (*SIXTEEN_BIT, *THIRTY_TWO_BIT):
+        decoded = _eight_bit(image, channels)
+        return Decoded(decoded.pixels.astype(np.float32), decoded.conversions)
+    values = np.asarray(image)
+    if not np.isfinite(values).all():
+        raise RefusedImage("values that are not finite")
+    if values.dtype.kind in "iu" and max(abs(int(values.min())), int(values.max())) > EXACT:
+        raise RefusedImage("whole numbers above 2^24, which float32 does not hold")
+    return Decoded(np.repeat(values.astype(np.float32)[..., None], channels, -1), ())
+
+
+def _plain(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
+    """An 8-bit image of mode L or RGB, and what was done."""
     if image.has_transparency_data:
         colours = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")

@@ -10,6 +10,7 @@ which example is read and every random choice about it, so a stream continued at
 so that the hosts' batches, put side by side in the order of hosts, are the batch of one host.
 """
 
+import logging
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -23,7 +24,10 @@ from jaxtyping import Bool
 from data.randomness import permutation
 from data.source import Source
 from data.transforms import Batch, Transform
+from options.choices import require
+from options.errors import Words
 
+logger = logging.getLogger(__name__)
 THREADS = min(8, os.cpu_count() or 1)
 # A stream has no end; grain wants a length.
 ENDLESS = 2**62
@@ -31,13 +35,13 @@ _permutation = lru_cache(maxsize=4)(permutation)
 
 
 class EvalBatch(Batch):
-    """A batch whose last examples may be there only to fill it: those have mask False."""
+    """A batch whose last examples may be there only to fill it: those have counts False."""
 
-    mask: Bool[np.ndarray, "b"]
+    counts: Bool[np.ndarray, "b"]
 
 
 @dataclass(frozen=True)
-class Share:
+class HostPart:
     """What one host reads of every global batch, equation (2)."""
 
     batch_size: int
@@ -45,16 +49,12 @@ class Share:
     num_hosts: int = 1
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1:
-            raise ValueError(f"batch_size: got {self.batch_size}, expected at least 1")
-        if not 0 <= self.host < self.num_hosts:
-            raise ValueError(
-                f"host: got {self.host} of {self.num_hosts}, expected 0 <= host < hosts"
-            )
-        if self.batch_size % self.num_hosts:
-            raise ValueError(
-                f"batch_size: got {self.batch_size}, expected a multiple of {self.num_hosts} hosts"
-            )
+        require(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
+        host = Words(f"{self.host} of {self.num_hosts}")
+        require(0 <= self.host < self.num_hosts, "host", host, "0 <= host < hosts")
+        divides = self.batch_size % self.num_hosts == 0
+        expected = f"a multiple of {self.num_hosts} hosts"
+        require(divides, "batch_size", self.batch_size, expected)
 
     def of(self, position: int) -> range:
         """This host's positions in the global batch that begins at `position`."""
@@ -87,12 +87,13 @@ class Loader:
         threads: int = THREADS,
         prefetch: int = 8,
     ) -> None:
-        if not 0 <= seed < 2**64:
-            raise ValueError(f"seed: got {seed}, expected 0 <= seed < 2**64")
+        require(0 <= seed < 2**64, "seed", seed, "0 <= seed < 2**64")
         self.source = source
         self.transform = transform or Transform()
         self.transform.check(source)
-        self.share = Share(batch_size, host, num_hosts)
+        if lost := self.transform.loss_of_cropping(source):
+            logger.warning(lost)
+        self.part = HostPart(batch_size, host, num_hosts)
         self.seed = seed
         self.shuffle = shuffle
         self._read_options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=prefetch)
@@ -103,12 +104,12 @@ class Loader:
 
     def __next__(self) -> Batch:
         batch = next(self._batches)
-        self._position += self.share.batch_size
+        self._position += self.part.batch_size
         return batch
 
     def batch_at(self, position: int) -> Batch:
-        """This host's share of the global batch that begins at `position`: a pure function."""
-        positions = self.share.of(position)
+        """This host's part of the global batch that begins at `position`: a pure function."""
+        positions = self.part.of(position)
         return self.transform(self.source.take(self._indices(positions)), positions, self.seed)
 
     def state(self) -> dict[str, Any]:
@@ -118,14 +119,12 @@ class Loader:
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from a `state()`, if need be with another batch size or number of hosts.
 
-        Raises ValueError where the state is of another stream.
+        InvalidValue where the state is of another stream.
         """
         for key, value in self._identity().items():
-            if state[key] != value:
-                raise ValueError(
-                    f"data: the saved position is in a stream with {key} {state[key]!r}, "
-                    f"expected {value!r}"
-                )
+            got = Words(f"a saved position in a stream with {key} {state[key]!r}")
+            expected = f"{value!r}, as {self.source.name} has now"
+            require(state[key] == value, "data", got, expected)
         self._seek(state["position"])
 
     def _identity(self) -> dict[str, Any]:
@@ -133,7 +132,7 @@ class Loader:
 
     def _seek(self, position: int) -> None:
         self._position = position
-        size = self.share.batch_size
+        size = self.part.batch_size
         self._batches = _prefetched(
             lambda step: self.batch_at(position + step * size), ENDLESS, self._read_options
         )
@@ -161,25 +160,24 @@ def eval_batches(
     num_hosts: int = 1,
     threads: int = THREADS,
 ) -> Iterator[EvalBatch]:
-    """This host's share of ceil(n / batch_size) global batches that hold each example once.
+    """This host's part of ceil(n / batch_size) global batches that hold each example once.
 
     Examples come in the order of the source, by `transform.for_evaluation()`; dequantisation noise
-    is a function of (seed, index). The last batch is filled up with the last example, mask False.
+    is a function of (seed, index). The last batch is filled up with the last example, counts False.
     `start` is the global batch to begin with.
     """
     transform = (transform or Transform()).for_evaluation()
     transform.check(source)
-    share = Share(batch_size, host, num_hosts)
+    part = HostPart(batch_size, host, num_hosts)
     count = len(source)
     steps = -(-count // batch_size)
-    if not 0 <= start <= steps:
-        raise ValueError(f"start: got {start}, expected 0 <= start <= {steps} batches")
+    require(0 <= start <= steps, "start", start, f"0 <= start <= {steps} batches")
 
     def read(step: int) -> EvalBatch:
-        positions = share.of((start + step) * batch_size)
+        positions = part.of((start + step) * batch_size)
         indices = np.arange(positions.start, positions.stop)
         records = source.take(np.minimum(indices, count - 1))
-        return EvalBatch(**transform(records, positions, seed), mask=indices < count)
+        return EvalBatch(**transform(records, positions, seed), counts=indices < count)
 
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads)
     return _prefetched(read, steps - start, options)

@@ -1,44 +1,78 @@
-"""What a data set is to the rest of the project: numbered 8-bit images with labels."""
+"""What a data set is to the rest of the project: numbered examples with labels.
 
-from typing import Protocol, TypedDict, runtime_checkable
+An example is an array with channels last: an image (height, width, channels), a sequence (length,
+channels), a volume; 8-bit grey levels or real numbers. Where examples are padded to one shape, a
+mask says what of them is real.
+"""
+
+import zlib
+from typing import NotRequired, Protocol, TypedDict, runtime_checkable
 
 import numpy as np
-from jaxtyping import Int, Int32, Integer, UInt8
+from jaxtyping import Bool, Float32, Int, Int32, Integer, Shaped, UInt8
+
+from options.choices import require
+from options.errors import InvalidValue, Words
+
+Example = UInt8[np.ndarray, "..."] | Float32[np.ndarray, "..."]
+Examples = UInt8[np.ndarray, "b ..."] | Float32[np.ndarray, "b ..."]
+TYPES = (np.uint8, np.float32)
+BLOCK = 256  # examples that a checksum reads at a time
 
 
 class Record(TypedDict):
-    """One example."""
+    """One example, whatever it is, under "image". mask: see `Source`."""
 
-    image: UInt8[np.ndarray, "height width channels"]
+    image: Example
     label: int
+    mask: NotRequired[Bool[np.ndarray, "..."]]
 
 
 class Records(TypedDict):
-    """Several examples; the images are one array where all are known to be of one size."""
+    """Several examples, as one array where all are known to be of one shape."""
 
-    image: UInt8[np.ndarray, "b height width channels"] | list[np.ndarray]
+    image: Examples | list[np.ndarray]
     label: Int32[np.ndarray, "b"]
+    mask: NotRequired[Bool[np.ndarray, "b ..."]]
 
 
 @runtime_checkable
 class Source(Protocol):
-    """A finite, random-access set of images. Derive from it to inherit `take` and `num_classes`.
-
-    name: what reports and error messages call the set.
-    image_shape: (height, width, channels), or None where the images differ in size.
-    class_names: one name a class; empty for a set without classes, where every label is 0.
+    """A finite, random-access set of examples. Derive from it to inherit what has a body here.
 
     `source[i]` is called from several threads at once.
+
+    Attributes:
+      name: what reports and error messages call the set.
+      shape: of an example, channels last; None where images differ in size.
+      class_names: one name a class; empty for a set without classes, where every label is 0.
+      dtype: of the examples, uint8 or float32.
+      masked: whether records have a "mask", True where the example is real: of the example's rank,
+        with axes of 1 where it does not depend on them, such as (length, 1).
     """
 
     name: str
-    image_shape: tuple[int, int, int] | None
+    shape: tuple[int, ...] | None
     class_names: tuple[str, ...]
+    dtype: np.dtype = np.dtype(np.uint8)
+    masked: bool = False
 
     @property
     def num_classes(self) -> int:
         """Labels lie in [0, num_classes)."""
         return len(self.class_names)
+
+    @property
+    def channels(self) -> int:
+        """Of every example; a source whose `shape` is None has its own."""
+        if self.shape is None:
+            raise AttributeError(f"{type(self).__name__}.channels")
+        return self.shape[-1]
+
+    @property
+    def is_images(self) -> bool:
+        """Whether examples are images (height, width, channels) without padding."""
+        return not self.masked and (self.shape is None or len(self.shape) == 3)
 
     def __len__(self) -> int: ...
 
@@ -48,45 +82,83 @@ class Source(Protocol):
         """The examples at `indices`, in that order."""
         records = [self[int(i)] for i in indices]
         labels = np.array([record["label"] for record in records], np.int32)
-        return Records(image=[record["image"] for record in records], label=labels)
+        found = Records(image=[record["image"] for record in records], label=labels)
+        if self.masked:
+            found["mask"] = np.stack([record["mask"] for record in records])
+        return found
+
+    def checksum(self) -> str:
+        """A text that differs where any example, label or mask does. Reads all of them."""
+        crc = zlib.crc32(repr((self.shape, self.class_names, len(self))).encode())
+        for start in range(0, len(self), BLOCK):
+            found = self.take(np.arange(start, min(start + BLOCK, len(self))))
+            for array in (*found["image"], found["label"], found.get("mask", np.zeros(0))):
+                crc = zlib.crc32(np.ascontiguousarray(array).tobytes(), crc)
+        return f"{crc:08x}"
 
 
 class ArraySource(Source):
-    """Images held in memory, with their labels."""
+    """Examples held in one array, with their labels.
+
+    mask: see `Source`, with a leading axis over examples; None where nothing is padded.
+    """
 
     def __init__(
         self,
         name: str,
-        images: UInt8[np.ndarray, "n height width channels"],
+        images: Shaped[np.ndarray, "n *shape"],
         labels: Integer[np.ndarray, "n_labels"],
         class_names: tuple[str, ...] = (),
+        mask: Bool[np.ndarray, "n ..."] | None = None,
     ) -> None:
-        if len(images) != len(labels) or len(images) == 0:
-            raise ValueError(
-                f"{name}: got {len(images)} images and {len(labels)} labels, "
-                "expected as many of each, and at least one"
-            )
+        counts = Words(f"{len(images)} examples and {len(labels)} labels")
+        same = len(images) == len(labels) > 0
+        require(same, name, counts, "as many of each, and at least one")
+        require(images.dtype in TYPES, name, Words(str(images.dtype)), "uint8 or float32")
+        require(images.ndim > 1, name, Words("single numbers"), "examples with channels")
         limit = max(len(class_names), 1)
         if labels.min() < 0 or labels.max() >= limit:
-            raise ValueError(
-                f"{name}: got labels from {labels.min()} to {labels.max()}, expected [0, {limit})"
-            )
-        _, height, width, channels = images.shape
+            got = Words(f"labels from {labels.min()} to {labels.max()}")
+            raise InvalidValue(name, got, f"[0, {limit})")
         self.name = name
         self.images = images
         self.labels = labels.astype(np.int32)
         self.class_names = class_names
-        self.image_shape = height, width, channels
+        self.shape = images.shape[1:]
+        self.dtype = images.dtype
+        self.mask = mask
+        self.masked = mask is not None
+        if mask is not None:
+            check_mask(name, mask, images.shape)
 
     def __len__(self) -> int:
         return len(self.images)
 
     def __getitem__(self, index: int) -> Record:
-        return Record(image=self.images[index], label=int(self.labels[index]))
+        found = Record(image=self.images[index], label=int(self.labels[index]))
+        if self.mask is not None:
+            found["mask"] = self.mask[index]
+        return found
 
     def take(self, indices: Int[np.ndarray, "b"]) -> Records:
         """As `Source.take`, without a loop over the examples."""
-        return Records(image=self.images[indices], label=self.labels[indices])
+        found = Records(image=self.images[indices], label=self.labels[indices])
+        if self.mask is not None:
+            found["mask"] = self.mask[indices]
+        return found
+
+
+def check_mask(name: str, mask: np.ndarray, shape: tuple[int, ...]) -> None:
+    """InvalidValue where `mask` does not belong to examples of `shape`, (n, ..., channels)."""
+    fits = mask.ndim == len(shape) and all(
+        m in (1, n) for m, n in zip(mask.shape[1:], shape[1:], strict=True)
+    )
+    got = Words(f"a mask {mask.shape}")
+    require(fits and len(mask) == shape[0], name, got, f"{shape}, or 1 in place of some lengths")
+    empty = np.flatnonzero(~mask.any(axis=tuple(range(1, mask.ndim))))
+    if len(empty):
+        got = Words(f"example {empty[0]}, of which nothing is real")
+        raise InvalidValue(name, got, "a mask with at least one 1 in each example")
 
 
 class Subset(Source):
@@ -94,14 +166,20 @@ class Subset(Source):
 
     def __init__(self, source: Source, indices: Int[np.ndarray, "n"]) -> None:
         if len(indices) == 0 or indices.min() < 0 or indices.max() >= len(source):
-            raise ValueError(
-                f"indices: expected at least one, all in [0, {len(source)}) of {source.name}"
-            )
+            some = f"from {indices.min()} to {indices.max()}" if len(indices) else "none"
+            expected = f"at least one, all in [0, {len(source)}) of {source.name}"
+            raise InvalidValue("indices", Words(some), expected)
         self.source = source
         self.indices = indices
         self.name = f"{source.name}, {len(indices)} of {len(source)}"
-        self.image_shape = source.image_shape
+        self.shape = source.shape
         self.class_names = source.class_names
+        self.dtype = source.dtype
+        self.masked = source.masked
+
+    @property
+    def channels(self) -> int:
+        return self.source.channels
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -111,3 +189,12 @@ class Subset(Source):
 
     def take(self, indices: Int[np.ndarray, "b"]) -> Records:
         return self.source.take(self.indices[indices])
+
+
+@runtime_checkable
+class DataSet(Protocol):
+    """Where data are: frozen options, from which every split is read by the same code."""
+
+    def read(self, split: str = "train") -> Source:
+        """The examples of a split; InvalidValue where there are none."""
+        ...

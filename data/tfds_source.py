@@ -12,8 +12,32 @@ from typing import Any
 import numpy as np
 
 from data.source import Record, Source
+from options.choices import require
+from options.errors import InvalidValue, StorageError, Words
 
 INFO = "dataset_info.json"
+
+
+@dataclass(frozen=True)
+class Tfds:
+    """A data set prepared by TFDS; see `tfds`.
+
+    Attributes:
+      path: of the folder with `dataset_info.json`, or of one above it.
+      image_key: name of an 8-bit Image feature.
+      label_key: name of a ClassLabel feature; without one there are no classes.
+    """
+
+    path: str = ""
+    image_key: str = "image"
+    label_key: str = "label"
+
+    def __post_init__(self) -> None:
+        require(self.path, "path", self.path, "a folder of a data set prepared by TFDS")
+
+    def read(self, split: str = "train") -> "TfdsSource":
+        """The examples of a split."""
+        return tfds(self.path, split, image_key=self.image_key, label_key=self.label_key)
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,10 +46,15 @@ class TfdsSource(Source):
 
     name: str
     examples: Any  # TFDS's data source: len() and [index] -> features by name
-    image_shape: tuple[int, int, int] | None
+    shape: tuple[int, ...] | None
+    num_channels: int
     class_names: tuple[str, ...]
     image_key: str
     label_key: str
+
+    @property
+    def channels(self) -> int:
+        return self.num_channels
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -34,7 +63,8 @@ class TfdsSource(Source):
         try:
             example = self.examples[index]
         except Exception as error:  # array_record and the image decoders share no base class
-            raise OSError(f"{self.name}: example {index} cannot be read: {error}") from error
+            got = Words(f"example {index}, which cannot be read: {error}")
+            raise StorageError(self.name, got) from error
         label = int(example[self.label_key]) if self.class_names else 0
         return Record(image=np.asarray(example[self.image_key], np.uint8), label=label)
 
@@ -54,23 +84,23 @@ def tfds(
     try:
         builder = builder_from_directory(folder)
     except Exception as error:  # JSON, protobuf and TFDS's own errors share no base class
-        raise ValueError(f"path: {folder / INFO} cannot be read: {error}") from error
+        raise InvalidValue(
+            "path", Words(f"{folder / INFO}, which cannot be read: {error}")
+        ) from error
     info = builder.info
-    if info.file_format.value != "array_record":
-        raise ValueError(f"path: {folder} is in {info.file_format.value}, expected array_record")
-    if split not in info.splits:
-        raise ValueError(f"split: got {split!r}, expected one of {', '.join(info.splits)}")
+    form = info.file_format.value
+    require(form == "array_record", "path", Words(f"{folder} in {form}"), "array_record")
+    require(split in info.splits, "split", split, f"one of {', '.join(info.splits)}")
     named = dict(info.features.items())
     image, label = named.get(image_key), named.get(label_key)
     if not isinstance(image, features.Image) or image.np_dtype != np.uint8:
-        raise ValueError(
-            f"image_key: got {image_key!r}, expected an 8-bit image among the features of "
-            f"{folder}: {', '.join(named)}"
-        )
+        expected = f"an 8-bit image among the features of {folder}: {', '.join(named)}"
+        raise InvalidValue("image_key", image_key, expected)
     source = TfdsSource(
         name=f"{info.name}/{split}",
         examples=builder.as_data_source(split),
-        image_shape=None if None in image.shape else image.shape,
+        shape=None if None in image.shape else image.shape,
+        num_channels=image.shape[-1],
         class_names=tuple(label.names) if isinstance(label, features.ClassLabel) else (),
         image_key=image_key,
         label_key=label_key,
@@ -81,25 +111,22 @@ def tfds(
 
 def _prepared_folder(path: Path) -> Path:
     """`path` if it holds a prepared data set, else the only folder below it that does."""
-    if not path.is_dir():
-        raise FileNotFoundError(f"path: no folder {path}")
+    require(path.is_dir(), "path", str(path), "a folder")
     found = [path] if (path / INFO).is_file() else sorted(p.parent for p in path.rglob(INFO))
-    if not found:
-        raise FileNotFoundError(f"path: no data set prepared by TFDS ({INFO}) in or below {path}")
-    if len(found) > 1:
-        folders = ", ".join(str(folder) for folder in found)
-        raise ValueError(f"path: {path} holds several data sets, expected one of {folders}")
+    require(found, "path", str(path), f"a data set prepared by TFDS ({INFO}) in or below it")
+    folders = ", ".join(str(folder) for folder in found)
+    several = Words(f"{path}, which holds several data sets")
+    require(len(found) == 1, "path", several, f"one of {folders}")
     return found[0]
 
 
 def _read_each_file(source: TfdsSource, lengths: Sequence[int]) -> None:
     """Read one example of every file, so that a missing or cut one is found before a run."""
-    if len(source) == 0:
-        raise ValueError(f"path: {source.name} has no examples")
+    require(len(source), "path", Words(f"{source.name} without examples"), "at least one")
     starts = np.cumsum([0, *lengths])[:-1]
     for start, length in zip(starts, lengths, strict=True):
         if length:
             try:
                 source[int(start)]
             except OSError as error:
-                raise ValueError(f"path: {error}") from error
+                raise InvalidValue("path", Words(str(error))) from error

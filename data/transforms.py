@@ -1,82 +1,127 @@
-"""From 8-bit images of any size to the batch that a network is trained on.
+"""From examples to the batch that a network is trained on.
 
-A grey level k in 0..255 becomes, with u uniform in [0, 1) (Theis et al. 2016),
-
-    unit = (k + u) / 256     dequantised                      (1)
-    unit = k / 255           not                              (2)
-    x = low + width unit     in the range of the process      (3)
-
-Every random choice about an example is drawn from (seed, its position in the stream).
+8-bit images are brought to one size, flipped or augmented, and may be dequantised; other data go
+through the space as they are. Every random choice about an example is drawn from (seed, its
+position in the stream).
 """
 
-from dataclasses import dataclass, replace
-from typing import NotRequired, TypedDict
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple, NotRequired, TypedDict
 
 import numpy as np
-from jaxtyping import Float32, Int32, UInt8
+from jaxtyping import Bool, Float32, Int32
 from PIL import Image
 
 from data.augment import Augment
 from data.randomness import Purpose, uniforms
-from data.range import UNIT, Range
-from data.source import Records, Source
+from data.source import Example, Examples, Records, Source
+from data.space import SPACES, UNIT, Space
+from options.choices import choose, require
+from options.errors import InvalidValue
 
-CROPS = ("center", "random", "none")
 FILTERS = {"bicubic": Image.Resampling.BICUBIC, "box": Image.Resampling.BOX}
 
 
-class Batch(TypedDict):
-    """What a step is given. `image` lies in the process's range."""
+class Crop(NamedTuple):
+    """cuts: images of another aspect are cut to the target's; random: at a random place."""
 
-    image: Float32[np.ndarray, "b height width channels"]
+    cuts: bool
+    random: bool
+
+
+CROPS = {
+    "center": Crop(cuts=True, random=False),
+    "random": Crop(cuts=True, random=True),
+    "none": Crop(cuts=False, random=False),
+}
+
+
+class Batch(TypedDict):
+    """What a step is given. `image`: states, 0 where `mask`, of their rank, is False."""
+
+    image: Float32[np.ndarray, "b *shape"]
     label: Int32[np.ndarray, "b"]
     augment: NotRequired[Float32[np.ndarray, "b 9"]]
+    mask: NotRequired[Bool[np.ndarray, "b ..."]]
 
 
 @dataclass(frozen=True)
 class Transform:
-    """Crop, resize, flip, augment, dequantise and scale.
+    """Crop, resize, flip, augment, dequantise and encode.
 
-    image_size: side of the square that images are resized to; None leaves them as they are, which
-        needs a source of images of one size.
-    resize: how an image is made smaller or larger: "bicubic", with antialiasing, or "box", whose
-        pixels are the means over squares where the sizes divide.
-    crop: "center" or "random" takes the largest square in the image; "none" squeezes all of it.
-    flip: mirror half of the images left-right.
-    dequantize: equation (1) instead of (2).
-    augment: non-leaking augmentation, which adds its conditioning to the batch as "augment".
-    value_range: [low, high] of equation (3).
+    Attributes:
+      image_size: (height, width) that images are resized to, or the side of a square; None leaves
+        examples as they are, which needs a source whose examples are of one shape.
+      crop: "center" or "random" takes the largest part of the image that has the aspect of
+        `image_size`; "none" squeezes all of it.
+      flip: mirror half of the images left-right.
+      dequantize: add uniform noise within each of the 256 grey levels (Theis et al. 2016).
+      augment: non-leaking augmentation, which adds its conditioning to the batch as "augment".
+      space: of the states that data become.
+      resize: how an image is made smaller or larger: "bicubic", with antialiasing, or "box", whose
+        pixels are the means over rectangles where the sizes divide.
     """
 
-    image_size: int | None = None
+    image_size: int | tuple[int, ...] | None = None
     crop: str = "center"
     flip: bool = False
     dequantize: bool = False
     augment: Augment | None = None
-    value_range: Range = UNIT
+    space: Space = field(default=UNIT, metadata={"choices": SPACES})
     resize: str = "bicubic"
 
     def __post_init__(self) -> None:
-        if self.resize not in FILTERS:
-            raise ValueError(f"resize: got {self.resize!r}, expected one of {', '.join(FILTERS)}")
-        if self.image_size is not None and self.image_size < 1:
-            raise ValueError(f"image_size: got {self.image_size}, expected at least 1")
-        if self.crop not in CROPS:
-            raise ValueError(f"crop: got {self.crop!r}, expected one of {', '.join(CROPS)}")
+        choose(FILTERS, self.resize, "resize")
+        choose(CROPS, self.crop, "crop")
+        if self.image_size is not None:
+            smallest = min(height_width(self.image_size))
+            require(smallest >= 1, "image_size", self.image_size, "at least 1")
         if self.flip and self.augment is not None:
-            raise ValueError("flip: got True together with augment, which flips images itself")
+            raise InvalidValue("flip", True, but="augment flips images itself")
+        if self.dequantize and not self.space.is_pixels:
+            raise InvalidValue(
+                "dequantize", True, but=f"{self.space} has no grey levels, as Pixels"
+            )
 
     def for_evaluation(self) -> "Transform":
         """The same without flips and augmentation, and with central crops in place of random."""
-        crop = "center" if self.crop == "random" else self.crop
+        crop = "center" if CROPS[self.crop].random else self.crop
         return replace(self, crop=crop, flip=False, augment=None)
 
+    def shape(self, source: Source) -> tuple[int, ...]:
+        """The shape of the states that the examples of `source` become."""
+        if self.image_size is not None:
+            return (*height_width(self.image_size), source.channels)
+        but = f"the images of {source.name} differ in size"
+        require(source.shape is not None, "image_size", None, f"a size, since {but}")
+        assert source.shape is not None
+        return source.shape
+
     def check(self, source: Source) -> None:
-        """Raise ValueError where the images of `source` cannot be stacked into batches."""
-        if self.image_size is None and source.image_shape is None:
-            raise ValueError(
-                f"image_size: got None, expected a size, since the images of {source.name} differ"
-            )
+        """InvalidValue where this cannot be done to the examples of `source`."""
+        self.space.check(source)
+        self.shape(source)
+        of_images = {"image_size": self.image_size, "flip": self.flip, "augment": self.augment}
+        for name, value in of_images.items():
+            if value and not source.is_images:
+                but = f"examples of {source.name} are {source.shape}, not images"
+                raise InvalidValue(name, value, but=but)
+        if self.augment is not None and source.dtype != np.uint8:
+            but = f"{source.name} is of {source.dtype} values, not of 8-bit pixels"
+            raise InvalidValue("augment", self.augment, but=but)
+
+    def loss_of_cropping(self, source: Source) -> str:
+        """A sentence about what cropping takes off the images of `source`; "" for nothing."""
+        if self.image_size is None or not CROPS[self.crop].cuts:
+            return ""
+        target = height_width(self.image_size)
+        to = f"cropped to the proportions of {target[0]} x {target[1]} (crop {self.crop!r})"
+        if source.shape is None:
+            return f"{source.name}: images of other proportions are {to}"
+        height, width = source.shape[:2]
+        if cut_size((height, width), target) == (height, width):
+            return ""
+        return f"{source.name}: images of {height} x {width} are {to}"
 
     def __call__(self, records: Records, positions: range, seed: int) -> Batch:
         """The batch of `records`, which stand at the consecutive `positions` of the stream."""
@@ -85,56 +130,79 @@ class Transform:
             mirrored = uniforms(seed, Purpose.FLIP, positions, 1)[:, 0] < 0.5
             images = images.copy()  # the source's own array
             images[mirrored] = images[mirrored, :, ::-1]
-        levels = images.astype(np.float32)
         conditioning = None
         if self.augment is not None:
             u = uniforms(seed, Purpose.AUGMENT, positions, self.augment.draws)
-            levels, conditioning = self.augment(levels, u)
+            images, conditioning = self.augment(images.astype(np.float32), u)
         if self.dequantize:
-            u = uniforms(seed, Purpose.DEQUANTIZE, positions, levels[0].size)
-            unit = (levels + u.reshape(levels.shape)) / 256
+            u = uniforms(seed, Purpose.DEQUANTIZE, positions, images[0].size)
+            x = self.space.dequantized(images, u.reshape(images.shape))
         else:
-            unit = levels / 255
-        batch = Batch(image=self.value_range.from_unit(unit), label=records["label"])
+            x = self.space.encode(images)
+        batch = Batch(image=x, label=records["label"])
         if conditioning is not None:
             batch["augment"] = conditioning
+        if "mask" in records:
+            batch["mask"] = records["mask"]
+            batch["image"] = np.where(records["mask"], x, np.float32(0))
         return batch
 
     def _resized(
-        self, images: UInt8[np.ndarray, "b h w c"] | list[np.ndarray], positions: range, seed: int
-    ) -> UInt8[np.ndarray, "b height width channels"]:
-        size = self.image_size
-        if size is None or (isinstance(images, np.ndarray) and images.shape[1:3] == (size, size)):
+        self, images: Examples | list[np.ndarray], positions: range, seed: int
+    ) -> Examples:
+        if self.image_size is None:
             return np.asarray(images)
+        size = height_width(self.image_size)
+        if isinstance(images, np.ndarray) and images.shape[1:3] == size:
+            return images
         at = np.full(len(images), 0.5)
-        if self.crop == "random":
+        crop = CROPS[self.crop]
+        if crop.random:
             at = uniforms(seed, Purpose.CROP, positions, 1)[:, 0].astype(np.float64)
-        square = self.crop != "none"
-        resized = [resize(x, size, square, u, self.resize) for x, u in zip(images, at, strict=True)]
-        return np.stack(resized)
+        each = zip(images, at, strict=True)
+        return np.stack([resize(x, size, crop.cuts, u, self.resize) for x, u in each])
+
+
+def height_width(size: int | tuple[int, ...]) -> tuple[int, int]:
+    """(height, width); a number is the side of a square."""
+    if isinstance(size, int):
+        return size, size
+    require(len(size) == 2, "image_size", size, "one number or (height, width)")
+    height, width = size
+    return height, width
+
+
+def cut_size(of: tuple[int, int], target: tuple[int, int]) -> tuple[int, int]:
+    """(height, width) of the largest part of an image that has the target's aspect."""
+    (height, width), (to_height, to_width) = of, target
+    if height * to_width <= width * to_height:
+        return height, max(1, round(height * to_width / to_height))
+    return max(1, round(width * to_height / to_width)), width
 
 
 def resize(
-    image: UInt8[np.ndarray, "h w channels"],
-    size: int,
-    square: bool = True,
+    image: Example,
+    size: int | tuple[int, ...],
+    cut: bool = True,
     at: float = 0.5,
     by: str = "bicubic",
-) -> UInt8[np.ndarray, "size size channels"]:
-    """A size x size picture of `image`, by a filter of Pillow's with antialiasing, see `Transform`.
+) -> Example:
+    """An image of `size` from `image`, by a filter of Pillow's with antialiasing, see `Transform`.
 
-    square: take the largest square, whose place along the longer side `at` in [0, 1) gives
-    (0.5 is the centre); otherwise the whole image is squeezed.
+    cut: take the largest part of the target's aspect, whose place along the longer side `at` in
+    [0, 1) gives (0.5 is the centre); otherwise the whole image is squeezed.
     """
-    height, width, _ = image.shape
-    if (height, width) == (size, size):
+    target = height_width(size)
+    if image.shape[:2] == target:
         return image
-    if square:
-        side = min(height, width)
-        top, left = (int(at * (length - side + 1)) for length in (height, width))
-        image = image[top : top + side, left : left + side]
+    if cut:
+        height, width = cut_size(image.shape[:2], target)
+        top, left = (
+            int(at * (n - m + 1)) for n, m in zip(image.shape[:2], (height, width), strict=True)
+        )
+        image = image[top : top + height, left : left + width]
     planes = [
-        np.asarray(Image.fromarray(plane).resize((size, size), FILTERS[by]))
+        np.asarray(Image.fromarray(plane).resize(target[::-1], FILTERS[by]))
         for plane in np.ascontiguousarray(np.moveaxis(image, -1, 0))
     ]
     return np.stack(planes, -1)

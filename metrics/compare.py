@@ -69,7 +69,7 @@ def compare(
     """
     folders = [first] if second.is_file() else [first, second]
     sources = [folder(path, channels=channels) for path in folders]
-    shapes = {source.image_shape for source in sources}
+    shapes = {source.shape for source in sources}
     if size is None and (len(shapes) > 1 or None in shapes):
         raise ValueError("size: got none, but images differ in size within or between the folders")
     found = [statistics(source, extractor, size, batch_size) for source in sources]

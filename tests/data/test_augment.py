@@ -76,7 +76,7 @@ def test_negative_stretch_is_a_stretch_across():
     assert np.abs(matrix - np.diag([0.5, 2])).max() < 1e-5
 
 
-def test_every_transformation_has_its_share_and_law():
+def test_every_transformation_has_its_frequency_and_distribution():
     count, share = 20_000, 0.12
     vectors = Augment(share).conditioning(draws(count))
     error = 4 * np.sqrt(share / count)
@@ -105,6 +105,6 @@ def test_grey_levels_stay_grey_levels():
     assert 0 <= out.min() and out.max() <= 255
 
 
-def test_a_share_is_a_share():
-    with pytest.raises(ValueError, match="probability 1.5"):
+def test_a_probability_is_one():
+    with pytest.raises(ValueError, match="probability: got 1.5"):
         Augment(1.5)

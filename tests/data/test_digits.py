@@ -16,7 +16,7 @@ def test_every_digit_is_there():
     assert np.bincount(digits("test").labels).tolist() == [100] * 10
     assert np.bincount(digits("train").labels).min() > 700
     assert digits().class_names == tuple("0123456789")
-    assert digits().image_shape == (28, 28, 1)
+    assert digits().shape == (28, 28, 1)
 
 
 def test_the_images_are_digits():
@@ -36,7 +36,7 @@ def test_a_leading_part_is_a_fair_sample():
 
 def test_the_file_is_small_and_the_table_knows_it():
     assert PATH.stat().st_size < 2.5e6
-    assert SOURCES["digits"](split="test").name == "digits/test"
+    assert SOURCES["digits"]().read("test").name == "digits/test"
 
 
 def test_an_unknown_split_is_named():

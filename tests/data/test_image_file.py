@@ -127,3 +127,32 @@ def test_a_damaged_header_is_refused(tmp_path):
 @pytest.mark.parametrize("dtype", [np.int32, np.float32])
 def test_pixels_of_unknown_range_are_refused(tmp_path, dtype):
     assert "32-bit pixels" in refusal(saved(tmp_path, LEVELS.astype(dtype), "image.tif"))
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.float32, np.uint16])
+def test_numbers_are_read_exactly(tmp_path, dtype):
+    values = (LEVELS * 100.25 + (0 if dtype is np.uint16 else -9000)).astype(dtype)
+    path = saved(tmp_path, values, "image.tif")
+    for channels in (1, 3):
+        pixels = decode(path, channels, numbers=True).pixels
+        assert pixels.shape == (6, 8, channels) and pixels.dtype == np.float32
+        assert all(np.array_equal(pixels[..., k], values) for k in range(channels))
+    rgb = decode(saved(tmp_path, COLOURS), numbers=True).pixels
+    assert rgb.dtype == np.float32 and np.array_equal(rgb, COLOURS)
+
+
+def test_what_float32_does_not_hold_is_refused(tmp_path):
+    for values, why in (
+        (np.int32([[2**24 + 2]]), "above 2"),
+        (np.float32([[np.nan]]), "not finite"),
+    ):
+        path = saved(tmp_path, values, "image.tif")
+        with pytest.raises(RefusedImage, match=why):
+            decode(path, numbers=True)
+
+
+def test_grey_files_are_known(tmp_path):
+    for mode, grey in (("L", True), ("1", True), ("LA", True), ("RGB", False), ("P", False)):
+        assert decode(saved(tmp_path, Image.new(mode, (3, 2)))).grey == grey
+    wide = decode(saved(tmp_path, np.full((2, 2), 5000, np.uint16)))
+    assert wide.grey and wide.largest == 5000

@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 import data.image_folder
-from data import Loader, Transform, folder
+from data import Folder, Loader, Scaled, Transform, folder
+from options.errors import InvalidValue
 
 
 def write(path, value, size=(6, 4), mode="RGB"):
@@ -32,7 +33,7 @@ def test_the_folders_directly_below_are_the_classes(pictures):
     assert source.files == ("cat/deep/er/a.bmp", "cat/z.png", "dog/b.png")
     assert source.labels.tolist() == [0, 0, 1]
     assert [int(source[i]["image"][0, 0, 0]) for i in range(3)] == [30, 20, 10]
-    assert source.image_shape == (4, 6, 3) and source.name == "pictures"
+    assert source.shape == (4, 6, 3) and source.name == "pictures"
 
 
 def test_links_are_followed_but_not_in_circles_and_pipes_not_waited_for(pictures, tmp_path):
@@ -50,14 +51,14 @@ def test_a_folder_without_sub_folders_has_no_classes(tmp_path):
     for i in range(3):
         write(tmp_path / f"{i}.png", i, mode="L")
     source = folder(tmp_path, channels=1)
-    assert (source.num_classes, source.image_shape) == (0, (4, 6, 1))
+    assert (source.num_classes, source.shape) == (0, (4, 6, 1))
     assert [source[i]["label"] for i in range(3)] == [0, 0, 0]
 
 
 def test_images_of_different_sizes_have_no_common_shape(pictures):
     write(pictures / "dog" / "c.png", (60, 0, 0), size=(9, 9))
     source = folder(pictures)
-    assert source.image_shape is None
+    assert source.shape is None
     with pytest.raises(ValueError, match="image_size: got None"):
         Loader(source, 2)
     batch = next(Loader(source, 4, Transform(image_size=5)))
@@ -109,7 +110,9 @@ def test_the_cache_saves_decoding_and_notices_changes(pictures, tmp_path, monkey
     decoded = []
     outcome = data.image_folder._outcome
     monkeypatch.setattr(
-        data.image_folder, "_outcome", lambda path: decoded.append(path.name) or outcome(path)
+        data.image_folder,
+        "_outcome",
+        lambda path, numbers: decoded.append(path.name) or outcome(path, numbers),
     )
     first = folder(pictures, cache=cache)
     assert sorted(decoded) == ["a.bmp", "b.png", "notes.txt", "z.png"]
@@ -124,7 +127,7 @@ def test_the_cache_saves_decoding_and_notices_changes(pictures, tmp_path, monkey
     changed = folder(pictures, cache=cache)
     assert sorted(decoded) == ["b.png", "new.png"]
     assert changed.files == ("cat/deep/er/a.bmp", "dog/b.png", "dog/new.png")
-    assert changed.image_shape is None
+    assert changed.shape is None
 
 
 def test_a_damaged_cache_is_made_anew(pictures, tmp_path):
@@ -138,21 +141,25 @@ def test_a_file_that_breaks_later_is_named(pictures):
     source = folder(pictures)
     (pictures / "dog" / "b.png").write_bytes(b"")
     loader = Loader(source, 3, shuffle=False)
-    with pytest.raises(OSError, match=r"dog/b\.png was readable when .*: empty file"):
+    with pytest.raises(
+        OSError, match=r"dog/b\.png: got empty file, expected a readable image, as it was when"
+    ):
         next(loader)
 
 
 def test_a_path_that_gives_no_images_is_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match="path: no folder .*absent"):
+    with pytest.raises(InvalidValue, match="path: got .*absent', expected a folder"):
         folder(tmp_path / "absent")
-    with pytest.raises(ValueError, match="path: no readable image; .*0 images, 0 files left out"):
+    with pytest.raises(
+        ValueError, match="path: got no readable image; .*0 images, 0 files left out"
+    ):
         folder(tmp_path)
     (tmp_path / "notes.txt").write_text("not a picture")
     with pytest.raises(ValueError, match="not an image.*notes.txt"):
         folder(tmp_path)
-    with pytest.raises(FileNotFoundError, match="path"):
+    with pytest.raises(InvalidValue, match="path"):
         folder(tmp_path / "notes.txt")
-    with pytest.raises(ValueError, match="channels: got 2, expected 1 or 3"):
+    with pytest.raises(ValueError, match="channels: got 2, expected 0, 1 or 3"):
         folder(tmp_path, channels=2)
 
 
@@ -162,3 +169,114 @@ def test_grey_and_colour_are_brought_to_the_channels_asked_for(tmp_path):
     grey, colour = folder(tmp_path, channels=1), folder(tmp_path)
     assert grey.take(np.array([0, 1]))["image"][1][0, 0].tolist() == [76]
     assert colour[0]["image"][0, 0].tolist() == [70, 70, 70]
+    assert (grey.shape, colour.shape) == ((4, 6, 1), (4, 6, 3))
+
+
+def test_a_grey_folder_has_one_channel(tmp_path):
+    write(tmp_path / "a.png", 70, mode="L")
+    assert folder(tmp_path).shape == (4, 6, 1)
+    write(tmp_path / "b.png", 3, size=(9, 9), mode="1")
+    source = folder(tmp_path)
+    assert (source.shape, source.channels) == (None, 1)
+
+
+def test_classes_called_by_numbers_are_in_their_order(tmp_path):
+    for number in range(12):
+        write(tmp_path / str(number) / "a.png", (number, 0, 0))
+    source = folder(tmp_path)
+    assert source.class_names == tuple(map(str, range(12)))
+    assert source[source.files.index("10/a.png")]["label"] == 10
+
+
+def test_a_class_folder_without_images_is_named(pictures, caplog):
+    (pictures / "owl").mkdir()
+    source = folder(pictures)
+    assert source.class_names == ("cat", "dog")
+    assert "class folder without a readable image (1): owl" in caplog.text
+
+
+def test_more_images_beside_the_class_folders_than_in_them_are_refused(tmp_path):
+    for number in range(3):
+        write(tmp_path / f"{number}.png", (number, 0, 0))
+    write(tmp_path / "thumbs" / "0.png", (0, 0, 0))
+    with pytest.raises(InvalidValue, match=r"path: got 3 images in .* beside 1 in \['thumbs'\]"):
+        folder(tmp_path)
+
+
+def split_folder(root, **classes):
+    for split, names in classes.items():
+        for level, name in enumerate(names):
+            write(root / split / name / "a.png", (level, 0, 0))
+    return Folder(str(root))
+
+
+def test_both_splits_make_a_split_folder(tmp_path):
+    options = split_folder(tmp_path / "set", train="abc", test="ac")
+    train, test = options.read("train"), options.read("test")
+    assert (train.name, test.name) == ("set/train", "set/test")
+    assert train.class_names == test.class_names == ("a", "b", "c")
+    assert train.labels.tolist() == [0, 1, 2] and test.labels.tolist() == [0, 2]
+    with pytest.raises(InvalidValue, match="split: got 'val', expected one of .'test', 'train'"):
+        options.read("val")
+
+
+def test_a_class_that_training_lacks_is_refused_by_name(tmp_path):
+    options = split_folder(tmp_path / "set", train="ab", test="abc")
+    options.read("train")
+    with pytest.raises(InvalidValue, match="path: got .*test/c, but .*train has no class 'c'"):
+        options.read("test")
+    flat = split_folder(tmp_path / "flat", train="ab")
+    write(tmp_path / "flat" / "test" / "a.png", (0, 0, 0))
+    with pytest.raises(InvalidValue, match="test without class folders, but .*train has"):
+        flat.read("test")
+
+
+def test_a_class_may_be_called_train(tmp_path):
+    for name in ("car", "plane", "train"):
+        write(tmp_path / name / "a.png", (0, 0, 0))
+    assert Folder(str(tmp_path)).read("train").class_names == ("car", "plane", "train")
+    assert len(Folder(str(tmp_path)).read("test")) == 3
+
+
+def test_one_split_alone_is_a_split(tmp_path):
+    options = split_folder(tmp_path / "set", train="ab")
+    assert options.read("train").class_names == ("a", "b")
+    with pytest.raises(InvalidValue, match="split: got 'test'"):
+        options.read("test")
+    named = split_folder(tmp_path / "other", training="ab", held="a")
+    assert len(named.read("held")) == 3  # names that nobody said are splits are classes
+    named = Folder(named.path, splits=("training", "held"))
+    assert len(named.read("held")) == 1
+
+
+def test_sixteen_bit_files_of_few_values_are_refused(tmp_path):
+    ramp = np.arange(4096, dtype=np.uint16).reshape(64, 64)
+    for name, values in (("a", ramp), ("b", ramp // 2)):
+        Image.fromarray(values).save(tmp_path / f"{name}.png")
+    with pytest.raises(InvalidValue, match="no value exceeds 4095 of 65535"):
+        folder(tmp_path)
+    exact = folder(tmp_path, numbers=True)
+    assert exact.dtype == np.float32 and exact.shape == (64, 64, 1)
+    assert np.array_equal(exact[0]["image"][..., 0], ramp)
+    x = next(Loader(exact, 2, Transform(space=Scaled((0.0,), (4095.0,))), shuffle=False))["image"]
+    assert len(np.unique(x[0])) == 4096 and x.max() == 1
+    Image.fromarray(ramp * 16).save(
+        tmp_path / "c.png"
+    )  # beside a bright one they are what they say
+    assert len(folder(tmp_path)) == 3
+
+
+def test_a_checksum_follows_the_files(pictures):
+    first = folder(pictures).checksum()
+    assert folder(pictures).checksum() == first
+    os.utime(pictures / "dog" / "b.png", (0, 0))
+    second = folder(pictures).checksum()
+    (pictures / "dog" / "b.png").rename(pictures / "cat" / "b.png")
+    assert len({first, second, folder(pictures).checksum()}) == 3
+
+
+def test_options_without_a_path_are_refused():
+    with pytest.raises(InvalidValue, match="path: got '', expected a folder of images"):
+        Folder()
+    with pytest.raises(InvalidValue, match="channels: got 4"):
+        Folder("x", channels=4)

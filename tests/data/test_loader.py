@@ -137,7 +137,7 @@ class Watched(Source):
     """Notes who reads what, and cannot read number `broken`."""
 
     name = "watched"
-    image_shape = (1, 1, 1)
+    shape = (1, 1, 1)
     class_names = ()
 
     def __init__(self, broken=None):
@@ -180,7 +180,7 @@ def test_evaluation_counts_every_example_once(batch_size):
     batches = list(eval_batches(numbered(), batch_size))
     assert len(batches) == -(-COUNT // batch_size)
     assert {batch["image"].shape[0] for batch in batches} == {batch_size}
-    kept = np.concatenate([batch["label"][batch["mask"]] for batch in batches])
+    kept = np.concatenate([batch["label"][batch["counts"]] for batch in batches])
     assert kept.tolist() == list(range(COUNT))
 
 
@@ -200,7 +200,7 @@ def test_evaluation_is_split_over_hosts_with_the_same_noise():
 def test_evaluation_noise_belongs_to_the_example():
     noise = Transform(dequantize=True)
     by_four, by_five = (
-        np.concatenate([b["image"][b["mask"]] for b in eval_batches(numbered(), size, noise)])
+        np.concatenate([b["image"][b["counts"]] for b in eval_batches(numbered(), size, noise)])
         for size in (4, 5)
     )
     assert np.array_equal(by_four, by_five)

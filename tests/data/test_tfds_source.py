@@ -7,7 +7,8 @@ import pytest
 import tensorflow_datasets
 from PIL import Image
 
-from data import tfds
+from data import SOURCES, tfds
+from options.errors import InvalidValue
 
 FEATURES = tensorflow_datasets.features
 
@@ -60,7 +61,7 @@ def record_file(folder):
 def test_images_and_labels_are_read(prepared):
     source = tfds(prepared, image_key="picture", label_key="kind")
     assert (len(source), source.name, source.class_names) == (5, "tiny/train", ("a", "b"))
-    assert source.image_shape is None
+    assert source.shape is None and source.channels == 3
     seen = {}
     for i in range(5):
         image = source[i]["image"]
@@ -75,15 +76,22 @@ def test_without_a_class_label_there_are_no_classes(prepared):
     assert source.num_classes == 0 and source[1]["label"] == 0
 
 
+def test_its_options_read_every_split(prepared):
+    options = SOURCES["tfds"](str(prepared), image_key="picture", label_key="kind")
+    assert len(options.read("test")) == 2 and options.read().class_names == ("a", "b")
+    with pytest.raises(InvalidValue, match="path: got ''"):
+        SOURCES["tfds"]()
+
+
 def test_the_only_data_set_below_a_folder_is_found(prepared):
     assert len(tfds(prepared.parent.parent, "test", image_key="picture")) == 2
 
 
 def test_a_missing_data_set_fails_at_once(tmp_path):
     start = time.thread_time()
-    with pytest.raises(FileNotFoundError, match="path: no folder"):
+    with pytest.raises(InvalidValue, match="path: got .*mnist', expected a folder"):
         tfds(tmp_path / "mnist")
-    with pytest.raises(FileNotFoundError, match="path: no data set prepared by TFDS"):
+    with pytest.raises(InvalidValue, match="path: .*expected a data set prepared by TFDS"):
         tfds(tmp_path)
     assert time.thread_time() - start < 1
 
@@ -132,5 +140,5 @@ def test_a_damaged_data_set_is_found_when_it_is_opened(copy, damage):
 def test_other_file_formats_are_refused(tmp_path, copy):
     info = copy / "dataset_info.json"
     info.write_text(info.read_text().replace('"array_record"', '"tfrecord"'))
-    with pytest.raises(ValueError, match="is in tfrecord, expected array_record"):
+    with pytest.raises(ValueError, match="in tfrecord, expected array_record"):
         tfds(copy, image_key="picture")

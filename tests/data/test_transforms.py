@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from scipy.stats import kstest
 
-from data import CENTERED, UNIT, ArraySource, Augment, Transform, digits
+from data import CENTERED, UNIT, ArraySource, Augment, Loader, Scaled, Transform, digits
 from data.transforms import resize
+from options.errors import InvalidValue
 
 
 def records(images):
@@ -15,17 +16,17 @@ def random_images(count=40, height=6, width=6, channels=3):
     return rng.integers(0, 256, (count, height, width, channels), np.uint8)
 
 
-@pytest.mark.parametrize("value_range", [UNIT, CENTERED])
-def test_without_options_levels_are_only_scaled(value_range):
+@pytest.mark.parametrize("space", [UNIT, CENTERED])
+def test_without_options_levels_are_only_scaled(space):
     images = random_images()
-    batch = Transform(value_range=value_range)(records(images), range(40), 0)
+    batch = Transform(space=space)(records(images), range(40), 0)
     assert batch["image"].dtype == np.float32 and set(batch) == {"image", "label"}
-    assert np.array_equal(batch["image"], value_range.from_uint8(images))
+    assert np.array_equal(batch["image"], space.from_uint8(images))
 
 
 def test_dequantisation_is_uniform_within_each_level():
     images = random_images(400)
-    batch = Transform(dequantize=True, value_range=CENTERED)(records(images), range(400), 0)
+    batch = Transform(dequantize=True, space=CENTERED)(records(images), range(400), 0)
     u = 128 * (batch["image"].astype(np.float64) + 1) - images
     assert -1e-4 < u.min() and u.max() < 1 + 1e-4
     assert kstest(u.ravel(), "uniform").pvalue > 1e-3
@@ -43,7 +44,7 @@ def test_half_of_the_images_are_mirrored_left_right():
 def test_the_images_of_the_source_are_left_alone():
     source = digits("test")
     before = source.images[:8].copy()
-    transform = Transform(flip=True, dequantize=True, value_range=CENTERED)
+    transform = Transform(flip=True, dequantize=True, space=CENTERED)
     transform({"image": source.images[:8], "label": source.labels[:8]}, range(8), 0)
     assert np.array_equal(source.images[:8], before)
 
@@ -130,7 +131,7 @@ def test_random_crops_reach_both_ends():
 def test_no_crop_keeps_the_whole_image():
     image = np.zeros((8, 16, 1), np.uint8)
     image[:, :8] = 200
-    squeezed = resize(image, 8, square=False)[4, :, 0]
+    squeezed = resize(image, 8, cut=False)[4, :, 0]
     assert squeezed[0] == 200 and squeezed[-1] == 0
 
 
@@ -143,8 +144,14 @@ def test_lists_of_images_of_different_sizes_become_a_batch():
     ("options", "match"),
     [
         ({"image_size": 0}, "image_size: got 0"),
-        ({"crop": "middle"}, "crop: got 'middle', expected one of center, random, none"),
-        ({"flip": True, "augment": Augment()}, "flip: got True together with augment"),
+        ({"image_size": (4, 0)}, r"image_size: got \(4, 0\)"),
+        ({"image_size": (4, 4, 3)}, r"image_size: got \(4, 4, 3\), expected one number or"),
+        (
+            {"dequantize": True, "space": Scaled()},
+            "dequantize: got True, but Scaled.*no grey levels",
+        ),
+        ({"crop": "middle"}, "crop: got 'middle', expected one of "),
+        ({"flip": True, "augment": Augment()}, "flip: got True, but augment"),
     ],
 )
 def test_bad_options_are_refused(options, match):
@@ -155,6 +162,88 @@ def test_bad_options_are_refused(options, match):
 def test_images_of_different_sizes_need_a_size():
     source = ArraySource("array", random_images(2), np.zeros(2, int))
     Transform().check(source)
-    source.image_shape = None
+    source.shape = None
     with pytest.raises(ValueError, match="image_size: got None, expected a size"):
         Transform().check(source)
+
+
+@pytest.mark.parametrize(
+    ("of", "target", "part"),
+    [
+        ((16, 32), (16, 16), np.s_[:, 8:24]),
+        ((16, 32), (8, 16), np.s_[:, :]),
+        ((32, 16), (8, 8), np.s_[8:24]),
+        ((12, 40), (8, 16), np.s_[:, 8:32]),
+        ((40, 12), (8, 16), np.s_[17:23]),
+    ],
+)
+def test_a_crop_is_the_largest_part_of_the_aspect(of, target, part):
+    image = random_images(1, *of)[0]
+    expected = resize(image[part], target, cut=False)
+    assert expected.shape == (*target, 3)
+    assert np.array_equal(resize(image, target), expected)
+    batch = Transform(image_size=target)(records(image[None]), range(1), 0)
+    assert np.array_equal(np.rint(255 * batch["image"][0]), expected)
+
+
+def test_a_crop_that_loses_something_is_said_once(caplog):
+    source = ArraySource("wide", random_images(4, 16, 32), np.zeros(4, int))
+    for size, crop in ((None, "center"), (16, "none"), ((8, 16), "center"), ((16, 32), "random")):
+        Loader(source, 2, Transform(image_size=size, crop=crop))
+    assert not caplog.records
+    loader = Loader(source, 2, Transform(image_size=16))
+    for _ in range(3):
+        assert next(loader)["image"].shape == (2, 16, 16, 3)
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        "wide: images of 16 x 32 are cropped to the proportions of 16 x 16 (crop 'center')"
+    )
+
+
+def test_float_images_are_resized_flipped_and_scaled():
+    images = np.random.default_rng(0).normal(5, 3, (40, 8, 12, 5)).astype(np.float32)
+    source = ArraySource("fields", images, np.zeros(40, int))
+    transform = Transform((4, 6), flip=True, space=Scaled((5.0,), (3.0,)), resize="box")
+    transform.check(source)
+    assert transform.shape(source) == (4, 6, 5)
+    x = transform(source.take(np.arange(40)), range(40), 0)["image"]
+    means = (images.reshape(40, 4, 2, 6, 2, 5).mean((2, 4)) - 5) / 3
+    mirrored = np.array(
+        [np.allclose(a, b[:, ::-1], atol=1e-5) for a, b in zip(x, means, strict=True)]
+    )
+    same = np.array([np.allclose(a, b, atol=1e-5) for a, b in zip(x, means, strict=True)])
+    assert np.all(same ^ mirrored) and 10 < mirrored.sum() < 30
+
+
+def sequences():
+    rng = np.random.default_rng(0)
+    values = rng.normal(2, 1, (6, 9, 2)).astype(np.float32)
+    mask = np.arange(9)[:, None] < rng.integers(3, 10, (6, 1, 1))
+    return ArraySource("strokes", values, np.zeros(6, int), mask=mask)
+
+
+def test_padding_is_zero_in_states():
+    source, space = sequences(), Scaled((2.0,), (0.5,))
+    batch = next(Loader(source, 6, Transform(space=space), shuffle=False))
+    assert batch["mask"].shape == (6, 9, 1) and batch["mask"].dtype == bool
+    assert np.array_equal(batch["image"], space.encode(source.images) * source.mask)
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"image_size": 4}, r"image_size: got 4, but examples of strokes are \(9, 2\), not images"),
+        ({"flip": True}, "flip: got True, but examples of strokes"),
+        ({"augment": Augment()}, "augment: got .*not images"),
+        ({"space": UNIT}, "space: got .*strokes is of float32"),
+    ],
+)
+def test_what_belongs_to_images_is_refused_for_others(options, match):
+    with pytest.raises(InvalidValue, match=match):
+        Transform(**{"space": Scaled()} | options).check(sequences())
+
+
+def test_augmentation_is_of_8_bit_pixels():
+    source = ArraySource("fields", np.zeros((4, 8, 8, 1), np.float32), np.zeros(4, int))
+    with pytest.raises(InvalidValue, match="augment: .*fields is of float32 values"):
+        Transform(augment=Augment(), space=Scaled()).check(source)
