@@ -22,11 +22,13 @@ import numpy as np
 
 from data import Source, Transform
 from data.randomness import permutation
-from evaluation.image_models import chosen
+from evaluation.image_models import check_checkpoints
 from metrics import calibration
 from metrics.calibration import Calibration
 from metrics.report import Figure, Report
 from metrics.resumable import Resumable, Rows, fill, fingerprint
+from options.choices import require
+from options.fields import hidden
 from storage.files import atomic_write
 from tasks.classifier import ClassifierTask
 
@@ -48,7 +50,13 @@ class ClassifierEvalOptions:
     batch_size: int = 128
     max_images: int = 0
     levels: int = 20
-    seed: int = 0
+    seed: int = hidden(0)
+
+    def __post_init__(self) -> None:
+        check_checkpoints(self.checkpoints)
+        for name in ("batch_size", "levels"):
+            require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        require(self.max_images >= 0, "max_images", self.max_images, "0 or more")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -59,17 +67,6 @@ class ClassifierSubject:
     train: Source
     held_out: Source
     transform: Transform
-
-
-def run(
-    subject: ClassifierSubject, options: ClassifierEvalOptions, workdir: str | Path
-) -> dict[int, Report]:
-    """Reports of the chosen checkpoints of a run, by step, each written as it is done."""
-    folder = Path(workdir) / "eval"
-    return {
-        step: evaluate(subject, params, step, options, folder)
-        for params, step in chosen(Path(workdir) / "checkpoints", options.checkpoints)
-    }
 
 
 def evaluate(

@@ -1,19 +1,21 @@
-"""Evaluation: averaged checkpoints -> loss, bits/dim, FID, KID, legibility, memorisation.
+"""Evaluation: averaged parameters -> loss, likelihood, FID, KID, legibility, memorisation.
 
     <workdir>/eval/<step>/report.json        every figure, with what it was computed from
     <workdir>/eval/<step>/samples.png        the first hundred samples
     <workdir>/eval/<step>/<part>-<hash>/     rows by example; what is cut off goes on from them
     <workdir>/eval/reference/<part>-<hash>/  features of the data set, shared by checkpoints
 
-Every image of the set counts once. All randomness is keyed by an example's number, so that no
-figure depends on the batch size, and checkpoints are compared under the same noise.
+Every example of the set counts once. All randomness is keyed by an example's number, so that no
+figure depends on the batch size, and checkpoints are compared under the same noise. Bits/dim, FID
+and what else looks at images are of 8-bit pixels; of other data the loss is given, and the
+log-likelihood in nats per dimension.
 """
 
 import dataclasses
 import functools
 import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,19 +27,23 @@ from tqdm import tqdm
 
 from data import Source, Transform
 from data.randomness import permutation
-from data.transforms import resize
 from generation.guide import Guide
 from generation.sampler import Generator, bar_updater
-from likelihood import LogLikelihood, importance_bound, log_likelihood
+from likelihood import PROBES, LogLikelihood, importance_bound, log_likelihood
 from metrics import extractors
 from metrics.features import FeatureExtractor
 from metrics.quality import ImageSet, Judge, Labelled
 from metrics.report import Figure, Report
 from metrics.resumable import Resumable, Rows, fill, fingerprint
-from parameterization import Predictor
-from storage import checkpoint
+from options.choices import choose, require
+from options.errors import InvalidValue
+from options.fields import hidden
+from parameterization import MASK, Predictor
+from sde_lib import dimensions
 from storage.pictures import grid, write_png
+from tasks.conditions import draw as draw_conditions
 from tasks.image import ImageTask
+from tasks.task import Context
 
 PyTree = Any
 DIGITS = tuple("0123456789")
@@ -77,18 +83,33 @@ class EvalOptions:
     rtol: float = 1e-5
     atol: float = 1e-5
     dequantization_draws: int = 1
-    seed: int = 0
+    seed: int = hidden(0)
 
     def __post_init__(self) -> None:
-        if self.dequantization_draws < 1:
-            raise ValueError(
-                f"dequantization_draws: got {self.dequantization_draws}, expected at least 1"
-            )
+        check_checkpoints(self.checkpoints)
+        choose(extractors.EXTRACTORS, self.extractor, "extractor")
+        require(self.probe in PROBES, "probe", self.probe, f"one of {list(PROBES)}")
+        for name in ("batch_size", "num_probes", "dequantization_draws"):
+            require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        for name in ("max_images", "likelihood_images"):
+            require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
+        for name in ("rtol", "atol"):
+            require(getattr(self, name) > 0, name, getattr(self, name), "a positive number")
+        require(self.num_samples >= 2, "num_samples", self.num_samples, "at least 2")
         if self.dequantization_draws > 1 and self.num_probes == 1 and self.probe != "exact":
-            raise ValueError(
-                "num_probes: got 1, expected at least 2 with several dequantization_draws, half "
-                "of them to weigh the draws and half to measure them"
+            raise InvalidValue(
+                "num_probes",
+                1,
+                "at least 2 with several dequantization_draws, half of them to weigh the draws and "
+                "half to measure them",
             )
+
+
+def check_checkpoints(asked: str) -> None:
+    """InvalidValue unless checkpoints are asked for as "latest", "all" or steps."""
+    steps = asked.split(",")
+    known = asked in ("latest", "all") or all(step.strip().isdecimal() for step in steps)
+    require(known, "checkpoints", asked, "'latest', 'all' or steps as in '1000,2000'")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -109,53 +130,28 @@ class Subject:
 
     def image_set(self, source: Source) -> ImageSet:
         """The images of a source at the model's size, as uint8."""
-        size, square = self.task.image_shape[0], self.transform.crop != "none"
-        by = self.transform.resize
+        transform = self.transform.for_evaluation()
 
         def read(indices: Int[np.ndarray, "b"]) -> Labelled:
             records = source.take(indices)
-            images = [resize(image, size, square, by=by) for image in records["image"]]
-            return np.stack(images), records["label"]
+            return np.stack([transform.resized(x) for x in records["image"]]), records["label"]
 
         return ImageSet(source.name, len(source), read)
 
     def without_training_noise(self) -> "Subject":
         """No dropout, hidden labels, flips or augmentation."""
-        task = dataclasses.replace(self.task, dropout=False, label_dropout=0.0, augment_dim=0)
-        return dataclasses.replace(self, task=task, transform=self.transform.for_evaluation())
-
-
-def run(subject: Subject, options: EvalOptions, workdir: str | Path) -> dict[int, Report]:
-    """Reports of the chosen checkpoints of a run, by step, each written as it is done."""
-    folder = Path(workdir) / "eval"
-    reports = {}
-    for params, step in chosen(Path(workdir) / "checkpoints", options.checkpoints):
-        reports[step] = evaluate(subject, params, step, options, folder)
-    return reports
-
-
-def chosen(folder: Path, checkpoints: str) -> Iterator[tuple[PyTree, int]]:
-    """(averaged parameters, step) of the checkpoints that the option names."""
-    if checkpoints == "latest":
-        yield checkpoint.load_ema(folder)
-        return
-    steps = [part.strip() for part in checkpoints.split(",")]
-    if checkpoints != "all" and not all(step.isdecimal() for step in steps):
-        raise ValueError(
-            f'checkpoints: got {checkpoints!r}, expected "latest", "all" or steps as in "1000,2000"'
-        )
-    everything = checkpoint.inspect(folder)["steps"]
-    for step in everything if checkpoints == "all" else map(int, steps):
-        yield checkpoint.load_ema(folder, step)
+        transform = self.transform.for_evaluation()
+        return dataclasses.replace(self, task=self.task.without_dropout(), transform=transform)
 
 
 def evaluate(
     subject: Subject, params: PyTree, step: int, options: EvalOptions, folder: str | Path
 ) -> Report:
     """The report on one set of parameters, written to <folder>/<step>/report.json."""
-    extractor = extractors.load(options.extractor, options.weights)
-    if options.samples:
-        extractor.check(subject.task.image_shape)
+    pixels, extractor = subject.transform.space.is_pixels, None
+    if options.samples and pixels:
+        extractor = extractors.load(options.extractor, options.weights)
+        extractor.check(subject.task.shape)
     subject = subject.without_training_noise()
     work = _Work(subject, params, step, options, extractor, Path(folder) / str(step))
     figures: list[Figure] = []
@@ -163,8 +159,8 @@ def evaluate(
     if options.loss:
         figures += work.loss()
     if options.likelihood:
-        figures += work.bits_per_dim()
-    if options.samples:
+        figures += work.likelihood()
+    if extractor is not None:
         found, details = work.samples()
         figures += found
     report = Report(work.about(), figures, details)
@@ -202,7 +198,7 @@ class _Work:
     params: PyTree
     step: int
     options: EvalOptions
-    extractor: FeatureExtractor
+    extractor: FeatureExtractor | None
     folder: Path
 
     @property
@@ -225,7 +221,7 @@ class _Work:
             "averaged": True,
             "process": repr(subject.task.process),
             "network": type(subject.task.network).__name__,
-            "conditional_on_class": bool(subject.task.num_classes),
+            "conditions": [condition.name for condition in subject.task.conditions],
             "train": f"{subject.train.name} ({len(subject.train)})",
             "held_out": f"{subject.held_out.name} ({len(subject.held_out)})",
             "seed": self.options.seed,
@@ -237,18 +233,19 @@ class _Work:
 
         @jax.jit
         def losses(params: PyTree, batch: dict[str, Array], keys: Key[Array, "b"]) -> Array:
-            return task.loss(params, batch, keys)[1]["loss"]
+            return task.loss(Context(params), batch, keys)[1]["loss"]
 
         def compute(numbers: np.ndarray) -> Rows:
             batch = self._held_out(numbers, self.subject.transform)
             return {"loss": losses(self.params, batch, self._keys(0, numbers))}
 
-        settings = {"weighting": task.weighting, "reduction": task.reduction}
+        settings = {"weighting": repr(task.weighting), "reduction": repr(task.reduction)}
+        settings |= {"times": repr(task.times)}
         values = self._fill("loss", self.options.max_images, compute, settings)["loss"]
         return [Figure.mean("loss", values, reference=self.subject.held_out.name)]
 
-    def bits_per_dim(self) -> list[Figure]:
-        """Negative log-likelihood of held-out images, dequantised, in bits per dimension."""
+    def likelihood(self) -> list[Figure]:
+        """Of held-out examples: bits per dimension of pixels, dequantised; else nats."""
         subject, options = self.subject, self.options
         fields = ("probe", "num_probes", "rtol", "atol")
         settings = {k: getattr(options, k) for k in fields}
@@ -261,6 +258,7 @@ class _Work:
             else:
                 log_p, error = importance_bound(jnp.stack([f.each for f in found], axis=1))
             return {
+                "dimensions": np.asarray(self._dimensions(numbers)),
                 "log_p": log_p,
                 "probe_error": error,
                 "evaluations": sum(f.evaluations for f in found),
@@ -269,9 +267,8 @@ class _Work:
 
         most = options.likelihood_images or options.max_images
         identity = settings | ({"dequantization_draws": draws} if draws > 1 else {})
-        rows = self._fill("likelihood", most, compute, identity | {"rows": 2})
+        rows = self._fill("likelihood", most, compute, identity | {"rows": 3})
         ok = rows["ok"]
-        dimensions = math.prod(subject.task.image_shape)
         shared: dict[str, Any] = {
             "reference": subject.held_out.name,
             "solver": f"{LIKELIHOOD_SOLVER}, rtol {options.rtol:g}, atol {options.atol:g}",
@@ -279,28 +276,44 @@ class _Work:
         }
         figures = []
         if ok.any():
-            log_p = rows["log_p"][ok].astype(np.float64)
-            bits = subject.transform.value_range.bits_per_dim(log_p, dimensions)
-            figures.append(Figure.mean("bits_per_dim", bits, **shared))
-            probe_error = rows["probe_error"][ok].astype(np.float64) / (dimensions * math.log(2))
-            figures += error_parts(figures[0], probe_error, shared)
+            log_p, error = (rows[name][ok].astype(np.float64) for name in ("log_p", "probe_error"))
+            name, values, unit = self._per_dimension(log_p, rows["dimensions"][ok])
+            figures.append(Figure.mean(name, values, **shared))
+            figures += error_parts(figures[0], error / unit, shared)
         if failed := int(np.sum(~ok)):
-            figures.append(Figure("bits_per_dim_failed", failed, len(ok), **shared))
+            figures.append(Figure("likelihood_failed", failed, len(ok), **shared))
         return figures
+
+    def _per_dimension(
+        self, log_p: Float[np.ndarray, "n"], dims: Float[np.ndarray, "n"]
+    ) -> tuple[str, Float[np.ndarray, "n"], Float[np.ndarray, "n"]]:
+        """The figure's name, its values, and how many nats one unit of it is."""
+        space = self.subject.transform.space
+        if space.is_pixels:
+            return "bits_per_dim", space.bits_per_dim(log_p, dims), dims * math.log(2)
+        return "nats_per_dim", -log_p / dims, dims
+
+    def _dimensions(self, numbers: np.ndarray) -> Array:
+        """How many real coordinates each example has."""
+        batch = self._held_out(numbers, self.subject.transform)
+        return dimensions(batch["image"], batch.get(MASK))
 
     def _log_likelihood(
         self, numbers: np.ndarray, draw: int, settings: dict[str, Any]
     ) -> LogLikelihood:
         """Of one dequantisation of each image; all draws of an image have the same probes."""
         subject = self.subject
-        transform = dataclasses.replace(subject.transform, dequantize=True)
+        pixels = subject.transform.space.is_pixels
+        transform = dataclasses.replace(subject.transform, dequantize=pixels)
         batch = self._held_out(numbers, transform, draw)
+        cond = draw_conditions(subject.task.conditions, batch, self._keys(2, numbers))
+        cond |= {MASK: batch[MASK]} if MASK in batch else {}
         return log_likelihood(
             self._keys(1, numbers),
             subject.task.process,
             self.predict,
             batch["image"],
-            cond={"labels": batch["label"]} if subject.task.num_classes else {},
+            cond=cond,
             throw=False,
             **settings,
         )
@@ -308,15 +321,17 @@ class _Work:
     def samples(self) -> tuple[list[Figure], dict[str, Any]]:
         """What `metrics.quality` says of samples, of the classes in turn."""
         subject, generator, options = self.subject, self.subject.generator, self.options
+        assert self.extractor is not None
+        sampler = generator.sampler
         identity = self._identity() | {
-            "solver": repr(generator.solver),
-            "grid": fingerprint((generator.grid.alpha, generator.grid.sigma)),
-            "denoise": generator.denoise,
+            "solver": repr(sampler.solver),
+            "grid": fingerprint((sampler.grid.alpha, sampler.grid.sigma)),
+            "denoise": sampler.denoise,
             # A batch-mean corrector couples the samples of a batch.
             "batch_size": generator.batch_size,
         }
-        if generator.told is not None:
-            identity["low_level"] = generator.told.level
+        if generator.low is not None:
+            identity["low_level"] = generator.low.level
         if subject.guide is not None:
             identity["guidance"] = subject.guide.identity()
         labels = generator.labels(options.num_samples)
@@ -334,12 +349,12 @@ class _Work:
             subject.image_set(subject.train),
             subject.image_set(subject.held_out),
             self.folder.parent / "reference",
-            subject.held_out.class_names == DIGITS and subject.task.image_shape == (28, 28, 1),
+            subject.held_out.class_names == DIGITS and subject.task.shape == (28, 28, 1),
             options.batch_size,
             options.memorisation,
         )
         samples = ImageSet("samples", len(labels), lambda i: (rows["image"][i], labels[i]))
-        solver = f"{generator.solver!r}, {len(generator.grid.t) - 1} steps"
+        solver = f"{sampler.solver!r}, {len(sampler.grid.t) - 1} steps"
         if subject.guide is not None:
             solver += f", {subject.guide.strategy!r}"
         return judge(samples, self.folder, solver, float(rows["nfe"].mean()))
@@ -347,14 +362,14 @@ class _Work:
     def _draw(self, numbers: np.ndarray) -> Rows:
         generator = self.subject.generator
         with tqdm(desc="sampling", unit="step", leave=False) as bar:
-            found = generator.images(
+            found = generator.draw(
                 self.sampled,
                 jax.random.key(self.options.seed),
                 generator.labels(self.options.num_samples)[numbers],
                 first_index=int(numbers[0]),
                 progress=bar_updater(bar),
             )
-        return {"image": found.images, "nfe": np.full(len(numbers), found.nfe), "ok": found.ok}
+        return {"image": found.data, "nfe": np.full(len(numbers), found.nfe), "ok": found.ok}
 
     def _held_out(
         self, numbers: np.ndarray, transform: Transform, draw: int = 0
@@ -376,10 +391,11 @@ class _Work:
     def _fill(
         self, name: str, most: int, compute: Callable[[np.ndarray], Rows], settings: dict[str, Any]
     ) -> Rows:
-        """Rows of held-out images, all of them or `most`."""
-        images = self.subject.image_set(self.subject.held_out)
-        count = min(most, images.count) if most else images.count
-        identity = self._identity() | images.identity() | settings
+        """Rows of held-out examples, all of them or `most`."""
+        source = self.subject.held_out
+        count = min(most, len(source)) if most else len(source)
+        about = {"images": source.name, "count": len(source), "checksum": source.checksum()}
+        identity = self._identity() | about | settings
         return fill(
             Resumable(self.folder, name, identity), count, self.options.batch_size, compute, name
         )

@@ -35,8 +35,10 @@ def check_common(experiment: Any) -> None:
         but = "there this process has no noise and no score"
         raise InvalidValue("process.t_min", process.t_min, but=but)
     experiment.transform  # noqa: B018  its own checks
-    with within("data"):
-        data.source.check(data.num_channels)
+    known = getattr(data.source, "channels", 0)
+    if known and data.size is not None and known != data.num_channels:
+        but = f"the {experiment.config.data.source.name} have {known}"
+        raise InvalidValue("data.num_channels", data.num_channels, but=but)
 
 
 def check_image(experiment: Any) -> None:
@@ -51,7 +53,7 @@ def check_image(experiment: Any) -> None:
     _check_sampling(experiment)
     experiment.sample_labels()
     with within("guidance"):
-        options.guidance.check(experiment.conditions)
+        options.guidance.check(experiment.process, experiment.conditions)
     with within("control"), within("task"):
         experiment.controls.check(options.control.task)
     _check_evaluation(experiment)
@@ -62,10 +64,17 @@ def _check_conditions(experiment: Any) -> None:
     for condition in experiment.conditions:
         with within(f"conditions.{condition.name}"):
             condition.example(experiment.shape)
-    source, labels = experiment.options.data.source, experiment.labels
+    labels = experiment.labels
     if labels is not None:
-        with within("conditions.labels"):
-            source.check_classes(labels.num_classes)
+        check_classes(experiment, "conditions.labels.num_classes", labels.num_classes)
+
+
+def check_classes(experiment: Any, field: str, classes: int) -> None:
+    """InvalidValue for a number of classes that is not that of the data, where those are known."""
+    known = getattr(experiment.options.data.source, "num_classes", 0)
+    if known and classes != known:
+        but = f"the {experiment.config.data.source.name} have {known}"
+        raise InvalidValue(field, classes, but=but)
 
 
 def _check_parameterization(options: Parameterization, space: Any) -> None:

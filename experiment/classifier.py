@@ -6,6 +6,7 @@ from pathlib import Path
 
 from evaluation import classifiers
 from evaluation.classifiers import ClassifierSubject
+from experiment import checks
 from experiment.experiment import Experiment, Trained
 from experiment.settings import ClassifierSettings
 from metrics.report import Report
@@ -37,6 +38,7 @@ class ClassifierExperiment(Experiment):
         options = self.options
         classes = options.model.num_classes
         require(classes >= 2, "model.num_classes", classes, "2 or more")
+        checks.check_classes(self, "model.num_classes", classes)
         with within("model"):
             options.model.check(*self.shape[:-1])
         self.task  # noqa: B018  its own checks

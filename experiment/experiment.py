@@ -87,10 +87,8 @@ class Experiment(ABC):
         size = self.options.data.size
         if size is not None:
             return (*size, self.options.data.num_channels)
-        found = self.source(self.options.data.train_split).shape
-        if found is None:
-            raise InvalidValue("data.image_size", (), "a size", but="the images differ in size")
-        return found
+        with within("data"):
+            return self.transform.shape(self.train_source)
 
     @functools.cached_property
     def transform(self) -> Transform:
@@ -103,17 +101,13 @@ class Experiment(ABC):
         """The examples of a split. Reads the disk."""
         options = self.options.data
         with within("data", split="train_split" if split == options.train_split else "eval_split"):
-            with within("source"):
-                found = options.source.read(split)
-            self._check_source(found)
+            with within("source", split="split"):
+                found = options.reader.read(split)
+            self.transform.check(found)
+            if options.size is not None and found.channels != options.num_channels:
+                but = f"{found.name} has {found.channels}"
+                raise InvalidValue("num_channels", options.num_channels, but=but)
         return found
-
-    def _check_source(self, found: Source) -> None:
-        """InvalidValue where the data are not what the configuration says."""
-        options = self.options.data
-        if options.size is not None and found.shape and found.shape[-1] != options.num_channels:
-            but = f"{found.name} has {found.shape[-1]}"
-            raise InvalidValue("num_channels", options.num_channels, but=but)
 
     @property
     def train_source(self) -> Source:
@@ -142,8 +136,8 @@ class Experiment(ABC):
     def training(self) -> TrainOptions:
         """How the training loop goes."""
         options = self.options
-        with within("optim", steps="warmup"):
-            optimizer = dataclasses.replace(options.optim, steps=options.training.steps)
+        with within("optim"):
+            optimizer = options.optim.for_run(options.training.steps)
         with within("training"):
             return dataclasses.replace(
                 options.training, seed=options.seed, optimizer=optimizer, ema=options.ema

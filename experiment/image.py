@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from controllable.resampling import Resampled
+from data import CONDITIONING_DIM
 from data.image_file import RefusedImage, decode
 from evaluation import image_models
 from evaluation.image_models import Subject
@@ -19,15 +20,16 @@ from experiment.experiment import Experiment, Trained, at
 from experiment.settings import ImageSettings
 from generation.controls import Controls
 from generation.guide import Guide
-from generation.sampler import DrawSamples, Generator, HeldOutLow, Sampler
+from generation.sampler import DrawSamples, Generator, HeldOutLow
 from metrics.extractors import load as load_extractor
 from metrics.feature_distance import FeatureDistance
 from metrics.legibility import judged
 from metrics.report import Report
 from options.errors import InvalidValue, within
 from sde_lib import Node
+from solvers.sampler import Sampler
 from storage.files import cache_folder
-from tasks.conditions import Augmentation, ClassLabel, Condition, LowResolution
+from tasks.conditions import Augmentation, ClassLabel, Condition, LowResolution, find
 from tasks.image import ImageTask
 
 
@@ -40,18 +42,18 @@ class ImageExperiment(Experiment):
     @functools.cached_property
     def conditions(self) -> tuple[Condition, ...]:
         """What the network is conditioned on: the configuration's, and the augmentation if any."""
-        added = (Augmentation(),) if self.options.data.augment else ()
+        added = (Augmentation(CONDITIONING_DIM),) if self.options.data.augment else ()
         return (*self.options.conditions, *added)
 
     @property
     def labels(self) -> ClassLabel | None:
         """The class label, if the model is conditioned on one."""
-        return next((c for c in self.conditions if c.name == ClassLabel.name), None)
+        return find(self.conditions, ClassLabel.name)
 
     @property
     def low(self) -> LowResolution | None:
         """The low-resolution image, if the model is an upsampler."""
-        return next((c for c in self.conditions if c.name == LowResolution.name), None)
+        return find(self.conditions, LowResolution.name)
 
     @functools.cached_property
     def network(self) -> Any:
@@ -129,7 +131,8 @@ class ImageExperiment(Experiment):
         """Classes that can be asked for: the model's, or those of the classifier that guides it."""
         if self.labels is not None:
             return self.labels.num_classes
-        if self.options.guidance.strategy.needs_classifier and self.options.guidance.classifier:
+        guidance = self.options.guidance
+        if guidance.strategy.needs_classifier and guidance.classifier:
             return self.classifier_experiment.options.model.num_classes
         return 0
 
@@ -156,15 +159,17 @@ class ImageExperiment(Experiment):
         with within("guidance", weights="classifier", workdir="classifier"):
             given = configuration.remembered(where)
         if (kind := given.get("task")) != "classifier":
-            raise InvalidValue("guidance.classifier", where, but=f"it holds a model of task {kind!r}")
+            raise InvalidValue(
+                "guidance.classifier", where, but=f"it holds a model of task {kind!r}"
+            )
         return ClassifierExperiment.of(given)
 
     @functools.cached_property
     def guide(self) -> Guide | None:
         """Guidance towards a class; None for none. Reads the disk."""
         options = self.options.guidance
-        strategy = options.strategy
-        if not strategy.guides:
+        strategy = options.guiding
+        if strategy is None:
             return None
         classifier = None
         if strategy.needs_classifier:

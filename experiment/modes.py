@@ -69,7 +69,9 @@ def run(mode: str, command: Command) -> int:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
         size = _field(command.config, batch)
-        raise OutOfMemory(batch, size, "a smaller number", but="the device is out of memory") from error
+        raise OutOfMemory(
+            batch, size, "a smaller number", but="the device is out of memory"
+        ) from error
 
 
 def _field(config: ConfigDict, name: str) -> Any:
@@ -126,7 +128,7 @@ def run_sample(command: Command) -> int:
         key = jax.random.key(options.seed)
         made = generator.draw(predict, key, labels, frames=10, progress=bar_updater(bar))
     pictures.write_npz(folder / "samples.npz", **made.arrays())
-    if experiment.space.has_images:
+    if experiment.space.is_pixels:
         shown = pictures.grid(made.data, generator.num_classes or None)
         pictures.write_png(folder / "samples.png", pictures.enlarge(shown, 2))
         write_path(folder / "path.png", made)

@@ -6,14 +6,15 @@ fields of the chosen class, documented there.
 """
 
 import dataclasses
-import math
 from typing import Any
 
 import flax.linen as nn
+from solvers.grids import GRIDS, UniformGrid, end_clean
 
-from controllable.strategies import STRATEGIES, Unguided
+from controllable.strategies import STRATEGIES, Strategy
 from data import SOURCES, SPACES, Digits, Pixels, Transform
 from data.augment import Augment
+from data.transforms import CROPS, FILTERS
 from evaluation.classifiers import ClassifierEvalOptions
 from evaluation.image_models import EvalOptions
 from generation.controls import TASKS as CONTROLS
@@ -30,16 +31,15 @@ from losses import (
     VariationalBound,
 )
 from models import CLASSIFIERS, MODELS, NCSNpp, WideResNet
-from options.choices import require
+from options.choices import choose, require
 from options.errors import InvalidValue
 from options.fields import chosen, several
 from parameterization import C_NOISE, EDMNoise, LogSigma, Parameterization, ScaledScore
 from sampling import DENOISE_CHOICES, Solver
 from sde_lib import PROCESSES, VESDE, Node, Process
 from solvers import SOLVERS
-from solvers.grids import GRIDS, UniformGrid, end_clean
 from solvers.predictor_corrector import PredictorCorrector
-from tasks.conditions import CONDITIONS, Condition
+from tasks.conditions import CONDITIONS, LABELS, Condition, require_dropout
 from training.ema import EMA
 from training.loop import TrainOptions
 from training.optimizer import Optimizer
@@ -80,10 +80,19 @@ class DataOptions:
     augment: float = 0.0
 
     def __post_init__(self) -> None:
+        choose(CROPS, self.crop, "crop")
+        choose(FILTERS, self.resize, "resize")
         size = self.image_size
         require(len(size) <= 2, "image_size", size, "one number, or (height, width)")
         require(all(n >= 1 for n in size), "image_size", size, "at least 1")
         require(self.num_channels >= 1, "num_channels", self.num_channels, "at least 1")
+
+    @property
+    def reader(self) -> Any:
+        """The source, with what the configuration says of splits and channels where it asks."""
+        asks = {field.name for field in dataclasses.fields(self.source)}
+        said = {"splits": (self.train_split, self.eval_split), "channels": self.num_channels}
+        return dataclasses.replace(self.source, **{k: said[k] for k in asks & said.keys()})
 
     @property
     def size(self) -> tuple[int, int] | None:
@@ -195,6 +204,13 @@ class SamplingOptions:
 
 
 @dataclasses.dataclass(frozen=True)
+class Unguided:
+    """No guidance."""
+
+    needs_classifier = False
+
+
+@dataclasses.dataclass(frozen=True)
 class GuidanceOptions:
     """Guidance towards the class, of all that is sampled.
 
@@ -205,6 +221,22 @@ class GuidanceOptions:
 
     strategy: Any = chosen({"none": Unguided, **STRATEGIES}, Unguided())
     classifier: str = ""
+
+    @property
+    def guiding(self) -> Strategy | None:
+        """The strategy; None for no guidance."""
+        return None if isinstance(self.strategy, Unguided) else self.strategy
+
+    def check(self, process: Process, conditions: tuple[Condition, ...]) -> None:
+        """InvalidValue where a model of these conditions cannot be guided so."""
+        if self.guiding is None:
+            return
+        require_dropout(conditions, {LABELS})
+        if self.guiding.needs_classifier:
+            expected = "weights or a workdir of a classifier, which the strategy follows"
+            require(self.classifier, "classifier", self.classifier, expected)
+        else:
+            self.guiding.guidance(process, conditions)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -279,15 +311,3 @@ class ClassifierSettings:
     ema: EMA = EMA()
     training: TrainOptions = TrainOptions()
     eval: ClassifierEvalOptions = ClassifierEvalOptions()
-
-
-def require_finite(fields: dict[str, Any], unbounded: set[str]) -> None:
-    """InvalidValue for a number that is nan, or infinite where no default is.
-
-    unbounded: fields that are infinite by default, where that means no limit.
-    """
-    for name, value in fields.items():
-        for number in value if isinstance(value, tuple) else (value,):
-            if isinstance(number, float) and not math.isfinite(number):
-                if math.isnan(number) or name not in unbounded:
-                    raise InvalidValue(name, value, "a finite number")

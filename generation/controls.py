@@ -30,9 +30,10 @@ from options.choices import require
 from options.errors import InvalidValue, Words
 from options.fields import chosen
 from parameterization import NO_COND, Predictor
-from sampling import Sampler, keys_for
+from sampling import keys_for
+from solvers.sampler import Sampler
 from storage import pictures
-from tasks.conditions import ClassLabel, Condition, LowResolution
+from tasks.conditions import ClassLabel, Condition, LowResolution, find
 
 Images = UInt8[np.ndarray, "n height width channels"]
 Progress = Callable[[int, int], None]
@@ -458,7 +459,7 @@ class Controls:
     @property
     def low(self) -> LowResolution | None:
         """The condition of an upsampler; None for other models."""
-        return next((c for c in self.conditions if c.name == LowResolution.name), None)
+        return find(self.conditions, LowResolution.name)
 
     def check(self, task: ControlTask) -> None:
         """InvalidValue where the model cannot do the task."""
@@ -519,7 +520,7 @@ class Controls:
         if unknown.size:
             expected = f"classes of the model, 0 to {self.num_classes - 1}, or -1 for none"
             raise InvalidValue("labels", int(unknown[0]), expected)
-        known = next((c for c in self.conditions if c.name == ClassLabel.name), None)
+        known = find(self.conditions, ClassLabel.name)
         if np.any(labels < 0):
             if known is None or not known.dropout:
                 but = "the model was trained with a class for every image (dropout 0)"

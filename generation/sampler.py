@@ -15,7 +15,8 @@ from tqdm import tqdm
 from data.source import Source
 from data.space import Space
 from parameterization import Predictor
-from sampling import Sampler, keys_for
+from sampling import keys_for
+from solvers.sampler import Sampler
 from storage import pictures
 from tasks.conditions import LowResolution
 
@@ -139,7 +140,7 @@ class Generator:
           progress: called as progress(steps done, steps in all), over all batches.
         """
         count, size = len(labels), self._batch(len(labels))
-        frames = min(frames, len(self.sampler.grid.t)) if self.sampler.space.has_images else 0
+        frames = min(frames, len(self.sampler.grid.t)) if self.sampler.space.is_pixels else 0
         batches = math.ceil(count / size)
         found: list[tuple[np.ndarray, ...]] = []
         path = None
@@ -195,7 +196,7 @@ class DrawSamples:
     count: int
 
     def __call__(self, predict: Predictor, key: Key[Array, ""]) -> dict[str, np.ndarray]:
-        if not self.generator.sampler.space.has_images:
+        if not self.generator.sampler.space.is_pixels:
             return {}
         picture = self.generator.picture(predict, key, self.count)
         return {"samples": picture[..., 0] if picture.shape[-1] == 1 else picture}

@@ -48,9 +48,7 @@ class Program:
         """Compile for chunks like `batches`, choosing the microbatch if that is still open."""
         steps = _steps(batches)
         if self.microbatch is None:
-            choice = microbatch.choose(
-                self._plan, lambda size: self._compile(size, state, batches)
-            )
+            choice = microbatch.choose(self._plan, lambda size: self._compile(size, state, batches))
             self.microbatch, self.reason = choice.size, choice.reason
             self._compiled[steps] = choice.program
         elif steps not in self._compiled:

@@ -1,0 +1,64 @@
+"""How a model is sampled: the one bundle of everything but its parameters and the key.
+
+Generation, control, evaluation, cascades and the tools all draw by it, so that a batch is spread
+over the devices of the host in one place.
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, Key
+
+from parameterization import Predictor
+from sampling import Samples, Solver, sample
+from sde_lib import Node, Process
+
+AXIS = "samples"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Sampler:
+    """A process, a solver and the nodes that it visits, and what a state is.
+
+    Attributes:
+      shape: of one state.
+      space: between states and the data that a user sees, see `data.space`; None where states are
+        the data.
+      denoise: see `sampling.sample`.
+    """
+
+    process: Process
+    solver: Solver
+    grid: Node
+    shape: tuple[int, ...]
+    space: Any = None
+    denoise: str = "tweedie"
+
+    def draw(self, key: Key[Array, ""], predict: Predictor, count: int, **options: Any) -> Samples:
+        """`count` samples, over all devices of the host where they divide among them.
+
+        options: the other arguments of `sampling.sample`: cond, guidance, constraint, start, ...
+        """
+        return sample(
+            key,
+            self.process,
+            predict,
+            self.solver,
+            self.grid,
+            (count, *self.shape),
+            denoise=self.denoise,
+            sharding=over_devices(count),
+            **options,
+        )
+
+
+def over_devices(count: int) -> NamedSharding | None:
+    """The sharding of a batch axis of `count` over the devices of this host; None for one device,
+    or where they do not divide it."""
+    devices = jax.local_devices()
+    if len(devices) == 1 or count % len(devices):
+        return None
+    return NamedSharding(Mesh(np.array(devices), (AXIS,)), PartitionSpec(AXIS))
