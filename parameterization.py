@@ -33,7 +33,7 @@ from jaxtyping import Array, Float
 
 from options.choices import named, require
 from options.errors import InvalidValue
-from sde_lib import Node, Process, ScoreFn, expand_right
+from sde_lib import Node, Process, ScoreFn, expand_right, masked
 
 Cond = Mapping[str, Any]
 NO_COND: Cond = {}
@@ -48,8 +48,7 @@ def zero_padding(x: Float[Array, "b *shape"], cond: Cond) -> Float[Array, "b *sh
     The mask is bool or float, has a leading batch axis, broadcasts to x and is 1 where an example
     is real, as (b, length, 1) is for sequences (b, length, channels).
     """
-    mask = cond.get(MASK)
-    return x if mask is None else jnp.where(mask, x, 0.0)
+    return masked(x, cond.get(MASK))
 
 
 class Prediction(NamedTuple):

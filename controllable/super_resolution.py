@@ -24,7 +24,7 @@ from controllable.replacement import check_range
 from options.choices import require
 from options.errors import InvalidValue, Words
 from parameterization import Predictor
-from sampling import Pacer, Samples, Solver
+from sampling import Samples, Solver
 from sde_lib import Node, Process
 from tasks.conditions import LABELS, LowResolution
 
@@ -39,7 +39,7 @@ class Stage:
 
     process: Process
     predict: Predictor
-    solver: Solver | Pacer
+    solver: Solver
     grid: Node
     image_shape: tuple[int, int, int]
     low: LowResolution | None = None

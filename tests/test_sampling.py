@@ -11,9 +11,10 @@ from quick import quick_jit
 import sampling
 from oracles import Gaussian, Mixture
 from parameterization import from_score
-from sampling import sample, uniform_grid
+from sampling import sample
 from sde_lib import EDM, VESDE, VPSDE, FlowMatching, SubVPSDE
-from solvers import DDIM, AdaptiveODE, AdaptiveSDE
+from solvers import DDIM, AdaptiveODE, AdaptiveSDE, grids
+from solvers.grids import uniform_grid
 from solvers.predictor_corrector import (
     CORRECTORS,
     PREDICTORS,
@@ -115,7 +116,7 @@ def test_langevin_keeps_the_marginal():
     keys = jax.random.split(jax.random.key(1), 50)
     corrector = AnnealedLangevin(snr=0.1, num_steps=50)
     z = jax.vmap(lambda key: jax.random.normal(key, (n, 2)))(keys)
-    x, _ = corrector.move(process, GAUSSIAN, x, node, node, lambda k: z[k])
+    x = corrector.move(process, GAUSSIAN, x, node, node, lambda k: z[k]).x
     np.testing.assert_allclose(x.mean(0), mean[0], atol=0.05)
     np.testing.assert_allclose(x.var(0), variance[0], rtol=0.1)
 
@@ -199,14 +200,14 @@ def test_a_run_that_begins_before_t_max_begins_at_the_noise_there(process):
     """Where the noise is far wider than the data but far narrower than the prior's, or the same."""
     data = Gaussian(jnp.full(2, 0.02), jnp.full(2, 0.05))
     t_start = {"EDM": 2.0, "FlowMatching": 0.99}.get(type(process).__name__, 0.6)
-    grid = sampling.log_snr_grid(process, 100, t_start=t_start, t_end=max(process.t_min, 1e-3))
+    grid = grids.log_snr_grid(process, 100, t_start=t_start, t_end=max(process.t_min, 1e-3))
     made = sample(jax.random.key(0), process, data, DDIM(), grid, (2000, 2))
     np.testing.assert_allclose(made.x.mean(0), data.mean, atol=0.01)
     np.testing.assert_allclose(made.x.std(0), data.std, rtol=0.1)
 
 
 @pytest.mark.parametrize("denoise", ["tweedie", "mean", "none"])
-@pytest.mark.parametrize("end", [lambda grid: grid, sampling.end_clean], ids=["noisy", "clean"])
+@pytest.mark.parametrize("end", [lambda grid: grid, grids.end_clean], ids=["noisy", "clean"])
 def test_a_constraint_holds_however_a_run_ends(end, denoise):
     hold = lambda x, node, noise: x.at[:, 0].set(7.0)  # noqa: E731
     made = sample(
@@ -275,11 +276,11 @@ def test_an_empty_grid_is_refused(steps):
 # Grids.
 
 
-@pytest.mark.parametrize("name", sampling.GRIDS)
+@pytest.mark.parametrize("name", grids.GRIDS)
 @pytest.mark.parametrize("process", [VPSDE(), VESDE(0.01, 10.0), EDM(), FlowMatching()], ids=ids)
 def test_grids_fall_from_one_end_to_the_other(process, name):
     t_end = process.t_min
-    grid = sampling.GRIDS[name](process, 12, t_end=t_end)
+    grid = grids.GRIDS[name](process, 12, t_end=t_end)
     t = np.asarray(grid.t)
     assert t[0] == np.float32(process.t_max) and t[-1] == np.float32(t_end) and t.size == 13
     assert np.all(np.diff(t[:-1]) < 0)
@@ -290,23 +291,23 @@ def test_grids_are_even_in_what_they_say():
     process = VPSDE()
     ratio = lambda grid: np.asarray(grid.sigma / grid.alpha, np.float64)  # noqa: E731
     even = lambda values: np.testing.assert_allclose(np.diff(values), np.diff(values)[0], rtol=2e-2)  # noqa: E731
-    even(np.log(ratio(sampling.log_snr_grid(process, 20, t_end=1e-3))))
-    even(ratio(sampling.edm_grid(process, 20, t_end=1e-3)) ** (1 / 7))
-    even(np.sqrt(np.asarray(sampling.quadratic_grid(process, 20, t_end=0.0).t)))
-    even(np.arccos(1 - np.asarray(sampling.cosine_grid(process, 20, t_end=0.0).t)))
+    even(np.log(ratio(grids.log_snr_grid(process, 20, t_end=1e-3))))
+    even(ratio(grids.edm_grid(process, 20, t_end=1e-3)) ** (1 / 7))
+    even(np.sqrt(np.asarray(grids.quadratic_grid(process, 20, t_end=0.0).t)))
+    even(np.arccos(1 - np.asarray(grids.cosine_grid(process, 20, t_end=0.0).t)))
 
 
 def test_edm_grid_is_the_published_one():
     """Karras et al. 2022, eq. 5, with rho 7 and the published ends."""
     i = np.arange(18)
     want = (80 ** (1 / 7) + i / 17 * (0.002 ** (1 / 7) - 80 ** (1 / 7))) ** 7
-    grid = sampling.end_clean(sampling.edm_grid(EDM(), 17))
+    grid = grids.end_clean(grids.edm_grid(EDM(), 17))
     np.testing.assert_allclose(grid.t[:-1], want, rtol=1e-4)
     np.testing.assert_array_equal([grid.t[-1], grid.alpha[-1], grid.sigma[-1]], [0.0, 1.0, 0.0])
 
 
 def test_a_run_to_the_clean_node_needs_no_denoising():
-    grid = sampling.end_clean(uniform_grid(VPSDE(), 12, t_end=1e-3))
+    grid = grids.end_clean(uniform_grid(VPSDE(), 12, t_end=1e-3))
     clean = sample(jax.random.key(3), VPSDE(), GAUSSIAN, DDIM(), grid, (4, 2))
     short = uniform_grid(VPSDE(), 12, t_end=1e-3)
     denoised = sample(jax.random.key(3), VPSDE(), GAUSSIAN, DDIM(), short, (4, 2))
