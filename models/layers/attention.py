@@ -79,7 +79,7 @@ class AttentionBlock(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """x + out(attend(q, k, v)) with q of x and k, v of the tokens; fields as of `AttentionBlock`."""
+    """x + out(attend(q, k, v)) with q of x and k, v of tokens; fields as of `AttentionBlock`."""
 
     init_scale: float = 0.0
     skip_rescale: bool = False
