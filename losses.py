@@ -46,6 +46,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from options.choices import named, require
 from options.errors import InvalidValue
+from options.fields import hidden
 from parameterization import MASK, NO_COND, Cond, Prediction, Predictor, zero_padding
 from sde_lib import (
     Node,
@@ -252,8 +253,8 @@ class VariationalBound:
 
     num_steps: int = 1000
     weight: float = 0.001
-    low: float = -1.0
-    high: float = 1.0
+    low: float = hidden(-1.0)
+    high: float = hidden(1.0)
 
     def __post_init__(self) -> None:
         require(self.num_steps >= 2, "num_steps", self.num_steps, "at least 2")

@@ -386,7 +386,7 @@ def sample(
     frames: int = 0,
     chunk: int | None = None,
     progress: Callable[[int, int], None] | None = None,
-    sharding: jax.sharding.Sharding | None = None,
+    sharding: jax.sharding.NamedSharding | None = None,
 ) -> Samples:
     """Draws `shape[0]` samples of shape `shape[1:]` by `solver` over `grid`.
 
@@ -409,7 +409,8 @@ def sample(
       frames: number of states along the way to return as `path`, at nodes spread over the grid.
       chunk: rounds between two calls of `progress`; default an eighth of the run with progress.
       progress: called as progress(steps done by the slowest sample, steps in all).
-      sharding: of the batch axis, where the samples are spread over devices.
+      sharding: of the batch axis, where the samples are spread over devices; their number must
+        divide the batch. Parameters are copied to all.
 
     Raises:
       InvalidValue: an unknown `denoise`, a grid that does not fall or does not begin at `start`, a
@@ -425,10 +426,11 @@ def sample(
     predict, constraint = as_pytree(predict), as_pytree(constraint)
     if guidance is not None:
         predict = as_pytree(guidance(predict))
-    if noise is None:
-        keys = keys_for(key, shape[0], first_index)
-        noise = KeyedNoise(keys if sharding is None else jax.device_put(keys, sharding))
+    noise = KeyedNoise(keys_for(key, shape[0], first_index)) if noise is None else noise
     noise.validate(steps)
+    if sharding is not None:
+        parts = (predict, constraint, noise, dict(cond), start)
+        predict, constraint, noise, cond, start = _spread(parts, shape[0], sharding)
 
     marks = np.linspace(0, steps, frames, dtype=int)
     frame_times = jnp.asarray(np.asarray(grid.t)[marks[1:-1]])
@@ -447,6 +449,17 @@ def sample(
         path = np.concatenate([ends[0], between, ends[1]])[-frames:]
     counts = state.nfe, state.depth, state.accepted, state.rejected
     return Samples(state.x, *counts, ok=state.done, path=path, aux=state.aux)
+
+
+def _spread(tree: Any, batch: int, sharding: jax.sharding.NamedSharding) -> Any:
+    """The arrays of a run on all devices: split where the first axis is the batch, else whole."""
+    whole = jax.sharding.NamedSharding(sharding.mesh, jax.sharding.PartitionSpec())
+
+    def place(leaf: Any) -> Array:
+        leaf = jnp.asarray(leaf)
+        return jax.device_put(leaf, sharding if leaf.shape[:1] == (batch,) else whole)
+
+    return jax.tree.map(place, tree)
 
 
 def _initial_state(

@@ -214,8 +214,8 @@ def measure_digits() -> list[dict[str, Any]]:
     import jax
     import jax.numpy as jnp
     import numpy as np
-
     from configs.saved import get_config
+
     from experiment import builders
     from likelihood import log_likelihood
     from storage import weights

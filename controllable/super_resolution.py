@@ -24,30 +24,26 @@ from controllable.replacement import check_range
 from options.choices import require
 from options.errors import InvalidValue, Words
 from parameterization import Predictor
-from sampling import Samples, Solver
-from sde_lib import Node, Process
+from sampling import Samples
+from solvers.sampler import Sampler
 from tasks.conditions import LABELS, LowResolution
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Stage:
+class CascadeStage:
     """A model of a cascade, and how it is sampled.
 
-    image_shape: (height, width, channels). low: the condition of an upsampler; None for a model that
-    begins a cascade. num_classes: 0 for a model without classes.
+    low: the condition of an upsampler; None for a model that begins a cascade. num_classes: 0 for a
+    model without classes.
     """
 
-    process: Process
+    sampler: Sampler
     predict: Predictor
-    solver: Solver
-    grid: Node
-    image_shape: tuple[int, int, int]
     low: LowResolution | None = None
     num_classes: int = 0
-    denoise: str = "tweedie"
 
 
-def check_chain(stages: Sequence[Stage], given: bool = False) -> None:
+def check_chain(stages: Sequence[CascadeStage], given: bool = False) -> None:
     """InvalidValue where a stage does not take what the one before makes.
 
     given: whether the first stage, too, is an upsampler, of images from elsewhere.
@@ -67,7 +63,7 @@ def check_chain(stages: Sequence[Stage], given: bool = False) -> None:
             found = "no upsampler" if enlarges else "an upsampler, which needs images to enlarge"
             raise InvalidValue("stages", but=f"stage {number} is {found}")
         if number and stage.low is not None:
-            takes, makes = stage.low.shape(stage.image_shape), stages[number - 1].image_shape
+            takes, makes = stage.low.shape(stage.sampler.shape), stages[number - 1].sampler.shape
             if takes != makes:
                 raise InvalidValue(
                     "stages",
@@ -77,11 +73,11 @@ def check_chain(stages: Sequence[Stage], given: bool = False) -> None:
 
 
 def check_low(
-    stage: Stage, low: Float[Array, "b h w c"], data_range: tuple[float, float] | None
+    stage: CascadeStage, low: Float[Array, "b h w c"], data_range: tuple[float, float] | None
 ) -> None:
     """InvalidValue for images that the upsampler cannot enlarge: their size or their range."""
     assert stage.low is not None
-    takes = stage.low.shape(stage.image_shape)
+    takes = stage.low.shape(stage.sampler.shape)
     fits = low.ndim == 4 and low.shape[1:] == takes
     got = Words(f"images of shape {low.shape[1:]}")
     require(fits, "low", got, f"{takes} for this upsampler")
@@ -91,7 +87,7 @@ def check_low(
 
 def cascade(
     key: Key[Array, ""],
-    stages: Sequence[Stage],
+    stages: Sequence[CascadeStage],
     count: int,
     *,
     labels: Int[Array, " b"] | None = None,
@@ -125,7 +121,7 @@ def cascade(
         require(len(given) == count, "given", Words(f"{len(given)} images"), str(count))
     cond = _labels(stages[0], labels, count)
 
-    steps = [len(np.asarray(stage.grid.t)) - 1 for stage in stages]
+    steps = [len(np.asarray(stage.sampler.grid.t)) - 1 for stage in stages]
     low, made = given, []
     for number, stage in enumerate(stages):
         noise_key, sample_key = jax.random.split(jax.random.fold_in(key, number))
@@ -134,15 +130,11 @@ def cascade(
             assert low is not None
             keys = sampling.keys_for(noise_key, count, first_index)
             more[stage.low.name] = stage.low.noised(low, jnp.full(count, levels.pop(0)), keys)
-        samples = sampling.sample(
+        samples = stage.sampler.draw(
             sample_key,
-            stage.process,
             stage.predict,
-            stage.solver,
-            stage.grid,
-            (count, *stage.image_shape),
+            count,
             cond={**cond, **more},
-            denoise=stage.denoise,
             first_index=first_index,
             progress=_after(progress, sum(steps[:number]), sum(steps)),
         )
@@ -151,7 +143,7 @@ def cascade(
     return made
 
 
-def _levels(enlarging: list[Stage], level: float | Sequence[float]) -> list[float]:
+def _levels(enlarging: list[CascadeStage], level: float | Sequence[float]) -> list[float]:
     """The level of each upsampler."""
     levels = [level] * len(enlarging) if isinstance(level, (int, float)) else list(level)
     got, expected = Words(f"{len(levels)} levels"), f"one for each of {len(enlarging)} upsamplers"
@@ -162,7 +154,7 @@ def _levels(enlarging: list[Stage], level: float | Sequence[float]) -> list[floa
     return levels
 
 
-def _labels(stage: Stage, labels: Array | None, count: int) -> dict[str, Any]:
+def _labels(stage: CascadeStage, labels: Array | None, count: int) -> dict[str, Any]:
     """The conditioning by class."""
     if not stage.num_classes:
         if labels is not None:

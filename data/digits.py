@@ -8,6 +8,7 @@ training split, 1,000 (100 of each digit) the test split; no two images are equa
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -21,6 +22,9 @@ SPLITS = ("train", "test")
 @dataclass(frozen=True)
 class Digits:
     """The embedded digits."""
+
+    channels: ClassVar[int] = 1
+    num_classes: ClassVar[int] = 10
 
     def read(self, split: str = "train") -> ArraySource:
         """See `digits`."""

@@ -9,6 +9,7 @@ images are built by `make emoji` and read as `data.arrays`.
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from data.arrays import arrays
 from data.source import ArraySource
@@ -19,6 +20,9 @@ PATH = Path(__file__).parent / "emoji.npz"
 @dataclass(frozen=True)
 class Emoji:
     """The embedded emoji."""
+
+    channels: ClassVar[int] = 3
+    num_classes: ClassVar[int] = 9
 
     def read(self, split: str = "train") -> ArraySource:
         """See `emoji`."""

@@ -29,6 +29,7 @@ from data.image_file import RefusedImage, decode
 from data.source import Record, Source
 from options.choices import require
 from options.errors import InvalidValue, StorageError, Words
+from options.fields import hidden
 
 logger = logging.getLogger(__name__)
 NAMES_SHOWN = 10
@@ -59,9 +60,9 @@ class Folder:
     """
 
     path: str = ""
-    channels: int = 0
+    channels: int = hidden(0)
     numbers: bool = False
-    splits: tuple[str, ...] = ("train", "test")
+    splits: tuple[str, ...] = hidden(("train", "test"))
 
     def __post_init__(self) -> None:
         require(self.path, "path", self.path, "a folder of images")

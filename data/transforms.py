@@ -147,6 +147,12 @@ class Transform:
             batch["image"] = np.where(records["mask"], x, np.float32(0))
         return batch
 
+    def resized(self, example: Example) -> Example:
+        """One example at the size of the states, cropped in the middle if at all."""
+        if self.image_size is None:
+            return example
+        return resize(example, self.image_size, CROPS[self.crop].cuts, by=self.resize)
+
     def _resized(
         self, images: Examples | list[np.ndarray], positions: range, seed: int
     ) -> Examples:

@@ -4,6 +4,7 @@ A rule of one object lives with that object: a process checks its own sigma_min,
 can take a process and a grid. Here is what concerns several.
 """
 
+import dataclasses
 import math
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from experiment import sections
-from options.errors import InvalidValue, within
+from options.errors import InvalidValue, UserError, within
 from parameterization import Parameterization
 from sde_lib import Node
 
@@ -54,8 +55,10 @@ def check_image(experiment: Any) -> None:
     experiment.sample_labels()
     with within("guidance"):
         options.guidance.check(experiment.process, experiment.conditions)
-    with within("control"), within("task"):
-        experiment.controls.check(options.control.task)
+    controls, task = experiment.controls, options.control.task
+    if experiment.low is None or task.enlarges:  # an upsampler's own task is the one to ask for
+        with within("control.task"):
+            controls.check(task)
     _check_evaluation(experiment)
 
 
@@ -90,16 +93,27 @@ def _check_sampling(experiment: Any) -> None:
         but = f"below process.t_min = {process.t_min} the network is not trained"
         raise InvalidValue("sampling.t_end", t_end, but=but)
     grid = experiment.grid
-    with within("sampling.solver", t_start="t_start"):
-        sampling.solver.validate(process, grid)
+    _validate_solver(sampling, process, grid)
     learned = experiment.options.parameterization.learned_variance
-    if getattr(sampling.solver, "learns_variance", False) and not learned:
+    predictor = getattr(sampling.solver, "predictor", None)
+    if getattr(predictor, "variance", "") == "learned" and not learned:
         but = "parameterization.learned_variance is False"
         raise InvalidValue("sampling.solver.predictor.variance", "learned", but=but)
     if experiment.low is not None:
         with within("sampling", level="low_level"):
             experiment.low.check_level(sampling.low_level)
     _check_beginning(experiment, grid)
+
+
+def _validate_solver(sampling: Any, process: Any, grid: Node) -> None:
+    """What the solver refuses of the process and the grid; of the grid the fields are sampling's."""
+    of_grid = {field.name for field in dataclasses.fields(sampling)} - {"solver"}
+    try:
+        sampling.solver.validate(process, grid)
+    except UserError as error:
+        section = "sampling" if error.field in of_grid else "sampling.solver"
+        with within(section):
+            raise
 
 
 def _check_beginning(experiment: Any, grid: Node) -> None:

@@ -93,7 +93,7 @@ class Experiment(ABC):
     @functools.cached_property
     def transform(self) -> Transform:
         """What is made of an example on its way into a batch."""
-        with within("data"):
+        with within("data", flip="random_flip", probability="augment"):
             return self.options.data.transform
 
     @functools.cache  # noqa: B019  an experiment lives as long as the program

@@ -35,8 +35,7 @@ def name_in(table: Table, value: Any) -> str:
 def complete(default: Any, given: Mapping[str, Any], path: str = "") -> ConfigDict:
     """The section of a dataclass, with what is given in place of its own values.
 
-    default: an instance, or the class itself, whose fields may then lack a default: InvalidValue
-      where such a one is not given.
+    default: an instance, or the class itself, whose fields may then lack a default.
     path: of the section, put before the names of fields in errors.
     """
     known = {field.name: field for field in fields(default)}
@@ -99,14 +98,14 @@ def _plain(field: dataclasses.Field, default: Any, given: Any, path: str) -> Any
     """A value of the type that the field has; None where that is allowed stands for unset."""
     kinds = _types(field, default)
     if given is dataclasses.MISSING:
-        raise InvalidValue(path, expected=" or ".join(_called(kind) for kind in kinds))
+        return config_dict.placeholder(kinds[0])  # `make` asks for it
     if isinstance(given, list):
         given = tuple(given)
     if tuple in kinds and isinstance(given, int):
         given = (given,)
     if float in kinds and type(given) is int:
         given = float(given)
-    if given is None and type(None) in kinds:
+    if given is None and (type(None) in kinds or default is dataclasses.MISSING):
         return config_dict.placeholder(next(kind for kind in kinds if kind is not type(None)))
     if type(given) is int and kinds[0] is str and int in kinds:
         given = str(given)  # one field of a configuration has one type
@@ -131,10 +130,10 @@ def _called(kind: type) -> str:
 
 
 def make(cls: type, section: Mapping[str, Any], path: str = "") -> Any:
-    """The object of a complete section."""
+    """The object of a complete section; InvalidValue for a field that is to be given and is not."""
     values: dict[str, Any] = {}
     for field in fields(cls):
-        value, place = section[field.name], _join(path, field.name)
+        value, place, own = section[field.name], _join(path, field.name), _own(cls, field)
         if table := choices(field):
             values[field.name] = make(choose(table, value["name"], place), value, place)
         elif table := entries(field):
@@ -142,9 +141,12 @@ def make(cls: type, section: Mapping[str, Any], path: str = "") -> Any:
                 make(choose(table, name, place), value[name], _join(place, name))
                 for name in sorted(value, key=list(table).index)
             )
-        elif dataclasses.is_dataclass(own := _own(cls, field)):
+        elif dataclasses.is_dataclass(own):
             values[field.name] = make(type(own), value, place)
         else:
+            kinds = _types(field, own)
+            if value is None and type(None) not in kinds:
+                raise InvalidValue(place, expected=" or ".join(map(_called, kinds)))
             values[field.name] = tuple(value) if isinstance(value, list) else value
     with within(path):
         return cls(**values)

@@ -47,6 +47,11 @@ from training.optimizer import Optimizer
 BEYOND = 2**63  # no count and no seed of a configuration reaches it
 
 
+def require_seed(seed: int) -> None:
+    """InvalidValue for a seed that no generator takes."""
+    require(0 <= seed < BEYOND, "seed", seed, "0 or more, below 2^63")
+
+
 @dataclasses.dataclass(frozen=True)
 class DataOptions:
     """What the model is trained and judged on.
@@ -191,7 +196,7 @@ class SamplingOptions:
     def __post_init__(self) -> None:
         for name in ("num_steps", "num_samples", "batch_size"):
             require(1 <= getattr(self, name) < BEYOND, name, getattr(self, name), "at least 1")
-        require(0 <= self.seed < BEYOND, "seed", self.seed, "0 or more, below 2^63")
+        require_seed(self.seed)
         if self.denoise not in DENOISE_CHOICES:
             raise InvalidValue("denoise", self.denoise, f"one of {list(DENOISE_CHOICES)}")
 
@@ -263,7 +268,7 @@ class ControlOptions:
     def __post_init__(self) -> None:
         for name in ("images", "results", "repeats"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
-        require(0 <= self.seed < BEYOND, "seed", self.seed, "0 or more, below 2^63")
+        require_seed(self.seed)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -291,6 +296,9 @@ class ImageSettings:
     control: ControlOptions = ControlOptions()
     eval: EvalOptions = EvalOptions()
 
+    def __post_init__(self) -> None:
+        require_seed(self.seed)
+
 
 @dataclasses.dataclass(frozen=True)
 class ClassifierSettings:
@@ -311,3 +319,6 @@ class ClassifierSettings:
     ema: EMA = EMA()
     training: TrainOptions = TrainOptions()
     eval: ClassifierEvalOptions = ClassifierEvalOptions()
+
+    def __post_init__(self) -> None:
+        require_seed(self.seed)

@@ -26,6 +26,7 @@ from models.layers.residual import ResidualBlock
 from models.layers.stage import Stage
 from models.sizes import check_choice, check_grid, check_positive, check_rate
 from options.choices import require
+from options.fields import hidden
 
 
 class DDPM(nn.Module):
@@ -47,8 +48,8 @@ class DDPM(nn.Module):
     conditional: bool = True
     nonlinearity: str = "swish"
     attention_in_up: str = "level"
-    conditions: tuple[Any, ...] = ()
-    out_channels: int = 0
+    conditions: tuple[Any, ...] = hidden(())
+    out_channels: int = hidden(0)
     dtype: str = "float32"
     remat: bool = False
     scan_blocks: bool = False

@@ -33,6 +33,7 @@ from models.layers.residual import ResidualBlock, add_residual
 from models.layers.stage import Stage
 from models.sizes import check_choice, check_grid, check_kernel, check_positive, check_rate
 from options.choices import require
+from options.fields import hidden
 
 
 class NCSNpp(nn.Module):
@@ -90,9 +91,9 @@ class NCSNpp(nn.Module):
     init_scale: float = 0.0
     nonlinearity: str = "swish"
     conv_size: int = 3
-    conditions: tuple[Any, ...] = ()
+    conditions: tuple[Any, ...] = hidden(())
     patch_size: int = 1
-    out_channels: int = 0
+    out_channels: int = hidden(0)
     dtype: str = "float32"
     remat: bool = False
     scan_blocks: bool = False

@@ -23,6 +23,7 @@ from models.layers.dropout import dropout, fold_keys
 from models.layers.embedding import FourierFeatures, positional_features
 from options.choices import choose, require
 from options.errors import InvalidValue, Words
+from options.fields import hidden
 
 FEATURES: dict[str, Callable] = {
     "fourier": lambda c_noise, size, scale: FourierFeatures(size // 2, scale, name="fourier")(
@@ -57,7 +58,7 @@ class SequenceNetwork(nn.Module):
     embedding_type: str = "fourier"
     fourier_scale: float = 16.0
     nonlinearity: str = "swish"
-    out_channels: int = 0
+    out_channels: int = hidden(0)
     dtype: str = "float32"
 
     def check(self, *shape: int) -> None:

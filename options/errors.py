@@ -72,5 +72,5 @@ def within(section: str, **names: str) -> Iterator[None]:
         yield
     except UserError as error:
         field = names.get(error.field, error.field)
-        error.field = f"{section}.{field}" if section else field
+        error.field = ".".join(part for part in (section, field) if part)
         raise

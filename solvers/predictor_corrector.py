@@ -233,6 +233,12 @@ def _step_scale(process: Process, node: Node, node_next: Node, n: int) -> Array:
     return (t.alpha / s.alpha) ** 2
 
 
+def _check_steps(snr: float, num_steps: int) -> None:
+    """What both Langevin correctors ask of their fields."""
+    require(snr > 0, "snr", snr, "a positive number")
+    require(num_steps >= 0, "num_steps", num_steps, "0 or more")
+
+
 def _langevin_step(x: Array, found: Prediction, step: Array, z: Array) -> Moved:
     x_mean = x + expand_right(step, x) * found.score
     return Moved(x_mean + expand_right(jnp.sqrt(2 * step), x) * z, x_mean, found.aux)
@@ -256,6 +262,9 @@ class Langevin:
     snr: float = 0.16
     num_steps: int = 1
     faithful: int = 0
+
+    def __post_init__(self) -> None:
+        _check_steps(self.snr, self.num_steps)
 
     def validate(self, process: Process, grid: Node) -> None:
         published.check_levels(self.faithful, process, grid)
@@ -283,6 +292,9 @@ class AnnealedLangevin:
     snr: float = 0.16
     num_steps: int = 1
     faithful: int = 0
+
+    def __post_init__(self) -> None:
+        _check_steps(self.snr, self.num_steps)
 
     def validate(self, process: Process, grid: Node) -> None:
         published.check_levels(self.faithful, process, grid)

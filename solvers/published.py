@@ -21,7 +21,7 @@ the grid, `published_grid`, because Euler-Maruyama steps by dt = -1 / N whatever
 
 import dataclasses
 import functools
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -42,6 +42,7 @@ from sde_lib import (
 )
 
 
+@runtime_checkable
 class Chain(Protocol):
     """A published discretisation of a process."""
 

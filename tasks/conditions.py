@@ -276,3 +276,11 @@ class LowResolution:
         """InvalidValue for a level that the model was not trained on."""
         expected = f"a level in [0, {self.max_level:g}], on which the model was trained"
         require(0 <= level <= self.max_level, "level", level, expected)
+
+
+# Conditions by the names that configurations use, which are their own. (`Augmentation` follows the
+# data: a model is conditioned on what its data are augmented by.)
+CONDITIONS: dict[str, type[Condition]] = {
+    ClassLabel.name: ClassLabel,
+    LowResolution.name: LowResolution,
+}

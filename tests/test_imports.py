@@ -25,21 +25,21 @@ MAY_IMPORT = {
     "likelihood": "sde_lib parameterization solvers",
     "oracles": "sde_lib parameterization",
     "models": "sde_lib parameterization",
+    "tasks": "sde_lib parameterization losses models",
     # Images in, batches and metrics out.
     "storage": "",
     "data": "storage",
     "metrics": "sde_lib storage data",
-    "controllable": "sde_lib parameterization sampling solvers metrics",
     # Training, of whatever task.
-    "training": "storage",
-    "tasks": "sde_lib parameterization losses",
+    "training": "storage tasks",
     # Drawing from a model, and judging it.
-    "generation": "sde_lib parameterization sampling storage data metrics controllable",
-    "evaluation": "parameterization likelihood storage data metrics tasks generation",
+    "controllable": "sde_lib parameterization sampling solvers metrics tasks",
+    "generation": "sde_lib parameterization sampling solvers storage data metrics tasks controllable",
+    "evaluation": "sde_lib parameterization likelihood storage data metrics tasks generation",
     # Configs.
-    "configs": "storage",
-    "experiment": "sde_lib parameterization losses sampling likelihood solvers models data"
-    " training tasks generation evaluation controllable metrics storage configs",
+    "configs": "",
+    "experiment": "sde_lib parameterization losses sampling solvers models data training tasks"
+    " generation evaluation controllable metrics storage",
     "main": "storage experiment",
 }
 READ_CONFIGS = {"main", "experiment", "configs", "tools"}

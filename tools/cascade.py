@@ -18,10 +18,10 @@ from typing import Any
 
 import jax
 import numpy as np
+from configs.saved import get_config
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from configs.saved import get_config
 from controllable.super_resolution import Stage, cascade, check_chain
 from data.image_file import RefusedImage, decode
 from data.space import Pixels

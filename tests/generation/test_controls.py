@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from configs.saved import get_config
 from PIL import Image
 
-from configs.saved import get_config
 from controllable.classifier_free import classifier_free
 from data.space import CENTERED, UNIT
 from experiment import builders

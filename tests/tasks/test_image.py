@@ -17,7 +17,7 @@ from parameterization import OUTPUTS, EDMOutput, Parameterization
 from sde_lib import PROCESSES, VPSDE, FlowMatching
 from tasks.conditions import ClassLabel
 from tasks.image import ImageTask
-from tasks.task import Context, Task
+from tasks.task import Context
 from training.microbatch import mean_over_microbatches
 
 N, SHAPE, VP = 6, (2, 2, 1), VPSDE()
