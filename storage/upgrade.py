@@ -4,11 +4,141 @@
 `upgrade_parameters` for the names of parameters in them. Both leave what is new as it is.
 """
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+
+# What the flat sections had where they said nothing.
+FLAT_DEFAULTS: dict[str, dict[str, Any]] = {
+    "control": {
+        "image": "",
+        "images": 4,
+        "labels": "",
+        "mask": "box",
+        "method": "pigdm",
+        "operator": "downsampling",
+        "repeats": 1,
+        "results": 4,
+        "seed": 0,
+        "sigma_y": 0.05,
+        "strength": 5.0,
+        "t": 0.5,
+        "task": "inpaint",
+    },
+    "data": {
+        "augment": 0.0,
+        "centered": False,
+        "crop": "center",
+        "dequantize": False,
+        "eval_split": "test",
+        "image_size": 28,
+        "low_level": 1.0,
+        "low_size": 0,
+        "name": "digits",
+        "num_channels": 1,
+        "num_classes": 0,
+        "path": "",
+        "random_flip": False,
+        "resize": "bicubic",
+        "train_split": "train",
+    },
+    "eval": {
+        "atol": 1e-05,
+        "batch_size": 128,
+        "checkpoints": "latest",
+        "dequantization_draws": 1,
+        "extractor": "digits",
+        "levels": 20,
+        "likelihood": True,
+        "likelihood_images": 0,
+        "loss": True,
+        "max_images": 0,
+        "memorisation": True,
+        "num_probes": 1,
+        "num_samples": 1000,
+        "probe": "rademacher",
+        "rtol": 1e-05,
+        "samples": True,
+        "weights": "",
+    },
+    "guidance": {
+        "classifier": "",
+        "high": math.inf,
+        "images": 512,
+        "last_scale": 1.0,
+        "low": 0.0,
+        "s_max_classifier": math.inf,
+        "scale": 2.0,
+        "strategy": "none",
+    },
+    "loss": {
+        "coupling": "independent",
+        "label_dropout": 0.0,
+        "label_smoothing": 0.0,
+        "reduction": "half_sum",
+        "time_mean": -1.2,
+        "time_std": 1.2,
+        "times": "uniform",
+        "vlb_steps": 1000,
+        "vlb_weight": 0.001,
+        "weighting": "noise",
+    },
+    "parameterization": {
+        "c_noise": "log_sigma",
+        "centre_input": False,
+        "learned_variance": False,
+        "output": "scaled_score",
+        "sigma_data": 0.5,
+        "time_scale": 999.0,
+    },
+    "process": {
+        "beta_max": 20.0,
+        "beta_min": 0.1,
+        "name": "ve",
+        "num_steps": 1000,
+        "sigma_max": 50.0,
+        "sigma_min": 0.01,
+        "t_min": 1e-05,
+    },
+    "sampling": {
+        "atol": 0.0,
+        "batch_size": 64,
+        "churn": 40.0,
+        "corrector": "langevin",
+        "corrector_steps": 1,
+        "denoise": "tweedie",
+        "end_clean": False,
+        "eta": 0.0,
+        "faithful": False,
+        "grid": "uniform",
+        "inner": "ddim",
+        "labels": "",
+        "low_level": 0.1,
+        "max_steps": 2000,
+        "method": "dopri5",
+        "noise": False,
+        "num_samples": 64,
+        "num_steps": 1000,
+        "order": 2,
+        "predictor": "reverse_diffusion",
+        "probability_flow": False,
+        "rtol": 0.0,
+        "s_max": math.inf,
+        "s_min": 0.0,
+        "s_noise": 1.0,
+        "seed": 0,
+        "snr": 0.16,
+        "solver": "pc",
+        "t_end": 1e-05,
+        "t_start": 0.0,
+        "tolerance": 0.001,
+        "variance": "small",
+        "window": 16,
+    },
+}
 
 LEVEL_FEATURES = 32  # of the level of a low-resolution image, the last rows of the old kernel
 
@@ -47,6 +177,7 @@ def upgrade_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """The nested sections of a remembered configuration; of flat ones, what their classes read."""
     if not _is_flat(config):
         return dict(config)
+    config = {**config, **{k: v | dict(config.get(k, {})) for k, v in FLAT_DEFAULTS.items()}}
     new: dict[str, Any] = {"seed": config["seed"], "task": config.get("task", "image")}
     for section in ("optim", "ema", "training"):
         new[section] = dict(config[section])
