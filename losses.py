@@ -525,12 +525,6 @@ COUPLINGS: dict[str, type[Coupling]] = {
 }
 
 
-def drop_labels(keys: Key[Array, " b"], labels: Array, null_label: int, rate: float) -> Array:
-    """`labels` with each replaced by `null_label` with probability `rate` (Ho & Salimans 2022)."""
-    dropped = jax.vmap(lambda key: jax.random.bernoulli(key, rate))(keys)
-    return jnp.where(dropped, null_label, labels)
-
-
 # Score matching without noise, for data of few dimensions.
 
 

@@ -30,7 +30,7 @@ from jaxtyping import Array, Float, Int
 from controllable.schedules import Schedule, as_schedule
 from metrics.calibration import Classifier
 from options.choices import require
-from parameterization import NO_COND, Cond, Prediction, Predictor
+from parameterization import NO_COND, Cond, Prediction, Predictor, zero_padding
 from sde_lib import Node, Process, expand_right
 from tasks.conditions import LABELS, Condition, require_dropout, unconditional
 
@@ -91,7 +91,8 @@ class _Guided:
         wide = expand_right(factor, x)
         g, _ = class_gradient(self.classifier, wide * x, level, cond[LABELS])
         # The gradient in x is that in wide x times wide.
-        return found.with_score_added(expand_right(self.scale(node), x) * wide * g)
+        g = zero_padding(wide * g, cond)
+        return found.with_score_added(expand_right(self.scale(node), x) * g)
 
 
 def classifier_guidance(

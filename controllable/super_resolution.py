@@ -33,8 +33,8 @@ from tasks.conditions import LABELS, LowResolution
 class Stage:
     """A model of a cascade, and how it is sampled.
 
-    image_shape: (height, width, channels). low: the condition of an upsampler; None for a model that
-    begins a cascade. num_classes: 0 for a model without classes.
+    image_shape: (height, width, channels). low: the condition of an upsampler; None for a model
+    that begins a cascade. num_classes: 0 for a model without classes.
     """
 
     process: Process

@@ -20,8 +20,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 import losses
-from options.choices import choose, require
-from parameterization import C_NOISE
+from options.choices import named, require
+from parameterization import C_NOISE, LogSigma, NoiseConditioning
 from sde_lib import Node, Process, expand_right
 from tasks.task import Batch, Context
 
@@ -29,7 +29,7 @@ from tasks.task import Batch, Context
 @functools.partial(
     jax.tree_util.register_dataclass,
     data_fields=["params"],
-    meta_fields=["network", "c_noise", "time_scale"],
+    meta_fields=["network", "c_noise"],
 )
 @dataclasses.dataclass(frozen=True)
 class NoisyClassifier:
@@ -37,20 +37,26 @@ class NoisyClassifier:
 
     Attributes:
       network: a Flax module called as (x, c_noise) -> logits (batch, classes).
-      c_noise, time_scale: how the network is conditioned on the noise level, see
-        `parameterization.C_NOISE`; "log_sigma" is the published choice.
+      c_noise: how the network is conditioned on the noise level, of `parameterization.C_NOISE`;
+        "log_sigma" is the published choice.
     """
 
     network: Any
     params: Any
-    c_noise: str = "log_sigma"
-    time_scale: float = 999.0
+    c_noise: NoiseConditioning | str = dataclasses.field(
+        default=LogSigma(), metadata={"choices": C_NOISE}
+    )
+
+    def __post_init__(self) -> None:
+        c_noise = named(C_NOISE, self.c_noise, "c_noise")
+        c_noise.check(self.network)
+        object.__setattr__(self, "c_noise", c_noise)
 
     def logits(
         self, x: Float[Array, "b *shape"], node: Node, **options: Any
     ) -> Float[Array, "b k"]:
         """F of (1); node's fields have shape (batch,), options are the network's own."""
-        c_noise = C_NOISE[self.c_noise](node, self.time_scale)
+        c_noise = named(C_NOISE, self.c_noise, "c_noise")(node)
         return self.network.apply({"params": self.params}, x, c_noise, **options)
 
     def log_probs(self, x: Float[Array, "b *shape"], node: Node) -> Float[Array, "b k"]:
@@ -71,7 +77,7 @@ class ClassifierTask:
     """Training a classifier of noisy states on batches of "image" and "label".
 
     Attributes:
-      network, c_noise, time_scale: see `NoisyClassifier`; a network with a field `dropout` that is
+      network, c_noise: see `NoisyClassifier`; a network with a field `dropout` that is
         not 0 is given keys for it.
       shape: of one example, for images (height, width, channels).
       label_smoothing: a of (2), in [0, 1).
@@ -82,16 +88,22 @@ class ClassifierTask:
     process: Process
     network: Any
     shape: tuple[int, ...]
-    c_noise: str = "log_sigma"
-    time_scale: float = 999.0
+    c_noise: NoiseConditioning | str = dataclasses.field(
+        default=LogSigma(), metadata={"choices": C_NOISE}
+    )
     label_smoothing: float = 0.0
-    times: losses.Times = losses.UniformTimes()
+    times: losses.Times | str = dataclasses.field(
+        default=losses.UniformTimes(), metadata={"choices": losses.TIMES}
+    )
     frozen: ClassVar[tuple[()]] = ()
 
     def __post_init__(self) -> None:
         holds = 0 <= self.label_smoothing < 1
         require(holds, "label_smoothing", self.label_smoothing, "a number in [0, 1)")
-        choose(C_NOISE, self.c_noise, "c_noise")
+        c_noise = named(C_NOISE, self.c_noise, "c_noise")
+        c_noise.check(self.network)
+        object.__setattr__(self, "c_noise", c_noise)
+        object.__setattr__(self, "times", named(losses.TIMES, self.times, "times"))
 
     def init(self, key: Key[Array, ""]) -> Any:
         """Freshly initialised parameters, float32."""
@@ -99,7 +111,7 @@ class ClassifierTask:
 
     def classifier(self, params: Any) -> NoisyClassifier:
         """The network with these parameters as what guidance takes."""
-        return NoisyClassifier(self.network, params, self.c_noise, self.time_scale)
+        return NoisyClassifier(self.network, params, self.c_noise)
 
     def loss(
         self, context: Context, batch: Batch, keys: Key[Array, " b"]
@@ -108,7 +120,8 @@ class ClassifierTask:
         was the most likely one."""
         noise_keys, dropout_keys = jax.vmap(jax.random.split)(keys).T
         x_0, labels = batch["image"], batch["label"]
-        t, eps = losses.draw_times_and_noise(self.process, noise_keys, x_0.shape[1:], self.times)
+        times = named(losses.TIMES, self.times, "times")
+        t, eps = losses.draw_times_and_noise(self.process, noise_keys, x_0.shape[1:], times)
         drops = getattr(self.network, "dropout", 0.0) > 0
         options = {"dropout_keys": dropout_keys} if drops else {}
         log_probs = self.log_probs_at(context.params, x_0, t, eps, **options)

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Key
 
 import losses
 from models.layers.conditioning import check_names
+from options.choices import named
 from options.errors import InvalidValue
 from parameterization import MASK, Cond, NetworkPredictor, Parameterization
 from sde_lib import Process
@@ -33,7 +34,7 @@ class ImageTask:
       shape: of one example, for images (height, width, channels).
       conditions: what the network is conditioned on; if it says itself, these must be the same.
       weighting, reduction, bound: see `losses.loss_at`.
-      times: how training times are drawn.
+      times: how training times are drawn, of `losses.TIMES`.
       coupling: how noise goes with images, of `losses.COUPLINGS`. "optimal_transport" pairs them
         within what a device differentiates at once, so that the trajectory depends on the
         microbatch and on the number of devices, which no other choice's does.
@@ -45,15 +46,27 @@ class ImageTask:
     network: Any
     shape: tuple[int, ...]
     conditions: tuple[Condition, ...] = ()
-    weighting: str = "noise"
-    reduction: str = "mean"
-    times: losses.Times = losses.UniformTimes()
-    coupling: str = "independent"
+    weighting: losses.Weighting | str = dataclasses.field(
+        default=losses.NoiseWeighting(), metadata={"choices": losses.WEIGHTINGS}
+    )
+    reduction: losses.Reduction | str = dataclasses.field(
+        default=losses.Mean(), metadata={"choices": losses.REDUCTIONS}
+    )
+    times: losses.Times | str = dataclasses.field(
+        default=losses.UniformTimes(), metadata={"choices": losses.TIMES}
+    )
+    coupling: losses.Coupling | str = dataclasses.field(
+        default=losses.Independent(), metadata={"choices": losses.COUPLINGS}
+    )
     bound: losses.VariationalBound | None = None
     sampler: Callable[[NetworkPredictor, Array], dict[str, Plot]] | None = None
     frozen: ClassVar[tuple[()]] = ()
 
     def __post_init__(self) -> None:
+        for field in ("weighting", "reduction", "times", "coupling"):
+            table = self.__dataclass_fields__[field].metadata["choices"]
+            object.__setattr__(self, field, named(table, getattr(self, field), field))
+        self.parameterization.check(self.network)
         check_names(self.conditions)
         own = getattr(self.network, "conditions", self.conditions)
         if {c.name for c in own} != {c.name for c in self.conditions}:
@@ -89,17 +102,18 @@ class ImageTask:
     ) -> tuple[Float[Array, ""], dict[str, Array]]:
         """Mean loss of the batch; each example's loss and noise level, t / t_max in [0, 1]."""
         noise_keys, dropout_keys = jax.vmap(jax.random.split)(keys).T
-        x_0 = batch["image"]
-        t, eps = losses.draw_times_and_noise(self.process, noise_keys, x_0.shape[1:], self.times)
+        x_0, times = batch["image"], named(losses.TIMES, self.times, "times")
+        t, eps = losses.draw_times_and_noise(self.process, noise_keys, x_0.shape[1:], times)
         labels = batch["label"] if find(self.conditions, LABELS) else None
-        eps = losses.COUPLINGS[self.coupling](x_0, eps, labels)
+        coupling = named(losses.COUPLINGS, self.coupling, "coupling")
+        eps = coupling(x_0, eps, labels, batch.get(MASK))
         cond: dict[str, Any] = draw(self.conditions, batch, keys)
         if MASK in batch:
             cond[MASK] = batch[MASK]
         if self._has_dropout:
             cond["dropout_keys"] = dropout_keys
         at = self.loss_at(context.params, x_0, t, eps, cond)
-        values = self.times.weight(self.process, t) * at
+        values = times.weight(self.process, t) * at
         return jnp.mean(values), {"loss": values, "level": t / self.process.t_max}
 
     def loss_at(
@@ -120,7 +134,6 @@ class ImageTask:
             cond,
             weighting=self.weighting,
             reduction=self.reduction,
-            sigma_data=self.parameterization.sigma_data,
             bound=self.bound,
         )
 

@@ -1,7 +1,8 @@
 """A run of the tiny task in a process of its own: `python run_tiny.py '{"workdir": ...}'`.
 
 Entries beside the fields of TrainOptions: workdir, out (an .npz for the final parameters, average
-and step), lr, sleep (seconds per batch), coordinator, processes, process.
+and step), teacher (the task with one), lr, sleep (seconds per batch), coordinator, processes,
+process.
 """
 
 import json
@@ -10,7 +11,7 @@ import time
 
 import jax
 import numpy as np
-from tiny_task import TinyLoader, TinyTask
+from tiny_task import TeacherTask, TinyLoader, TinyTask
 
 from storage import weights
 from training import loop, parallel
@@ -26,14 +27,18 @@ class SlowLoader(TinyLoader):
         return super().__next__()
 
 
-def main(workdir, out=None, lr=1e-2, sleep=0.0, coordinator=None, processes=1, process=0, **fields):
+def main(
+    workdir, out=None, teacher=False, lr=1e-2, sleep=0.0, coordinator=None, processes=1, process=0,
+    **fields,
+):  # fmt: skip
     if coordinator:
         parallel.initialize(coordinator, processes, process)
     optimizer = Optimizer(lr=lr, warmup=4)
     options = loop.TrainOptions(optimizer=optimizer, ema=EMA(0.9, warmup=True), **fields)
     loader = SlowLoader(options.batch_size, process, processes)
     loader.sleep = sleep
-    result = loop.fit(TinyTask(), loader, options, workdir)
+    task = TeacherTask() if teacher else TinyTask()
+    result = loop.fit(task, loader, options, workdir)
     trees = parallel.to_host({"params": result.state.params, "ema": result.state.ema})
     if out and jax.process_index() == 0:
         np.savez(out, step=result.steps, stopped=result.stopped, **weights.flatten(trees))

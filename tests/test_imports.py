@@ -29,12 +29,12 @@ MAY_IMPORT = {
     "storage": "",
     "data": "storage",
     "metrics": "sde_lib storage data",
-    "controllable": "sde_lib parameterization sampling solvers metrics",
-    # Training, of whatever task.
-    "training": "storage",
-    "tasks": "sde_lib parameterization losses",
+    # What is trained and how, and what is asked of samples.
+    "tasks": "sde_lib parameterization losses models",
+    "training": "storage tasks",
+    "controllable": "sde_lib parameterization sampling solvers metrics tasks",
     # Drawing from a model, and judging it.
-    "generation": "sde_lib parameterization sampling storage data metrics controllable",
+    "generation": "sde_lib parameterization sampling storage data metrics tasks controllable",
     "evaluation": "parameterization likelihood storage data metrics tasks generation",
     # Configs.
     "configs": "storage",

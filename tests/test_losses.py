@@ -27,7 +27,6 @@ from losses import (
     Mean,
     VariationalBound,
     draw_times_and_noise,
-    drop_labels,
     implicit_score_matching,
     loss_at,
     sliced_score_matching,
@@ -452,10 +451,3 @@ def test_padded_transport_is_the_unpadded_one_within_each_length(classes):
         mine = np.asarray(lengths == n)
         alone = transport(x_0[mine, :n], eps[mine, :n], labels[mine])
         np.testing.assert_array_equal(paired[mine, :n], alone)
-
-
-def test_labels_are_dropped_at_the_rate():
-    keys = jax.random.split(jax.random.key(0), 20_000)
-    dropped = drop_labels(keys, jnp.full(20_000, 3), 10, 0.1)
-    assert set(np.unique(dropped)) == {3, 10}
-    assert float(jnp.mean(dropped == 10)) == pytest.approx(0.1, abs=0.01)

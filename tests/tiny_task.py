@@ -34,7 +34,21 @@ class TinyTask:
         return jnp.mean(losses), {"loss": losses, "level": t}
 
     def draw(self, context, key):
-        return {"weights": np.asarray(255 * (context.params["first"]["kernel"] > 0)).astype(np.uint8)}
+        kernel = np.asarray(context.params["first"]["kernel"])
+        return {"weights": (255 * (kernel > 0)).astype(np.uint8)}
+
+
+class TeacherTask(TinyTask):
+    """Its loss also depends on frozen parameters, on the average and on the step."""
+
+    def __init__(self):
+        self.frozen = {"kernel": jnp.linspace(-1.0, 1.0, 4 * WIDTH).reshape(WIDTH, 4)}
+
+    def loss(self, context, batch, keys):
+        mean, metrics = super().loss(context, batch, keys)
+        kernel = context.params["second"]["kernel"]
+        towards = context.ema["second"]["kernel"] + context.step * context.frozen["kernel"]
+        return mean + jnp.mean((kernel - jax.lax.stop_gradient(towards)) ** 2), metrics
 
 
 class TinyLoader:

@@ -17,7 +17,6 @@ T = lambda = G = 1, which is Bayes' rule.
 
 import dataclasses
 import functools
-import math
 from collections.abc import Callable, Sequence
 
 import jax
@@ -27,8 +26,8 @@ from jaxtyping import Array
 from controllable.classifier_guidance import class_gradient
 from controllable.schedules import level_of
 from metrics.calibration import Classifier
-from parameterization import NO_COND, Cond, Prediction, Predictor
-from sde_lib import Node, expand_right
+from parameterization import MASK, NO_COND, Cond, Prediction, Predictor, zero_padding
+from sde_lib import Node, dimensions, expand_right
 from tasks.conditions import LABELS, Condition, require_dropout, unconditional
 
 
@@ -79,9 +78,10 @@ class _Automatic:
         found = self.predict(x, node, unconditional(cond, self.conditions, (LABELS,)))
         scale, temperature, surprise = self.table.at(node)
         g, log_p = class_gradient(self.classifier, x, node, cond[LABELS], temperature)
+        g, mask = zero_padding(g, cond), cond.get(MASK)
         more = jnp.maximum(1.0, -log_p / surprise)
         pull = scale * node.sigma * jnp.linalg.norm(g.reshape(len(x), -1), axis=1)
-        most = math.sqrt(math.prod(x.shape[1:])) / jnp.maximum(pull, 1e-30)
+        most = jnp.sqrt(dimensions(x, mask)) / jnp.maximum(pull, 1e-30)
         harder = jnp.maximum(1.0, jnp.minimum(1 + (self.table.gain - 1) * more, most))
         scale = scale * harder
         return found.with_score_added(expand_right(scale, x) * g)

@@ -128,7 +128,7 @@ class LabelEncoder(nn.Module):
 
 
 class VectorEncoder(nn.Module):
-    """A linear function of a vector (b, d), without a bias, in the embedding; that of zeros is 0."""
+    """A linear function of a vector (b, d), without a bias, in the embedding; 0 for zeros."""
 
     width: int
     dtype: DTypeLike = "float32"

@@ -7,6 +7,7 @@ import pytest
 from quick import quick_jit
 
 from models import DDPM, NCSNpp
+from tasks.conditions import Augmentation, ClassLabel, LowResolution
 
 TINY = {
     "nf": 8,
@@ -14,7 +15,7 @@ TINY = {
     "num_res_blocks": 1,
     "attn_resolutions": (4,),
     "dropout": 0.5,
-    "num_classes": 10,
+    "conditions": (ClassLabel(10),),
 }
 x = jax.random.normal(jax.random.key(0), (4, 8, 8, 3))
 c_noise = jnp.linspace(-1.0, 1.0, 4)
@@ -35,7 +36,7 @@ def params():
     return initialise(network())
 
 
-def test_labels_matter_and_absent_ones_are_the_null_label(params):
+def test_labels_matter_and_absent_ones_are_the_null(params):
     apply = quick_jit(network().apply)
     y = apply(params, x, c_noise, labels=labels)
     assert np.abs(y - apply(params, x, c_noise, labels=(labels + 1) % 11)).min(axis=(1, 2, 3)).all()
@@ -51,6 +52,34 @@ def test_dropout_of_an_example_does_not_depend_on_its_batch(params):
     z = apply(params, x[turned], c_noise[turned], labels=labels[turned], dropout_keys=keys[turned])
     np.testing.assert_allclose(z, y[turned], rtol=1e-4, atol=1e-4)
     assert not np.allclose(y, apply(params, x, c_noise, labels=labels), atol=0.1)
+
+
+@pytest.mark.parametrize("cls", [NCSNpp, DDPM])
+@pytest.mark.parametrize("channels", [1, 5])
+def test_images_need_not_be_square_and_attention_goes_by_their_height(cls, channels):
+    model = cls(**TINY)
+    model.check(8, 16)
+    wide = jnp.zeros((4, 8, 16, channels))
+    y, params = jax.eval_shape(model.init_with_output, jax.random.key(0), wide, c_noise)
+    assert y.shape == wide.shape
+    assert "attention" in params["params"]["down_1"]["unit_0"]
+    with pytest.raises(ValueError, match="attn_resolutions: got 4, .*heights .* are .16, 8."):
+        model.check(16, 8)
+
+
+@pytest.mark.parametrize("model", [
+    NCSNpp(**TINY | {"conditions": (ClassLabel(3), Augmentation(9), LowResolution(4))}),
+    NCSNpp(**TINY | {"conditions": (LowResolution(4),), "patch_size": 2, "ch_mult": (1, 1)},
+           out_channels=6),
+    DDPM(**TINY | {"conditions": (Augmentation(9), LowResolution(4))}),
+], ids=["ncsnpp", "patches", "ddpm"])  # fmt: skip
+def test_channels_of_a_condition_come_in_and_do_not_go_out(model):
+    low = {"image": jnp.zeros((4, 4, 4, 3)), "level": jnp.zeros(4)}
+    init = jax.eval_shape(model.init, jax.random.key(0), x, c_noise, low=low)
+    made = jax.eval_shape(model.apply, init, x, c_noise, low=low)
+    assert made.shape == (4, 8, 8, model.out_channels or 3)
+    patch = getattr(model, "patch_size", 1)
+    assert init["params"]["conv_in"]["kernel"].shape[2] == 6 * patch**2
 
 
 @pytest.mark.parametrize("option", ["remat", "scan_blocks"])
@@ -99,9 +128,14 @@ OPTIONS = [
 ] + [
     {"progressive_input": "input_skip", "progressive_combine": "cat"},
     {"resblock_type": "ddpm", "resamp_with_conv": False},
-    {"conditional": False, "num_classes": 0},
+    {"conditional": False, "conditions": ()},
     {"embedding_type": "positional", "nonlinearity": "elu"},
-    {"augment_dim": 3, "nonlinearity": "lrelu", "conv_size": 1, "skip_rescale": False},
+    {
+        "conditions": (Augmentation(3),),
+        "nonlinearity": "lrelu",
+        "conv_size": 1,
+        "skip_rescale": False,
+    },
     {"nf": 12, "nonlinearity": "relu", "attn_resolutions": ()},
 ]
 

@@ -11,9 +11,10 @@ import pytest
 
 from losses import LikelihoodTimes, UniformTimes
 from oracles import Mixture
-from parameterization import C_NOISE
+from parameterization import C_NOISE, ReversedTime, Time
 from sde_lib import VESDE, VPSDE, SubVPSDE
 from tasks.classifier import ClassifierTask, NoisyClassifier, cross_entropy
+from tasks.task import Context
 
 VP = VPSDE()
 DATA = Mixture(jnp.array([[-1.0, 0.5], [1.0, 1.0], [0.3, -1.2]]), 0.4, jnp.array([0.2, 0.3, 0.5]))
@@ -52,11 +53,14 @@ def trained():
     task = make_task(c_noise="edm")
     optimizer = optax.adam(optax.cosine_decay_schedule(1e-2, 1500))
 
+    def loss(params, batch, keys):
+        return task.loss(Context(params), batch, keys)
+
     def step(carry, key):
         params, state = carry
         data_key, noise_key = jax.random.split(key)
         keys = jax.random.split(noise_key, 256)
-        grads = jax.grad(task.loss, has_aux=True)(params, batch_of(data_key, 256), keys)[0]
+        grads = jax.grad(loss, has_aux=True)(params, batch_of(data_key, 256), keys)[0]
         updates, state = optimizer.update(grads, state)
         return (optax.apply_updates(params, updates), state), None
 
@@ -130,11 +134,11 @@ def test_the_loss_is_that_of_the_noised_examples(process):
     task = make_task(process=process, label_smoothing=0.1, times=LikelihoodTimes())
     params = task.init(jax.random.key(0))
     batch, keys = batch_of(jax.random.key(1), 8), jax.random.split(jax.random.key(2), 8)
-    loss, metrics = task.loss(params, batch, keys)
+    loss, metrics = task.loss(Context(params), batch, keys)
     assert float(loss) == pytest.approx(float(jnp.mean(metrics["loss"])))
     # An example's part depends on its own key alone.
     turned = jnp.array([4, 5, 6, 7, 0, 1, 2, 3])
-    again = task.loss(params, jax.tree.map(lambda a: a[turned], batch), keys[turned])[1]
+    again = task.loss(Context(params), jax.tree.map(lambda a: a[turned], batch), keys[turned])[1]
     for name in ("loss", "level", "accuracy"):
         np.testing.assert_allclose(again[name], metrics[name][turned], rtol=1e-4, atol=1e-5)
     # By hand, from the times that it says it has taken.
@@ -150,21 +154,22 @@ def test_the_loss_is_that_of_the_noised_examples(process):
 
 
 @pytest.mark.parametrize("c_noise", C_NOISE)
-def test_the_network_is_told_the_noise_level(c_noise):
+def test_the_network_is_conditioned_on_the_noise_level(c_noise):
     class Echo(nn.Module):
         @nn.compact
         def __call__(self, x, c):
             return jnp.stack([c, jnp.zeros_like(c)], axis=1)
 
     node = VP.node(jnp.array([0.1, 0.9]))
-    told = NoisyClassifier(Echo(), {}, c_noise, time_scale=10.0).logits(jnp.zeros((2, 3)), node)
+    scaled = {"time": Time(10.0), "reversed_time": ReversedTime(10.0)}.get(c_noise, c_noise)
+    found = NoisyClassifier(Echo(), {}, scaled).logits(jnp.zeros((2, 3)), node)
     by_hand = {
         "log_sigma": jnp.log(node.sigma),
         "time": 10 * node.t,
         "reversed_time": 10 * (1 - node.t),
         "edm": jnp.log(node.sigma / node.alpha) / 4,
     }
-    np.testing.assert_allclose(told[:, 0], by_hand[c_noise], rtol=1e-6)
+    np.testing.assert_allclose(found[:, 0], by_hand[c_noise], rtol=1e-6)
 
 
 def test_new_parameters_do_not_recompile():

@@ -1,5 +1,6 @@
 """Image tasks: every way of training, keyed by example, on a network of two layers."""
 
+import dataclasses
 import itertools
 import random
 
@@ -12,9 +13,11 @@ from solver_cases import make_process
 
 from losses import COUPLINGS, TIMES, WEIGHTINGS, LikelihoodTimes, VariationalBound, transport
 from models import DDPM, NCSNpp
-from parameterization import WRITERS, Parameterization
+from parameterization import OUTPUTS, EDMOutput, Parameterization
 from sde_lib import PROCESSES, VPSDE, FlowMatching
+from tasks.conditions import ClassLabel
 from tasks.image import ImageTask
+from tasks.task import Context
 from training.microbatch import mean_over_microbatches
 
 N, SHAPE, VP = 6, (2, 2, 1), VPSDE()
@@ -34,8 +37,14 @@ class Tiny(nn.Module):
 
 
 def make_task(process=VP, output="noise", learned=False, **options):
-    parameterization = Parameterization(output, "edm", sigma_data=0.6, learned_variance=learned)
+    output = EDMOutput(0.6) if output == "edm" else output
+    parameterization = Parameterization(output, "edm", learned_variance=learned)
     return ImageTask(process, parameterization, Tiny(1 + learned), SHAPE, **options)
+
+
+def loss_of(task):
+    """The loss as a function of the parameters in place of the context."""
+    return lambda params, batch, keys: task.loss(Context(params), batch, keys)
 
 
 def examples(n=N):
@@ -45,7 +54,7 @@ def examples(n=N):
 
 
 # Every process with every output, and what may be chosen beside them by lot.
-EVERY = list(itertools.product(PROCESSES, [*WRITERS, "edm"]))
+EVERY = list(itertools.product(PROCESSES, OUTPUTS))
 LOT = random.Random(0)
 CHOICES = [list(WEIGHTINGS), list(TIMES), list(COUPLINGS), [False, True]]
 CASES = [(*pair, *map(LOT.choice, CHOICES)) for pair in EVERY]
@@ -61,11 +70,11 @@ def test_every_process_and_output_trains_with_every_loss(case):
         weighting=weighting,
         times=TIMES[times](),
         coupling=coupling,
-        bound=VariationalBound(vlb_steps=50) if learned else None,
+        bound=VariationalBound(num_steps=50) if learned else None,
     )
     batch, keys = examples()
     params = task.init(jax.random.key(2))
-    (value, metrics), grads = jax.value_and_grad(task.loss, has_aux=True)(params, batch, keys)
+    (value, metrics), grads = jax.value_and_grad(loss_of(task), has_aux=True)(params, batch, keys)
     assert bool(jnp.isfinite(value)) and metrics["loss"].shape == (N,)
     assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(grads))
     assert any(bool(leaf.any()) for leaf in jax.tree.leaves(grads))
@@ -75,12 +84,12 @@ def test_every_process_and_output_trains_with_every_loss(case):
 def test_the_loss_of_an_example_depends_on_its_key_alone(times):
     task = make_task(learned=True, times=TIMES[times](), bound=VariationalBound())
     params, (batch, keys) = task.init(jax.random.key(2)), examples()
-    whole = task.loss(params, batch, keys)[1]["loss"]
-    part = task.loss(params, jax.tree.map(lambda x: x[4:], batch), keys[4:])[1]["loss"]
+    whole = loss_of(task)(params, batch, keys)[1]["loss"]
+    part = loss_of(task)(params, jax.tree.map(lambda x: x[4:], batch), keys[4:])[1]["loss"]
     np.testing.assert_allclose(whole[4:], part, rtol=1e-5)
 
     def mean(examples):
-        return task.loss(params, *examples)[0]
+        return loss_of(task)(params, *examples)[0]
 
     split = mean_over_microbatches(mean, (batch, keys), 2)
     assert float(split) == pytest.approx(float(jnp.mean(whole)), rel=1e-5)
@@ -88,8 +97,8 @@ def test_the_loss_of_an_example_depends_on_its_key_alone(times):
 
 def test_transport_pairs_the_noise_within_the_batch_that_it_is_given():
     options = {"process": FlowMatching(), "output": "velocity", "weighting": "velocity"}
-    task = make_task(**options, num_classes=10)
-    paired = make_task(**options, num_classes=10, coupling="optimal_transport")
+    task = make_task(**options, conditions=(ClassLabel(10),))
+    paired = make_task(**options, conditions=(ClassLabel(10),), coupling="optimal_transport")
     params, (batch, keys) = task.init(jax.random.key(2)), examples(40)
     t_and_noise = []
 
@@ -99,15 +108,48 @@ def test_transport_pairs_the_noise_within_the_batch_that_it_is_given():
             return super().loss_at(params, x_0, t, eps, cond)
 
     for one in (task, paired):
-        fields = {name: getattr(one, name) for name in one.__dataclass_fields__}
-        Spy(**fields).loss(params, batch, keys)
+        fields = {f.name: getattr(one, f.name) for f in dataclasses.fields(one)}
+        loss_of(Spy(**fields))(params, batch, keys)
     (t, eps), (t_paired, eps_paired) = t_and_noise
     np.testing.assert_array_equal(t, t_paired)
     np.testing.assert_array_equal(eps_paired, transport(batch["image"], eps, batch["label"]))
     # one example has no other to exchange noise with
     one = jax.tree.map(lambda x: x[:1], batch)
-    losses = [each.loss(params, one, keys[:1])[0] for each in (task, paired)]
+    losses = [loss_of(each)(params, one, keys[:1])[0] for each in (task, paired)]
     assert float(losses[0]) == float(losses[1])
+
+
+class Padded(nn.Module):
+    """A sequence network that sees its mask: the mean over what is real, at every place."""
+
+    @nn.compact
+    def __call__(self, x, c_noise, *, labels=None, mask=None):
+        mask = jnp.ones((*x.shape[:2], 1)) if mask is None else mask
+        h = nn.Dense(8)(x) + c_noise[:, None, None]
+        mean = jnp.sum(h * mask, axis=1, keepdims=True) / jnp.sum(mask, axis=1, keepdims=True)
+        h = jnp.tanh(h + mean)
+        return nn.Dense(x.shape[-1])(h) + (0 if labels is None else labels[:, None, None])
+
+
+@pytest.mark.parametrize("output", ["noise", "v", "edm"])
+@pytest.mark.parametrize("coupling", COUPLINGS)
+def test_padding_leaves_the_loss_of_every_example_alone(output, coupling):
+    """A padded batch gives each sequence the loss that it has without padding."""
+    labels = (ClassLabel(3),)
+    task = ImageTask(
+        VP, Parameterization(output, "edm"), Padded(), (6, 2), labels, coupling=coupling
+    )
+    params, keys = task.init(jax.random.key(2)), jax.random.split(jax.random.key(1), 4)
+    x, lengths = jax.random.normal(jax.random.key(0), (4, 6, 2)), np.array([6, 3, 4, 1])
+    mask = (np.arange(6) < lengths[:, None])[..., None]
+    batch = {"image": jnp.where(mask, x, 0.0), "label": jnp.arange(4) % 3, "mask": mask}
+    padded = loss_of(task)(params, batch, keys)[1]["loss"]
+    for i, length in enumerate(lengths):
+        one = {"image": x[i : i + 1, :length], "label": batch["label"][i : i + 1]}
+        alone = loss_of(task)(params, one, keys[i : i + 1])[0]
+        np.testing.assert_allclose(padded[i], alone, rtol=1e-5)
+    rubbish = batch | {"image": jnp.where(mask, x, 7.0)}
+    np.testing.assert_allclose(loss_of(task)(params, rubbish, keys)[1]["loss"], padded, rtol=1e-5)
 
 
 def test_importance_sampling_weights_the_loss_by_how_likely_a_time_is():
@@ -116,7 +158,7 @@ def test_importance_sampling_weights_the_loss_by_how_likely_a_time_is():
     uniform = make_task(VPSDE(t_min=0.01), **options)
     sampled = make_task(VPSDE(t_min=0.01), **options, times=LikelihoodTimes())
     params, (batch, keys) = uniform.init(jax.random.key(2)), examples(20_000)
-    values = [task.loss(params, batch, keys)[1]["loss"] for task in (uniform, sampled)]
+    values = [loss_of(task)(params, batch, keys)[1]["loss"] for task in (uniform, sampled)]
     error = max(float(v.std()) for v in values) / 20_000**0.5
     assert abs(float(values[0].mean() - values[1].mean())) < 5 * error
     assert float(values[1].std()) < 0.6 * float(values[0].std())
@@ -127,7 +169,7 @@ def test_the_bound_is_added_and_leaves_what_else_is_trained():
     params, (batch, keys) = plain.init(jax.random.key(2)), examples()
 
     def of_last_layer(task):
-        (_, metrics), grads = jax.value_and_grad(task.loss, has_aux=True)(params, batch, keys)
+        (_, metrics), grads = jax.value_and_grad(loss_of(task), has_aux=True)(params, batch, keys)
         return metrics["loss"], grads["Dense_2"]["bias"]
 
     (loss, slope), (more, slope_more) = of_last_layer(plain), of_last_layer(bound)

@@ -30,5 +30,5 @@ def test_half_precision_leaves_keep_their_type():
 
 @pytest.mark.parametrize("decay", [-0.1, 1.0])
 def test_decay_out_of_range_is_refused(decay):
-    with pytest.raises(ValueError, match="ema.decay: got"):
+    with pytest.raises(ValueError, match="^decay: got"):
         EMA(decay)

@@ -17,9 +17,10 @@ import numpy as np
 import pytest
 from PIL import Image
 from small_disk import small_disk  # noqa: F401
-from tiny_task import TinyLoader, TinyTask
+from tiny_task import TeacherTask, TinyLoader, TinyTask
 
 from storage import checkpoint
+from tasks.task import Context, Task
 from training import loop
 from training.ema import EMA
 from training.loop import TrainOptions, fit
@@ -86,7 +87,7 @@ def test_one_step_is_adam_on_the_mean_gradient(tmp_path):
     for n in range(2):
         step_key = jax.random.fold_in(key, n)
         keys = jax.vmap(lambda i, k=step_key: jax.random.fold_in(k, i))(np.arange(8))
-        grads = jax.grad(lambda p: task.loss(p, batch, keys)[0])  # noqa: B023
+        grads = jax.grad(lambda p: task.loss(Context(p), batch, keys)[0])  # noqa: B023
         batch = next(loader)
         g = grads(params)
         norm = np.sqrt(sum(np.sum(np.square(x)) for x in jax.tree.leaves(g)))
@@ -104,6 +105,23 @@ def test_one_step_is_adam_on_the_mean_gradient(tmp_path):
             assert equal(params, start)
     for ours, expected in ((result.state.params, params), (result.state.ema, ema)):
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-6), ours, expected)
+
+
+def test_what_is_frozen_is_read_and_neither_changed_nor_stored(tmp_path):
+    assert isinstance(TeacherTask(), Task)
+
+    def teach(workdir, steps):
+        options = dataclasses.replace(OPTIONS, steps=steps)
+        return jax.device_get(fit(TeacherTask(), TinyLoader(8), options, workdir).state)
+
+    state = teach(tmp_path / "whole", 20)
+    assert equal(state.frozen, TeacherTask().frozen)
+    stored = checkpoint.inspect(tmp_path / "whole" / "checkpoints")
+    assert "frozen" not in json.dumps(stored, default=str)
+    teach(tmp_path / "parts", 10)
+    assert equal(teach(tmp_path / "parts", 20), state)
+    plain = run(tmp_path / "plain", steps=20).state
+    assert not np.allclose(plain.params["second"]["kernel"], state.params["second"]["kernel"])
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, whole):
@@ -215,7 +233,9 @@ def test_pictures_go_to_the_workdir(tmp_path):
     names = sorted(p.name for p in (tmp_path / "pictures").iterdir())
     assert names == ["weights-00000020.png", "weights-00000040.png"]
     picture = np.asarray(Image.open(tmp_path / "pictures" / names[-1]))
-    np.testing.assert_array_equal(picture, TinyTask().draw(result.state.ema, None)["weights"])
+    np.testing.assert_array_equal(
+        picture, TinyTask().draw(Context(result.state.ema), None)["weights"]
+    )
     assert list((tmp_path / "tensorboard").iterdir())
 
 
@@ -271,12 +291,12 @@ def test_a_full_disk_stops_the_run_and_leaves_the_last_good_checkpoint(small_dis
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"steps": 0}, "training.steps: got 0"),
-        ({"log_every": 0}, "training.log_every: got 0, expected >= 1"),
-        ({"log_every": 7}, "training.log_every: got 7, expected a multiple"),
-        ({"checkpoint_every": 12}, "training.checkpoint_every: got 12"),
-        ({"strategy": "ddp"}, "training.strategy: got 'ddp', expected one of"),
-        ({"microbatch": "all"}, "training.microbatch: got 'all'"),
+        ({"steps": 0}, "^steps: got 0"),
+        ({"log_every": 0}, "^log_every: got 0, expected >= 1"),
+        ({"log_every": 7}, "^log_every: got 7, expected a multiple"),
+        ({"checkpoint_every": 12}, "^checkpoint_every: got 12"),
+        ({"strategy": "ddp"}, "^strategy: got 'ddp', expected one of"),
+        ({"microbatch": "all"}, "^microbatch: got 'all'"),
         ({"microbatch": 3}, "training.microbatch: got 3, expected a divisor of the 8 examples"),
     ],
 )

@@ -18,6 +18,7 @@ from models.ncsnpp import NCSNpp
 from parameterization import Parameterization
 from sde_lib import VESDE
 from tasks.image import ImageTask
+from tasks.task import Context
 from tools.import_checkpoint import params_from_torch
 from training.ema import EMA
 from training.loop import TrainOptions, fit
@@ -43,9 +44,9 @@ class ReplayTask(ImageTask):
     def init(self, key):
         return jax.tree.map(jnp.asarray, self.start)
 
-    def loss(self, params, batch, keys):
+    def loss(self, context, batch, keys):
         t = self.process.training_time(batch["u"])
-        losses = self.loss_at(params, batch["image"], t, batch["eps"], {})
+        losses = self.loss_at(context.params, batch["image"], t, batch["eps"], {})
         return jnp.mean(losses), {}
 
 
@@ -96,7 +97,7 @@ def task(golden, frozen):
         process=VESDE(0.01, 50.0),
         parameterization=Parameterization("scaled_score", "log_sigma", centre_input=True),
         network=NETWORK,
-        image_shape=(16, 16, 3),
+        shape=(16, 16, 3),
         reduction="half_sum",
         start=parameters(golden("loss_ve"), "param/", frozen),
     )
@@ -123,7 +124,8 @@ def test_the_gradient_of_the_first_step(fixture, frozen, task):
         fixture, "grad_step1_preclip/", {k: np.zeros_like(w) for k, w in frozen.items()}
     )
     batch = ReplayLoader(fixture).rows[0]
-    grads = quick_jit(jax.grad(lambda p, batch: task.loss(p, batch, None)[0]))(task.start, batch)
+    loss = lambda p, batch: task.loss(Context(p), batch, None)[0]  # noqa: E731
+    grads = quick_jit(jax.grad(loss))(task.start, batch)
     grads, expected = leaves(grads), leaves(expected)
     assert norm(minus(grads, expected)) < 1e-4 * norm(expected)
 

@@ -70,7 +70,7 @@ def test_a_compiler_out_of_memory_is_no_fit():
 
 
 def test_no_fit_is_an_error_with_the_figures():
-    with pytest.raises(MemoryError, match=r"no microbatch fits .* 1 needs"):
+    with pytest.raises(MemoryError, match=r"training.microbatch: none fits .* 1 needs"):
         microbatch.choose(8, needs(10, []), 100)
 
 

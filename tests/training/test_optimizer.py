@@ -62,12 +62,12 @@ def test_the_learning_rates_of_the_original(golden):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"lr": 0.0}, "optim.lr: got 0.0"),
-        ({"decay": "linear"}, "optim.decay: got 'linear', expected one of"),
-        ({"decay": "cosine", "steps": 10}, "optim.steps: got 10"),
-        ({"warmup": -1}, "optim.warmup: got -1"),
-        ({"grad_clip": -1.0}, "optim.grad_clip: got -1.0"),
-        ({"b2": 1.0}, "optim.b2: got 1.0"),
+        ({"lr": 0.0}, "lr: got 0.0"),
+        ({"decay": "linear"}, "decay: got 'linear', expected one of"),
+        ({"decay": "cosine", "steps": 10}, "steps: got 10"),
+        ({"warmup": -1}, "warmup: got -1"),
+        ({"grad_clip": -1.0}, "grad_clip: got -1.0"),
+        ({"b2": 1.0}, "b2: got 1.0"),
     ],
 )
 def test_bad_fields_are_refused(fields, message):

@@ -69,6 +69,11 @@ def test_four_devices_follow_one(tmp_path, reference, strategy, microbatch):
     assert_same(run, reference)
 
 
+def test_shards_give_a_loss_the_average_and_what_is_frozen_whole(tmp_path):
+    alone = train(tmp_path / "alone", teacher=True)
+    assert_same(train(tmp_path / "four", devices=4, strategy="fsdp", teacher=True), alone)
+
+
 def test_a_run_goes_on_with_other_devices_and_strategy(tmp_path, reference):
     train(tmp_path, devices=4, strategy="fsdp", steps=5)
     assert_same(train(tmp_path, devices=2, strategy="shard_map"), reference)

@@ -30,16 +30,16 @@ def scalars(folder):
     return {(v.tag, step): v.simple_value for step, v in values}
 
 
-def summaries(losses, shares=None):
+def summaries(losses, fractions=None):
     """The summaries of a chunk; all examples are in the given noise levels."""
     n = len(losses)
-    shares = np.tile(np.full(LEVELS, 1 / LEVELS), (n, 1)) if shares is None else shares
+    fractions = np.tile(np.full(LEVELS, 1 / LEVELS), (n, 1)) if fractions is None else fractions
     return {
         "loss": np.array(losses, np.float32),
         "gradient_norm": np.full(n, 2.0, np.float32),
         "learning_rate": np.linspace(0.1, 0.2, n, dtype=np.float32),
-        "level_loss": shares * np.array(losses)[:, None],
-        "level_share": shares,
+        "level_loss": fractions * np.array(losses)[:, None],
+        "level_fraction": fractions,
     }
 
 
@@ -61,10 +61,10 @@ def test_rows_are_means_since_the_last(tmp_path):
 
 
 def test_an_empty_noise_level_has_no_loss(tmp_path):
-    shares = np.zeros((1, LEVELS))
-    shares[0, :2] = 0.5
+    fractions = np.zeros((1, LEVELS))
+    fractions[0, :2] = 0.5
     with Telemetry(tmp_path, 0, 1, 8, "images") as log:
-        log.record(summaries([4.0], shares), 1.0)
+        log.record(summaries([4.0], fractions), 1.0)
         row = log.flush(1)
     assert row["loss_by_level"] == [4.0, 4.0] + [None] * 8
 

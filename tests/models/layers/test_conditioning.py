@@ -1,0 +1,77 @@
+"""How a network takes the noise level and conditions: three ways in, nulls, names."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from models.layers.attention import Tokens
+from models.layers.conditioning import Embedding, Encoding, join
+from options.errors import InvalidValue
+from tasks.conditions import Augmentation, ClassLabel, LowResolution
+
+SHAPE, FEATURES = (4, 4, 1), jnp.ones((3, 4))
+LABELS, AUGMENT, LOW = ClassLabel(10, 0.1), Augmentation(2), LowResolution(2)
+
+
+def embedding(*conditions):
+    return Embedding(6, jax.nn.silu, conditions)
+
+
+def test_an_absent_condition_is_its_null():
+    model = embedding(LABELS, AUGMENT)
+    given = {"labels": jnp.full(3, 10), "augment": jnp.zeros((3, 2))}
+    expected, params = model.init_with_output(jax.random.key(0), FEATURES, given, SHAPE, 3)
+    found = model.apply(params, FEATURES, {}, SHAPE, 3)
+    np.testing.assert_array_equal(found.embedding, expected.embedding)
+    some = {"labels": jnp.array([10, 0, 1])}
+    other = model.apply(params, FEATURES, some, SHAPE, 3).embedding
+    assert np.array_equal(other[0], expected.embedding[0])
+    assert not np.allclose(other[1:], expected.embedding[1:])
+
+
+def test_parameters_are_under_the_names_of_the_conditions():
+    model = embedding(LABELS, AUGMENT, LOW)
+    cond = {"low": {"image": jnp.zeros((3, 2, 2, 1)), "level": jnp.zeros(3)}}
+    params = model.init(jax.random.key(0), FEATURES, cond, SHAPE, 3)["params"]
+    assert {name: list(layer) for name, layer in params.items()} == {
+        "dense_0": ["kernel", "bias"],
+        "dense_1": ["kernel", "bias"],
+        "labels": ["embedding"],
+        "augment": ["kernel"],
+        "low": ["kernel"],
+    }
+
+
+def test_a_low_resolution_image_is_enlarged_among_the_channels():
+    cond = {"low": {"image": jnp.ones((3, 2, 2, 1)), "level": jnp.array([0.0, 0.1, 0.2])}}
+    found, _ = embedding(LOW).init_with_output(jax.random.key(0), FEATURES, cond, SHAPE, 3)
+    np.testing.assert_allclose(found.channels, np.ones((3, 4, 4, 1)), rtol=1e-6)
+    assert len(np.unique(np.round(found.embedding, 5), axis=0)) == 3
+    with pytest.raises(InvalidValue, match="low: got no image, expected one"):
+        embedding(LOW).init(jax.random.key(0), FEATURES, {}, SHAPE, 3)
+    dropped = LowResolution(2, dropout=0.1)
+    jax.eval_shape(embedding(dropped).init, jax.random.key(0), FEATURES, {}, SHAPE, 3)
+
+
+def test_encodings_join_by_each_way():
+    one = Encoding(jnp.ones((2, 3)), jnp.ones((2, 4, 4, 1)), Tokens(jnp.ones((2, 5, 3))))
+    mask = jnp.array([[1, 0], [0, 0]])
+    two = Encoding(jnp.ones((2, 3)), None, Tokens(jnp.zeros((2, 2, 3)), mask))
+    both = join([one, Encoding(), two])
+    np.testing.assert_array_equal(both.embedding, 2 * np.ones((2, 3)))
+    assert both.channels.shape == (2, 4, 4, 1) and both.tokens.values.shape == (2, 7, 3)
+    real = np.concatenate([np.ones((2, 5)), mask], axis=1)
+    np.testing.assert_array_equal(both.tokens.real, real == 1)
+    assert join([one, one]).tokens.mask is None
+    assert join([]) == Encoding()
+
+
+def test_nothing_to_embed():
+    found, _ = embedding().init_with_output(jax.random.key(0), None, {}, SHAPE, 3)
+    assert found == Encoding()
+
+
+def test_a_name_that_no_condition_has_is_refused():
+    with pytest.raises(InvalidValue, match="cond: got 'label', .* did you mean 'labels'"):
+        embedding(LABELS).init(jax.random.key(0), FEATURES, {"label": jnp.zeros(3)}, SHAPE, 3)
