@@ -37,7 +37,9 @@ from metrics.resumable import Resumable, Rows, fill, fingerprint
 from parameterization import Predictor
 from storage import checkpoint
 from storage.pictures import grid, write_png
+from tasks.conditions import LABELS, find
 from tasks.image import ImageTask
+from tasks.task import Context
 
 PyTree = Any
 DIGITS = tuple("0123456789")
@@ -109,7 +111,7 @@ class Subject:
 
     def image_set(self, source: Source) -> ImageSet:
         """The images of a source at the model's size, as uint8."""
-        size, square = self.task.image_shape[0], self.transform.crop != "none"
+        size, square = self.task.shape[0], self.transform.crop != "none"
         by = self.transform.resize
 
         def read(indices: Int[np.ndarray, "b"]) -> Labelled:
@@ -121,7 +123,7 @@ class Subject:
 
     def without_training_noise(self) -> "Subject":
         """No dropout, hidden labels, flips or augmentation."""
-        task = dataclasses.replace(self.task, dropout=False, label_dropout=0.0, augment_dim=0)
+        task = self.task.without_dropout()
         return dataclasses.replace(self, task=task, transform=self.transform.for_evaluation())
 
 
@@ -155,7 +157,7 @@ def evaluate(
     """The report on one set of parameters, written to <folder>/<step>/report.json."""
     extractor = extractors.load(options.extractor, options.weights)
     if options.samples:
-        extractor.check(subject.task.image_shape)
+        extractor.check(subject.task.shape)
     subject = subject.without_training_noise()
     work = _Work(subject, params, step, options, extractor, Path(folder) / str(step))
     figures: list[Figure] = []
@@ -225,7 +227,7 @@ class _Work:
             "averaged": True,
             "process": repr(subject.task.process),
             "network": type(subject.task.network).__name__,
-            "conditional_on_class": bool(subject.task.num_classes),
+            "conditional_on_class": find(subject.task.conditions, LABELS) is not None,
             "train": f"{subject.train.name} ({len(subject.train)})",
             "held_out": f"{subject.held_out.name} ({len(subject.held_out)})",
             "seed": self.options.seed,
@@ -237,13 +239,13 @@ class _Work:
 
         @jax.jit
         def losses(params: PyTree, batch: dict[str, Array], keys: Key[Array, "b"]) -> Array:
-            return task.loss(params, batch, keys)[1]["loss"]
+            return task.loss(Context(params), batch, keys)[1]["loss"]
 
         def compute(numbers: np.ndarray) -> Rows:
             batch = self._held_out(numbers, self.subject.transform)
             return {"loss": losses(self.params, batch, self._keys(0, numbers))}
 
-        settings = {"weighting": task.weighting, "reduction": task.reduction}
+        settings = {"weighting": repr(task.weighting), "reduction": repr(task.reduction)}
         values = self._fill("loss", self.options.max_images, compute, settings)["loss"]
         return [Figure.mean("loss", values, reference=self.subject.held_out.name)]
 
@@ -271,7 +273,7 @@ class _Work:
         identity = settings | ({"dequantization_draws": draws} if draws > 1 else {})
         rows = self._fill("likelihood", most, compute, identity | {"rows": 2})
         ok = rows["ok"]
-        dimensions = math.prod(subject.task.image_shape)
+        dimensions = math.prod(subject.task.shape)
         shared: dict[str, Any] = {
             "reference": subject.held_out.name,
             "solver": f"{LIKELIHOOD_SOLVER}, rtol {options.rtol:g}, atol {options.atol:g}",
@@ -300,7 +302,7 @@ class _Work:
             subject.task.process,
             self.predict,
             batch["image"],
-            cond={"labels": batch["label"]} if subject.task.num_classes else {},
+            cond={LABELS: batch["label"]} if find(subject.task.conditions, LABELS) else {},
             throw=False,
             **settings,
         )
@@ -334,7 +336,7 @@ class _Work:
             subject.image_set(subject.train),
             subject.image_set(subject.held_out),
             self.folder.parent / "reference",
-            subject.held_out.class_names == DIGITS and subject.task.image_shape == (28, 28, 1),
+            subject.held_out.class_names == DIGITS and subject.task.shape == (28, 28, 1),
             options.batch_size,
             options.memorisation,
         )

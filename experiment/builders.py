@@ -23,8 +23,8 @@ import models
 import sampling
 from configs import saved
 from controllable.resampling import Resampled
-from controllable.strategies import Strategy
-from controllable.super_resolution import LowResolution, Stage
+from controllable.strategies import STRATEGIES, Strategy
+from controllable.super_resolution import Stage
 from data import (
     CENTERED,
     CONDITIONING_DIM,
@@ -46,7 +46,6 @@ from generation.sampler import DrawSamples, Generator, HeldOutLow
 from metrics.extractors import load as load_extractor
 from metrics.feature_distance import FeatureDistance
 from metrics.legibility import judged
-from models.upsampler import LEVEL_DIM, Upsampler
 from parameterization import Parameterization, Predictor
 from sde_lib import PROCESSES, Node, Process
 from solvers import SOLVERS
@@ -55,9 +54,11 @@ from solvers.predictor_corrector import CORRECTORS, PREDICTORS, PredictorCorrect
 from storage import checkpoint, weights
 from storage.files import cache_folder
 from tasks.classifier import ClassifierTask, NoisyClassifier
+from tasks.conditions import Augmentation, ClassLabel, Condition, LowResolution
 from tasks.image import ImageTask
+from tasks.task import Task
 from training.ema import EMA
-from training.loop import Task, TrainOptions
+from training.loop import TrainOptions
 from training.optimizer import Optimizer
 
 # The sections of a configuration, as an error names them.
@@ -113,20 +114,26 @@ def parameterization(config: ConfigDict) -> Parameterization:
 
 
 def network(config: ConfigDict) -> Any:
-    """The Flax module, with the classes and augmentation that the data section asks for."""
+    """The Flax module, with the conditions that the data section asks for."""
     cls = _choose(models.MODELS, config.model.name, "model.name")
     options = {key: _frozen(value) for key, value in config.model.items() if key != "name"}
-    if config.data.num_classes:
-        options["num_classes"] = config.data.num_classes
-    if config.data.augment:
-        options["augment_dim"] = CONDITIONING_DIM
+    if found := conditions(config):
+        options["conditions"] = found
     if config.parameterization.learned_variance:
         options["out_channels"] = 2 * config.data.num_channels
-    if config.data.low_size:
-        options.setdefault("out_channels", config.data.num_channels)
-        options["augment_dim"] = options.get("augment_dim", 0) + LEVEL_DIM
-    made = _module(cls, options)
-    return Upsampler(made) if config.data.low_size else made
+    return _module(cls, options)
+
+
+def conditions(config: ConfigDict) -> tuple[Condition, ...]:
+    """What the model is conditioned on."""
+    found: list[Condition] = []
+    if config.data.num_classes:
+        with section("loss", dropout="label_dropout"):
+            found.append(ClassLabel(config.data.num_classes, config.loss.label_dropout))
+    if config.data.augment:
+        found.append(Augmentation(CONDITIONING_DIM))
+    low = low_resolution(config)
+    return (*found, low) if low else tuple(found)
 
 
 def classifier_network(config: ConfigDict) -> Any:
@@ -161,13 +168,13 @@ def image_shape(config: ConfigDict) -> tuple[int, int, int]:
 
 
 def low_resolution(config: ConfigDict) -> LowResolution | None:
-    """What an upsampler is told of an image; None for an ordinary model."""
+    """The condition of an upsampler; None for an ordinary model."""
     if not config.data.low_size:
         return None
-    with section("data"):
+    with section("data", size="low_size", max_level="low_level"):
         low = LowResolution(config.data.low_size, config.data.low_level)
         low.shape(image_shape(config))
-    with section("sampling"):
+    with section("sampling", level="low_level"):
         low.check_level(config.sampling.low_level)
     return low
 
@@ -299,20 +306,20 @@ def strategy(config: ConfigDict) -> Strategy | None:
     options = config.guidance
     if options.strategy == "none":
         return None
-    known = {key: options[key] for key in _fields(Strategy) if key in options}
+    cls = _choose(STRATEGIES, options.strategy, "guidance.strategy")
     with section("guidance"):
-        made = Strategy(options.strategy, **known)
+        made = cls(**_known(cls, options))
         if config.data.num_classes and null_label(config) is None:
             raise ValueError(
-                f"strategy: got {made.name!r}, but the model was trained with a class for every "
-                "image (loss.label_dropout 0), so that it does not know what no class is"
+                f"strategy: got {options.strategy!r}, but the model was trained with a class for "
+                "every image (loss.label_dropout 0), so that it has no unconditional prediction"
             )
-        if made.name == "free" and not config.data.num_classes:
-            raise ValueError("strategy: got 'free', but the model has no classes")
+        if not made.needs_classifier and not config.data.num_classes:
+            raise ValueError(f"strategy: got {options.strategy!r}, but the model has no classes")
         if made.needs_classifier and not options.classifier:
             raise ValueError(
-                f"classifier: got nothing, but the strategy {made.name!r} needs weights or a "
-                "workdir of a classifier"
+                f"classifier: got nothing, but the strategy {options.strategy!r} needs weights or "
+                "a workdir of a classifier"
             )
     return made
 
@@ -344,7 +351,7 @@ def guide(config: ConfigDict) -> Guide | None:
         where = config.guidance.classifier
         found = classifier(config, where) if chosen.needs_classifier else None
     keep = cache_folder()
-    return Guide(chosen, process(config), null_label(config), found, held_out, keep)
+    return Guide(chosen, process(config), conditions(config), found, held_out, keep)
 
 
 def stage(config: ConfigDict, predict: Predictor) -> Stage:
@@ -379,7 +386,6 @@ def classifier_task(config: ConfigDict) -> ClassifierTask:
             time_scale=told.time_scale,
             label_smoothing=config.loss.label_smoothing,
             times=times,
-            dropout=bool(config.model.get("dropout", 0.0)),
         )
 
 
@@ -396,12 +402,8 @@ def image_task(config: ConfigDict) -> ImageTask:
         process=process(config),
         parameterization=parameterization(config),
         network=network(config),
-        image_shape=image_shape(config),
-        num_classes=config.data.num_classes,
-        label_dropout=config.loss.label_dropout,
-        augment_dim=CONDITIONING_DIM if config.data.augment else 0,
-        conditioning=low_resolution(config),
-        dropout=bool(config.model.get("dropout", 0.0)),
+        shape=image_shape(config),
+        conditions=conditions(config),
         weighting=config.loss.weighting,
         reduction=config.loss.reduction,
         times=_times(config),
@@ -467,7 +469,8 @@ def grid(config: ConfigDict, t_start: float | None = None) -> Node:
 
 def optimizer(config: ConfigDict) -> Optimizer:
     """Adam, its warm-up and clipping."""
-    return Optimizer(**config.optim, steps=config.training.steps)
+    with section("optim"):
+        return Optimizer(**config.optim, steps=config.training.steps)
 
 
 def train_options(config: ConfigDict) -> TrainOptions:
@@ -478,7 +481,9 @@ def train_options(config: ConfigDict) -> TrainOptions:
         options["microbatch"] = int(options["microbatch"])
     with section("ema"):
         ema = EMA(**config.ema)
-    return TrainOptions(**options, seed=config.seed, optimizer=optimizer(config), ema=ema)
+    optim = optimizer(config)
+    with section("training"):
+        return TrainOptions(**options, seed=config.seed, optimizer=optim, ema=ema)
 
 
 def eval_options(config: ConfigDict) -> EvalOptions:

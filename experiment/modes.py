@@ -15,6 +15,7 @@ from evaluation import classifiers, image_models
 from experiment import builders, checks
 from generation import controls
 from generation.sampler import Generated, bar_updater
+from models.upgrade import upgrade_upsampler
 from parameterization import NetworkPredictor
 from storage import checkpoint, files, pictures, weights, workdir
 from training import loop, parallel
@@ -92,7 +93,7 @@ def run_eval(run: Run) -> int:
     subject, options = make_subject(run.config), make_options(run.config)
     with builders.section("eval", images="extractor"):
         if run.weights:
-            params, folder = weights.load_weights(run.weights), run.workdir / "eval"
+            params, folder = load_weights(run), run.workdir / "eval"
             step = weights.read_meta(run.weights).get("step", 0)
             reports = {step: evaluation.evaluate(subject, params, step, options, folder)}
         else:
@@ -175,12 +176,20 @@ def _require_image_model(run: Run) -> None:
         )
 
 
+def load_weights(run: Run, template: Any = None) -> Any:
+    """The exported parameters; those of an upsampler may be of before."""
+    assert run.weights
+    if run.config.data.low_size:
+        return upgrade_upsampler(weights.load_weights(run.weights))
+    return weights.load_weights(run.weights, template)
+
+
 def predictor(run: Run) -> NetworkPredictor:
     """The run's network with its averaged parameters."""
     task = builders.image_task(run.config)
     template = jax.eval_shape(task.init, jax.random.key(0))
     if run.weights:
-        return task.predictor(weights.load_weights(run.weights, template))
+        return task.predictor(load_weights(run, template))
     params: Any = checkpoint.load_ema(run.workdir / "checkpoints", template=template)[0]
     return task.predictor(params)
 

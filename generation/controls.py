@@ -26,13 +26,13 @@ from jaxtyping import Array, Key, UInt8
 import sampling
 from controllable import inverse_problems, masks, replacement
 from controllable.sdedit import noised_start
-from controllable.super_resolution import LowResolution
 from data.range import Range
 from metrics.feature_distance import FeatureDistance
 from parameterization import NO_COND, Predictor, as_pytree
 from sampling import Pacer, Solver
 from sde_lib import Node, Process
 from storage import pictures
+from tasks.conditions import LowResolution
 
 Pictures = UInt8[np.ndarray, "n height width channels"]
 
@@ -113,7 +113,7 @@ class Setup(NamedTuple):
     shown: Array | None
     figures: Callable[[np.ndarray], dict[str, float]]
     t_start: float | None = None
-    cond: Mapping[str, Array] = NO_COND
+    cond: Mapping[str, Any] = NO_COND
     shape: tuple[int, ...] | None = None
 
 
@@ -270,7 +270,7 @@ def _upscale(model: Model, x: Array, options: ControlOptions) -> Setup:
     told.check_level(model.low_level)
     level = jnp.full(len(x) * options.results, model.low_level)
     keys = sampling.keys_for(jax.random.key(options.seed), len(level))
-    cond = told.noised(_each(known, options), level, keys)
+    cond = {told.name: told.noised(_each(known, options), level, keys)}
 
     def enlarged(method: str) -> Array:
         return jax.image.resize(known, (len(known), *shape), method)

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,13 +12,13 @@ import numpy as np
 from jaxtyping import Array, Key
 from tqdm import tqdm
 
-from controllable.super_resolution import LowResolution
 from data.range import Range
 from data.source import Source
 from parameterization import Predictor
 from sampling import Pacer, Solver, keys_for, sample
 from sde_lib import Node, Process
 from storage import pictures
+from tasks.conditions import LowResolution
 
 LOW_SEED = 0  # of the noise on low-resolution pictures
 
@@ -78,10 +78,11 @@ class HeldOutLow:
             found.append(self.prepare(self._source[int(index)]["image"]))
         return np.stack(found)
 
-    def __call__(self, labels: np.ndarray, first_index: int) -> dict[str, Array]:
+    def __call__(self, labels: np.ndarray, first_index: int) -> dict[str, Any]:
         x = jnp.asarray(self.value_range.from_uint8(self.images(labels, first_index)))
         keys = keys_for(jax.random.key(LOW_SEED), len(labels), first_index)
-        return self.low.noised(self.low.of(x), jnp.full(len(labels), self.level), keys)
+        level = jnp.full(len(labels), self.level)
+        return {self.low.name: self.low.noised(self.low.of(x), level, keys)}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -136,7 +137,7 @@ class Generator:
             # The last batch is filled up with samples that are dropped: one program serves all.
             chosen = np.resize(labels[number * size :], size)
             first = first_index + number * size
-            cond = {"labels": jnp.asarray(chosen)} if self.num_classes else {}
+            cond: dict[str, Any] = {"labels": jnp.asarray(chosen)} if self.num_classes else {}
             if self.told is not None:
                 cond |= self.told(chosen, first)
             samples = sample(

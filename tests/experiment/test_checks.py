@@ -12,6 +12,7 @@ from configs import cifar10
 from experiment import builders, checks
 from tasks.classifier import ClassifierTask
 from tasks.image import ImageTask
+from tasks.task import Context
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 CONFIGS = sorted(
@@ -320,9 +321,9 @@ def trace(process: type, task: ImageTask | ClassifierTask, shape: tuple[int, ...
     batch = {
         "image": jax.ShapeDtypeStruct((2, *shape), jnp.float32),
         "label": jax.ShapeDtypeStruct((2,), jnp.int32),
-        "augment": jax.ShapeDtypeStruct((2, fields.get("augment_dim", 0)), jnp.float32),
     }
-    loss, metrics = jax.eval_shape(task.loss, params, batch, jax.random.split(jax.random.key(0), 2))
+    keys = jax.random.split(jax.random.key(0), 2)
+    loss, metrics = jax.eval_shape(task.loss, Context(params), batch, keys)
     assert (loss.shape, loss.dtype) == ((), jnp.float32)
     assert metrics["loss"].shape == metrics["level"].shape == (2,)
 
