@@ -1,4 +1,4 @@
-"""Controls: what is asked of a sample beyond the model's distribution, with any solver and process.
+"""Controls: what is asked of samples beyond the model's distribution, for any solver and process.
 
 A control is one of three arguments of `sampling.sample`, never a sampling loop:
 
@@ -11,5 +11,5 @@ A control is one of three arguments of `sampling.sample`, never a sampling loop:
 
 `strategies` has guidance towards a class by name, `schedules` its strength by noise level, `masks`
 what a constraint leaves free. `resampling.Resampled` is a solver made of another one, and
-`super_resolution.cascade` a chain of sampling runs, each of which enlarges what the one before made.
+`super_resolution.cascade` a chain of sampling runs, each enlarging what the one before made.
 """

@@ -9,11 +9,11 @@ E over x_0 given x_t. Two approximations of it, both through the derivative of t
 
 (2) is exact where that Gaussian is, as for data N(m, s^2 I) with r = s sigma / sqrt(v) and
 v = alpha^2 s^2 + sigma^2; with another r it is biased. (1) has the strength of its guidance for a
-parameter and no distribution that it samples exactly. On two coordinates of variance 1.0 and 0.8, covariance
-0.6, the first measured with noise 0.1 (tests/controllable/test_controls.py, DDIM, 200 steps): (2)
-with s = 0.9 has the posterior mean to 0.02 and its variances to 5 %; (1) with scale 5 meets the
-measurement with a quarter of the right variance and errs by 0.09 of 0.16 in the hidden mean; with
-scale 1 it misses the measurement by 0.2, two standard deviations of its noise.
+parameter and no distribution that it samples exactly. On two coordinates of variance 1.0 and 0.8,
+covariance 0.6, the first measured with noise 0.1 (tests/controllable/test_controls.py, DDIM, 200
+steps): (2) with s = 0.9 has the posterior mean to 0.02 and its variances to 5 %; (1) with scale 5
+meets the measurement with a quarter of the right variance and errs by 0.09 of 0.16 in the hidden
+mean; with scale 1 it misses the measurement by 0.2, two standard deviations of its noise.
 """
 
 import dataclasses

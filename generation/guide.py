@@ -50,7 +50,7 @@ class Guide:
         return guidance(predict)
 
     def measured(self, predict: Predictor) -> Measured:
-        """Calibration measurements of this predictor for automatic guidance, with a progress bar."""
+        """Measurements for automatic guidance of this predictor, with a progress bar."""
         assert self.classifier is not None
         x_0, labels = self.held_out()
         kept = self._kept(as_pytree(predict), x_0, labels)

@@ -47,8 +47,8 @@ class Calibration(NamedTuple):
       temperature: (1), (L,); at an end of TEMPERATURES where (2) has no zero between them.
       calibrated: mean log p_T(y | x_t), (L,).
       calibration_error, calibrated_error: the expected one, of p and of p_T, (L,).
-      confusion: fractions of each true class (rows) that are taken for each class, (L, K, K); rows of
-        classes without examples are 0.
+      confusion: fractions of each true class (rows) that are taken for each class, (L, K, K); rows
+        of classes without examples are 0.
     """
 
     log_snr: Float[np.ndarray, "L"]

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from controllable.automatic.measurement import Measured
     from controllable.strategies import Strategy
 
-# Of scale, what "linear" falls to: 500 to 400 in papers/003, section 5.3.
+# Of scale, what "linear" falls to: 500 to 400 in Traore 2025, section 5.3.
 FALL = 0.8
 
 
@@ -51,25 +51,25 @@ def contestants(
     scales: list[float], zone: tuple[float, float], s_max_classifier: float, free: bool
 ) -> Iterator[tuple[str, "Strategy | None"]]:
     """Titles and strategies; None is the model without a class."""
-    from controllable.strategies import Strategy
+    from controllable.strategies import Amplified, Automatic, ClassifierFree, Linear, Truncated
 
     yield "no class", None
     if free:
-        yield "told the class", Strategy("free", 1.0)
+        yield "told the class", ClassifierFree(1.0)
         for scale in (1.5, 2.0, 3.0):
-            yield f"classifier-free {scale:g}", Strategy("free", scale)
+            yield f"classifier-free {scale:g}", ClassifierFree(scale)
     for scale in scales:
-        yield f"1. amplified {scale:g}", Strategy("amplified", scale)
+        yield f"1. amplified {scale:g}", Amplified(scale)
     for scale in scales:
         last = FALL * scale
-        yield f"2. linear {scale:g} to {last:g}", Strategy("linear", scale, last)
+        yield f"2. linear {scale:g} to {last:g}", Linear(scale, last)
     for scale in scales:
         low, high = zone
         yield (
             f"3. truncated {scale:g}",
-            Strategy("truncated", scale, low=low, high=high, s_max_classifier=s_max_classifier),
+            Truncated(scale, low, high, s_max_classifier),
         )
-    yield "automatic", Strategy("automatic")
+    yield "automatic", Automatic()
 
 
 class Judge:
@@ -208,7 +208,7 @@ def contest(args: argparse.Namespace) -> None:
         guided = predict
         told = asked if strategy else np.full_like(asked, null_label or 0)
         if strategy is not None:
-            guidance = strategy.guidance(process, null_label, guide.classifier, found.table())
+            guidance = strategy.guidance(process, guide.conditions, guide.classifier, found.table())
             guided = guidance(predict)
         began = time.perf_counter()
         with tqdm(desc=title, unit="step", leave=False) as bar:

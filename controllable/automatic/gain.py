@@ -13,10 +13,10 @@ and one sample; (2) over the lowest levels of the zone, even in log s, so that i
 bound on -log p(x_0) (Kingma et al. 2021, section 5.1), within two standard errors. For an exact
 classifier of an exact score 1 will do. A classifier's confidence on samples is inflated by its own
 guidance, the more the weaker it is; the likelihood of the unconditional score network is not:
-samples that come to look like data become more likely, those driven out of the data less. Where no gain
-reaches (2), for want of a better network, the one that comes nearest is taken of those that reach
-(1). Fresh noise matters: at the states of its own path a sample may have been pushed to what the
-classifier likes, which new noise undoes.
+samples that come to look like data become more likely, those driven out of the data less. Where no
+gain reaches (2), for want of a better network, the one that comes nearest is taken of those that
+reach (1). Fresh noise matters: at the states of its own path a sample may have been pushed to what
+the classifier likes, which new noise undoes.
 """
 
 import dataclasses

@@ -116,7 +116,7 @@ def measure_levels(
     labels: Int[np.ndarray, " n"],
     progress: Callable[[int], None] = lambda done: None,
 ) -> Measured:
-    """What held-out data tell at each level, `at` those of s; progress: called with how many are done."""
+    """The measurements at each level, `at` those of s; progress is called with the count."""
     rows = []
     for k, level in enumerate(at):
         rows.append(level.row(jax.random.fold_in(key, k), x_0, labels))

@@ -1,6 +1,8 @@
-"""Attention of the pixels of a feature map to one another and to tokens, with one head.
+"""Attention of the pixels of a feature map to one another and to tokens.
 
     attend(q, k, v) = softmax(q k^T / sqrt(c)) v                                            (1)
+
+with one head and c channels (Vaswani et al. 2017, eq. 1).
 """
 
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""Classifier guidance on a mixture, whose classes, classifier and conditional laws are exact."""
+"""Classifier guidance on a mixture: classes, classifier and conditional distributions are exact."""
 
 import dataclasses
 
@@ -10,17 +10,19 @@ import pytest
 from controllable.automatic.gain import GainSearch, measure
 from controllable.automatic.guidance import automatic_guidance
 from controllable.automatic.measurement import levels_at
-from controllable.classifier_guidance import class_gradient, classifier_guidance, told_level
+from controllable.classifier_guidance import clamped_level, class_gradient, classifier_guidance
 from controllable.schedules import Constant, Interval, Linear
-from controllable.strategies import Strategy
+from controllable.strategies import STRATEGIES, Automatic, Strategy
 from generation.guide import Guide
+from options.errors import InvalidValue
 from oracles import Gaussian, Mixture
-from parameterization import Prediction, as_pytree
+from parameterization import MASK, Prediction, as_pytree
 from sampling import sample
 from sde_lib import VESDE, VPSDE, FlowMatching
 from solvers import DDIM, AdaptiveSDE, DPMSolverPP, Heun, PredictorCorrector
 from solvers.grids import log_snr_grid
 from solvers.predictor_corrector import Ancestral, NoCorrector
+from tasks.conditions import ClassLabel
 
 DATA = Mixture(jnp.array([[-1.0, 0.0], [1.0, 0.5], [0.3, -1.2]]), 0.3, jnp.array([0.3, 0.5, 0.2]))
 PROCESS = VPSDE()
@@ -42,13 +44,16 @@ class Exact:
 
 
 def score(x, node, cond):
-    """The mixture as an unconditional network: told a class it would fail."""
+    """The mixture as an unconditional network: given a class it would fail."""
     assert not cond
     return DATA(x, node)
 
 
-def told_no_class(x, node, cond):
-    """As a network trained with label dropout, whose null label is 3."""
+DROPPED = (ClassLabel(3, 0.1),)
+
+
+def given_no_class(x, node, cond):
+    """As a network trained with label dropout, which is to be given the null."""
     return DATA(x + 0 * (cond["labels"] - 3)[:, None] * jnp.nan_to_num(jnp.inf), node)
 
 
@@ -99,14 +104,14 @@ def test_amplified_guidance_sharpens():
     assert strong.std(0).mean() < plain.std(0).mean()
 
 
-def test_scale_0_is_the_model_and_the_null_label_is_told():
+def test_scale_0_is_the_model_and_the_null_is_given():
     x = draw(classifier_guidance(Exact(), 0.0))
     np.testing.assert_allclose(x.mean(0), DATA.weights @ DATA.means, atol=0.1)
-    y = draw(classifier_guidance(Exact(), 0.0, null_label=3), predict=told_no_class)
+    y = draw(classifier_guidance(Exact(), 0.0, DROPPED), predict=given_no_class)
     np.testing.assert_allclose(x, y, atol=1e-5)
 
 
-def test_the_zone_of_guidance_and_the_level_that_the_classifier_is_told():
+def test_the_zone_of_guidance_and_the_level_given_to_the_classifier():
     node = PROCESS.node(jnp.array([0.05, 0.4, 0.9]))
     x, cond = jnp.ones((3, 2)), {"labels": jnp.array([0, 0, 0])}
     s = np.asarray(node.sigma / node.alpha)
@@ -117,13 +122,13 @@ def test_the_zone_of_guidance_and_the_level_that_the_classifier_is_told():
     np.testing.assert_allclose(zone.eps[::2], plain.eps[::2])
     np.testing.assert_allclose(zone.eps[1], bayes.eps[1], rtol=1e-5)
 
-    told, factor = told_level(PROCESS, node, float(s[1]))
-    np.testing.assert_allclose(told.sigma / told.alpha, np.minimum(s, s[1]), rtol=1e-4)
-    np.testing.assert_allclose(factor * node.alpha, told.alpha, rtol=1e-5)
+    level, factor = clamped_level(PROCESS, node, float(s[1]))
+    np.testing.assert_allclose(level.sigma / level.alpha, np.minimum(s, s[1]), rtol=1e-4)
+    np.testing.assert_allclose(factor * node.alpha, level.alpha, rtol=1e-5)
     clamped = classifier_guidance(
         Exact(), Linear(2.0, 1.0), process=PROCESS, s_max_classifier=float(s[1])
     )(score)(x, node, cond)
-    g, _ = class_gradient(Exact(), factor[:, None] * x, told, cond["labels"])
+    g, _ = class_gradient(Exact(), factor[:, None] * x, level, cond["labels"])
     want = plain.score + (1 + node.t[:, None]) * factor[:, None] * g
     np.testing.assert_allclose(clamped.score, want, rtol=1e-4, atol=1e-5)
 
@@ -142,6 +147,20 @@ def test_the_zone_of_guidance_and_the_level_that_the_classifier_is_told():
                 jax.random.key(0), PROCESS, score, Exact(), jnp.zeros((4, 2)), np.zeros(3, int)
             ),
             "x_0: got 4 and 3 labels",
+        ),
+        (lambda: classifier_guidance(Exact(), 1.0, (ClassLabel(3),)), "labels.dropout: got 0.0"),
+        (lambda: automatic_guidance(Exact(), None, (ClassLabel(3),)), "labels.dropout: got 0.0"),
+        (
+            lambda: measure(
+                jax.random.key(0),
+                PROCESS,
+                score,
+                Exact(),
+                jnp.zeros((3, 2)),
+                np.zeros(3, int),
+                conditions=(ClassLabel(3),),
+            ),
+            "labels.dropout: got 0.0",
         ),
     ],
 )
@@ -164,7 +183,7 @@ def test_strategies_by_name(strategy, options):
     x, node = jax.random.normal(jax.random.key(1), (3, 2)), PROCESS.node(jnp.full(3, 0.4))
     cond = {"labels": jnp.arange(3)}
     table = measured(Exact()).table() if strategy == "automatic" else None
-    made = Strategy(strategy, **options).guidance(PROCESS, None, Exact(), table)
+    made = STRATEGIES[strategy](**options).guidance(PROCESS, (), Exact(), table)
     bayes = classifier_guidance(Exact())(score)(x, node, cond)
     tolerance = 0.05 if strategy == "automatic" else 1e-4
     found = made(score)(x, node, cond)
@@ -172,13 +191,62 @@ def test_strategies_by_name(strategy, options):
 
 
 def test_a_strategy_without_what_it_needs_is_refused():
-    for name in ("amplified", "linear", "truncated", "automatic"):
-        with pytest.raises(ValueError, match=f"classifier: got none, but the strategy '{name}'"):
-            Strategy(name).guidance(PROCESS, None)
-    with pytest.raises(ValueError, match="table: got none"):
-        Strategy("automatic").guidance(PROCESS, None, Exact())
-    with pytest.raises(ValueError, match="strategy: 'free' needs a model of classes"):
-        Strategy("free").guidance(PROCESS, None)
+    for name, cls in STRATEGIES.items():
+        assert isinstance(cls(), Strategy) and cls.needs_classifier == (name != "free")
+        if cls.needs_classifier:
+            with pytest.raises(InvalidValue, match="classifier: got none, expected one"):
+                cls().guidance(PROCESS, ())
+    with pytest.raises(InvalidValue, match="table: got none"):
+        Automatic().guidance(PROCESS, (), Exact())
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_a_model_that_was_never_without_its_class_is_not_guided(name):
+    strategy = STRATEGIES[name]()
+    needs = (Exact(), measured(Exact()).table() if strategy.needs_table else None)
+    with pytest.raises(InvalidValue, match="expected .* a prediction without"):
+        strategy.guidance(PROCESS, (ClassLabel(3),), *needs)
+    assert callable(strategy.guidance(PROCESS, DROPPED, *needs))
+
+
+@pytest.mark.parametrize(
+    "name, options, field",
+    [
+        ("free", {"scale": -1.0}, "scale"),
+        ("linear", {"last_scale": -1.0}, "last_scale"),
+        ("truncated", {"low": 2.0, "high": 1.0}, "low"),
+        ("truncated", {"s_max_classifier": 0.0}, "s_max_classifier"),
+        ("automatic", {"images": 1}, "images"),
+    ],
+)
+def test_numbers_that_cannot_be_are_refused(name, options, field):
+    with pytest.raises(InvalidValue, match=f"^{field}: got"):
+        STRATEGIES[name](**options)
+
+
+def test_padding_takes_no_part_in_guidance():
+    """Two coordinates of padding change neither the gradient's strength nor become other than 0."""
+
+    @jax.tree_util.register_static
+    class First:
+        def log_probs(self, x, node):
+            return Exact().log_probs(x[:, :2], node) + 0.1 * jnp.sum(x[:, 2:])
+
+    def padded(x, node, cond):
+        found = DATA(x[:, :2], node)
+        wide = [jnp.pad(leaf, ((0, 0), (0, 2))) for leaf in (found.x_0, found.eps)]
+        return Prediction(*wide, node)
+
+    node = PROCESS.node(jnp.full(3, 0.25))
+    x, labels = DATA.means[jnp.array([1, 2, 0])], jnp.arange(3)
+    mask = jnp.broadcast_to(jnp.array([1.0, 1.0, 0.0, 0.0]), (3, 4))
+    table = measured(Exact()).table(8.0)
+    for make in (lambda c: classifier_guidance(c, 2.0), lambda c: automatic_guidance(c, table)):
+        alone = make(Exact())(score)(x, node, {"labels": labels})
+        cond = {"labels": labels, MASK: mask}
+        wide = make(First())(lambda *a: padded(*a))(jnp.pad(x, ((0, 0), (0, 2))), node, cond)
+        np.testing.assert_allclose(wide.eps[:, :2], alone.eps, rtol=1e-5, atol=1e-6)
+        assert not np.any(wide.eps[:, 2:]) and not np.any(wide.x_0[:, 2:])
 
 
 # Automatic guidance.
@@ -256,21 +324,19 @@ def test_a_gradient_that_points_aside_is_given_a_gain():
     assert found.gain > 1 and found.pilots[-1, 1] <= 0 < found.pilots[0, 1]
     np.testing.assert_array_equal(found.pilots[:, 0], 2.0 ** np.arange(len(found.pilots)))
 
-    def share_right(gain):
+    def fraction_right(gain):
         x = draw(automatic_guidance(Aslant(), found.table(gain)))
         near = np.linalg.norm(x[:, None] - np.asarray(DATA.means), axis=-1).argmin(1)
         return np.mean(near == np.asarray(LABELS))
 
-    shares = share_right(1.0), share_right(found.gain)
-    assert shares[0] < 0.9 < 0.95 < shares[1]
+    right = fraction_right(1.0), fraction_right(found.gain)
+    assert right[0] < 0.9 < 0.95 < right[1]
 
 
 def test_what_was_measured_is_kept(monkeypatch, tmp_path):
     labels = np.repeat(np.arange(3), 40)
     x_0 = DATA.means[labels] + DATA.std * jax.random.normal(jax.random.key(5), (120, 2))
-    guided = Guide(
-        Strategy("automatic"), PROCESS, None, Exact(), lambda: (x_0, labels), tmp_path / "kept"
-    )
+    guided = Guide(Automatic(), PROCESS, (), Exact(), lambda: (x_0, labels), tmp_path / "kept")
     guided.measured(score)
     assert not guided.keep.exists()  # a plain function does not say what it depends on
     found = guided.measured(DATA)
@@ -300,7 +366,7 @@ def test_recognition_goes_before_likelihood_and_then_the_least_gain(pilots, gain
     assert tried.gain == gain and float(tried.table().gain) == gain
 
 
-def test_losses_are_those_of_the_score_and_its_class_is_not_told():
+def test_losses_are_those_of_the_unconditional_score():
     found = measured(Exact())
     log_snr = jnp.asarray(-2 * np.log(found.levels), jnp.float32)
     node = PROCESS.node(PROCESS.time_of_log_snr(log_snr))
@@ -316,7 +382,7 @@ def test_losses_are_those_of_the_score_and_its_class_is_not_told():
 
 def test_samples_far_from_the_data_are_not_likely():
     found = measured(Exact())
-    at = levels_at(found.levels, PROCESS, as_pytree(score), Exact(), None, 512)
+    at = levels_at(found.levels, PROCESS, as_pytree(score), Exact(), (), 512)
     search = GainSearch(at, found, (2,), np.arange(512) % 3)
     key = jax.random.key(8)
     x_0 = search.samples(key, 1.0)

@@ -1,4 +1,4 @@
-"""Controls on Gaussian data and mixtures, whose conditional laws are exact."""
+"""Controls on Gaussian data and mixtures, whose conditional distributions are exact."""
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +19,7 @@ from sde_lib import VESDE, VPSDE
 from solvers import DDIM, AdaptiveODE, AdaptiveSDE, DPMSolverPP, PredictorCorrector
 from solvers.grids import log_snr_grid, uniform_grid
 from solvers.predictor_corrector import Ancestral, NoCorrector
+from tasks.conditions import ClassLabel
 
 PROCESS = VPSDE()
 ANCESTRAL = PredictorCorrector(Ancestral(), NoCorrector())
@@ -155,7 +156,7 @@ IMAGE = jnp.zeros((2, 8, 8, 1))
         (lambda: Resampled(DDIM(), 0), "repeats: got 0"),
         (lambda: Resampled(AdaptiveODE()), "repeats: AdaptiveODE chooses its own"),
         (lambda: Constant(-1.0), "scale: got -1.0"),
-        (lambda: Interval(Constant(1.0), 2.0, 1.0), "low, high: got 2.0, 1.0"),
+        (lambda: Interval(Constant(1.0), 2.0, 1.0), "low: got 2.0, expected less than high = 1.0"),
         (lambda: inverse_problems.dps(None, None, scale=-1.0), "scale: got -1.0"),
         (lambda: inverse_problems.pigdm(None, None, sigma_y=-1.0), "sigma_y: got -1.0"),
         (lambda: inverse_problems.gaussian_blur(8, 8, 0.0), "std: got 0.0"),
@@ -174,11 +175,11 @@ def test_bad_input_is_refused(make, match):
 def test_masks_hide_about_what_they_say(name):
     mask = masks.MASKS[name](28, 28)
     assert mask.shape == (28, 28) and set(np.unique(mask)) == {0.0, 1.0}
-    share = {"box": 0.25, "half": 0.5, "circle": np.pi * 0.09, "patches": 0.5}[name]
-    assert 1 - mask.mean() == pytest.approx(share, abs=0.04)
+    fraction = {"box": 0.25, "half": 0.5, "circle": np.pi * 0.09, "patches": 0.5}[name]
+    assert 1 - mask.mean() == pytest.approx(fraction, abs=0.04)
 
 
-def test_a_mask_is_drawn_as_a_picture(tmp_path):
+def test_a_mask_is_drawn_as_an_image(tmp_path):
     mask = masks.circle(12, 10)
     Image.fromarray((255 * mask).astype(np.uint8)).save(tmp_path / "mask.png")
     np.testing.assert_array_equal(masks.drawn(tmp_path / "mask.png", 12, 10), mask)
@@ -188,7 +189,7 @@ def test_a_mask_is_drawn_as_a_picture(tmp_path):
     with pytest.raises(ValueError, match="2 shades"):
         masks.drawn(tmp_path / "grey.png", 12, 10)
     (tmp_path / "text.png").write_text("no picture")
-    with pytest.raises(ValueError, match="mask: .*text.png cannot be read as a picture"):
+    with pytest.raises(ValueError, match="mask: .*text.png cannot be read as an image"):
         masks.drawn(tmp_path / "text.png", 12, 10)
 
 
@@ -198,8 +199,11 @@ MIXTURE = Mixture(jnp.array([[-1.0, 0.0], [1.0, 0.0]]), 0.3, jnp.array([0.3, 0.7
 PARTS = [Gaussian(mean, jnp.full(2, 0.3)) for mean in MIXTURE.means]
 
 
+CLASS = (ClassLabel(2, 0.1),)
+
+
 def classes(x, node, cond):
-    """An exact conditional model of the mixture's components; label 2 is none."""
+    """An exact conditional model of the mixture's components; label 2 is the null."""
     found = [part(x, node) for part in (*PARTS, MIXTURE)]
     which = jax.nn.one_hot(cond["labels"], 3)
     mix = lambda leaves: jnp.einsum("bk,kbd->bd", which, jnp.stack(leaves))  # noqa: E731
@@ -212,7 +216,7 @@ LABELS = jnp.array([0, 1, 1, 0, 0, 1], jnp.int32)
 @pytest.mark.parametrize("scale, labels", [(1.0, LABELS), (0.0, jnp.full(6, 2, jnp.int32))])
 def test_scale_one_is_the_conditional_model_and_zero_the_unconditional(scale, labels):
     want = run(classes, ANCESTRAL, (6, 2), 30, cond={"labels": labels})
-    guidance = classifier_free(scale, null_label=2)
+    guidance = classifier_free(scale, CLASS)
     made = run(classes, ANCESTRAL, (6, 2), 30, cond={"labels": LABELS}, guidance=guidance)
     np.testing.assert_allclose(made.x, want.x, atol=2e-4)
 
@@ -222,7 +226,7 @@ def test_the_label_matters(solver):
     labels = jnp.arange(200, dtype=jnp.int32) % 2
     made = run(
         classes, make_solver(solver, 60), (200, 2), 60, cond={"labels": labels},
-        guidance=classifier_free(2.0, 2),
+        guidance=classifier_free(2.0, CLASS),
     )  # fmt: skip
     assert np.mean((made.x[:, 0] > 0) == (labels == 1)) >= 0.98
 
@@ -231,7 +235,7 @@ def test_more_guidance_moves_further_from_the_other_class():
     labels = jnp.ones(500, jnp.int32)
     ends = [
         float(run(classes, DDIM(), (500, 2), 60, cond={"labels": labels},
-                  guidance=classifier_free(scale, 2)).x[:, 0].mean())
+                  guidance=classifier_free(scale, CLASS)).x[:, 0].mean())
         for scale in (1.0, 3.0, 6.0)
     ]  # fmt: skip
     assert np.all(np.diff(ends) > 0.02), ends
@@ -252,7 +256,7 @@ def test_an_interval_of_guidance_runs_with_a_table():
     table = Table(jnp.log(jnp.array([0.1, 10.0])), jnp.array([1.0, 3.0]))
     labels = jnp.ones(50, jnp.int32)
     made = run(classes, DDIM(), (50, 2), 40, cond={"labels": labels},
-               guidance=classifier_free(table, 2))  # fmt: skip
+               guidance=classifier_free(table, CLASS))  # fmt: skip
     assert np.all(made.x[:, 0] > 0)
 
 

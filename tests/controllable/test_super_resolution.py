@@ -1,4 +1,4 @@
-"""Upsamplers and cascades of them, on Gaussian images, whose conditional laws are exact."""
+"""Upsamplers and cascades of them, on Gaussian images with exact conditional distributions."""
 
 import jax
 import jax.numpy as jnp
@@ -6,18 +6,20 @@ import numpy as np
 import pytest
 from quick import quick_jit
 
-from controllable.super_resolution import LowResolution, Stage, cascade
+from controllable.super_resolution import CascadeStage, cascade
 from data.source import ArraySource
 from data.space import CENTERED
 from generation.controls import ControlOptions, Model, control
 from generation.sampler import Generator, HeldOutLow
 from oracles import Gaussian
-from parameterization import NO_COND, Parameterization, Prediction
+from parameterization import NO_COND, Parameterization, Prediction, Time
 from sde_lib import VPSDE
 from solvers import DDIM, AdaptiveODE, DPMSolverPP, PredictorCorrector
 from solvers.grids import log_snr_grid
 from solvers.predictor_corrector import Ancestral, NoCorrector
+from tasks.conditions import LowResolution
 from tasks.image import ImageTask
+from tasks.task import Context
 
 PROCESS, KEY = VPSDE(), jax.random.key(0)
 GRID = log_snr_grid(PROCESS, 60, t_end=1e-3)
@@ -34,7 +36,7 @@ SOLVERS = {
 class Images:
     """Images N(mean, covariance) of size x size pixels, any two of which are correlated.
 
-    As a predictor it is exact given the low-resolution picture that it is told, if any.
+    As a predictor it is exact given a low-resolution image, if there is one.
     """
 
     def __init__(self, mean, covariance, size):
@@ -55,7 +57,7 @@ class Images:
         return np.kron(one, one)
 
     def half(self):
-        """The law of the picture of half the size."""
+        """The distribution of images of half the size."""
         a = self.means
         return Images(a @ self.mean, a @ self.covariance @ a.T, self.size // 2)
 
@@ -71,8 +73,8 @@ class Images:
     def __call__(self, x, node, cond=NO_COND):
         flat = x.reshape(len(x), -1)
         if "low" in cond:  # one level for all, as in a run
-            low = cond["low"].reshape(len(x), -1)
-            mean, values, vectors = self.given(low, cond["low_level"][0])
+            low = cond["low"]["image"].reshape(len(x), -1)
+            mean, values, vectors = self.given(low, cond["low"]["level"][0])
         else:
             values, vectors = jnp.linalg.eigh(jnp.asarray(self.covariance))
             mean = self.mean
@@ -101,7 +103,7 @@ def flat(samples):
 
 @pytest.mark.parametrize("level", [0.0, 0.3])
 @pytest.mark.parametrize("solver", SOLVERS)
-def test_a_cascade_of_exact_models_draws_the_exact_joint_law(solver, level):
+def test_a_cascade_of_exact_models_draws_the_exact_joint_distribution(solver, level):
     """Mean and covariance of every stage, and of each with the one before it."""
     chain, n = stages(solver), 4000
     made = cascade(KEY, chain, n, level=level, data_range=None)
@@ -117,7 +119,7 @@ def test_a_cascade_of_exact_models_draws_the_exact_joint_law(solver, level):
         want = a**2 * before @ through @ law.means @ law.covariance
         got = (low - low.mean(0)).T @ (x - x.mean(0)) / n
         np.testing.assert_allclose(got, want, atol=0.06)
-        if level == 0:  # the picture told is met
+        if level == 0:  # the image given is met
             np.testing.assert_allclose(x @ law.means.T, low, atol=0.05)
 
 
@@ -130,7 +132,7 @@ def test_a_sample_of_a_cascade_depends_on_its_number_alone():
         np.testing.assert_allclose(all_of_them.x[3:5], some.x, atol=1e-4)
 
 
-def test_given_pictures_begin_a_cascade_and_progress_counts_all_stages():
+def test_given_images_begin_a_cascade_and_progress_counts_all_stages():
     chain, calls = stages("dpm")[1:], []
     given, ends = jnp.full((3, 1, 1, 1), 0.7), (-9.0, 9.0)
     made = cascade(
@@ -140,53 +142,54 @@ def test_given_pictures_begin_a_cascade_and_progress_counts_all_stages():
     assert calls[-1] == (120, 120) and calls == sorted(calls)
 
 
-def test_a_stage_is_told_what_lies_in_the_range():
+def test_a_stage_enlarges_what_lies_in_the_range():
     low, high = cascade(KEY, stages("dpm")[:2], 50, data_range=(-0.1, 0.1))
     assert np.abs(low.x).max() > 0.5
     means = np.asarray(high.x).mean((1, 2, 3))
     np.testing.assert_allclose(means, np.clip(low.x, -0.1, 0.1).ravel(), atol=0.02)
 
 
-# What an upsampler is told in training.
+# What an upsampler is conditioned on in training.
 
 
 def test_the_augmentation_has_its_mean_and_its_spread():
     low, keys = jnp.full((4000, 1, 2, 3), 0.8), jax.random.split(KEY, 4000)
     for level in (0.0, 0.25, 1.0):
-        told = LowResolution(1).noised(low, jnp.full(4000, level), keys)
+        value = LowResolution(1).noised(low, jnp.full(4000, level), keys)
         mean, std = 0.8 * np.cos(np.pi / 2 * level), np.sin(np.pi / 2 * level)
-        np.testing.assert_allclose(told["low"].mean(0), mean, atol=0.07)
-        np.testing.assert_allclose(told["low"].std(0), std, atol=0.05)
-        np.testing.assert_array_equal(told["low_level"], jnp.float32(level))
+        np.testing.assert_allclose(value["image"].mean(0), mean, atol=0.07)
+        np.testing.assert_allclose(value["image"].std(0), std, atol=0.05)
+        np.testing.assert_array_equal(value["level"], jnp.float32(level))
 
 
 def test_training_levels_are_uniform_and_an_examples_own():
     x, keys = jax.random.normal(KEY, (2000, 4, 4, 1)), jax.random.split(KEY, 2000)
-    told = LowResolution(2, max_level=0.5).draw(x, keys)
-    assert told["low"].shape == (2000, 2, 2, 1)
+    value = LowResolution(2, max_level=0.5).draw({"image": x}, keys)
+    assert value["image"].shape == (2000, 2, 2, 1)
     np.testing.assert_allclose(
-        np.quantile(told["low_level"], [0, 0.25, 0.5, 0.75, 1]), [0, 0.125, 0.25, 0.375, 0.5],
+        np.quantile(value["level"], [0, 0.25, 0.5, 0.75, 1]), [0, 0.125, 0.25, 0.375, 0.5],
         atol=0.02,
     )  # fmt: skip
-    part = LowResolution(2, max_level=0.5).draw(x[7:9], keys[7:9])
-    np.testing.assert_allclose(part["low"], told["low"][7:9], rtol=1e-5)
+    part = LowResolution(2, max_level=0.5).draw({"image": x[7:9]}, keys[7:9])
+    np.testing.assert_allclose(part["image"], value["image"][7:9], rtol=1e-5)
 
 
 def test_no_change_of_the_exact_predictor_lowers_the_training_loss():
-    """Its error has no correlation with what it is told, so the gradient of such terms is zero."""
+    """Its error has no correlation with its conditions, so the gradient of such terms is zero."""
     law, n = Images.smooth(2), 10_000
     low = LowResolution(1)
 
     class Exact:
         """x_0 given x_t and low_s, plus multiples of them; c_noise is the time."""
 
-        def apply(self, variables, x, c_noise, *, low, low_level):
+        def apply(self, variables, x, c_noise, *, low):
+            low, low_level = low["image"], low["level"]
             node = PROCESS.node(c_noise)
 
             def one(x, alpha, sigma, low, level):
                 mean, values, vectors = law.given(low, level)
-                share = alpha * values / (alpha**2 * values + sigma**2)
-                return mean + vectors @ (share * (vectors.T @ (x - alpha * mean)))
+                gain = alpha * values / (alpha**2 * values + sigma**2)
+                return mean + vectors @ (gain * (vectors.T @ (x - alpha * mean)))
 
             x_0 = jax.vmap(one)(
                 x.reshape(n, -1), node.alpha, node.sigma, low.reshape(n, -1), low_level
@@ -198,10 +201,10 @@ def test_no_change_of_the_exact_predictor_lowers_the_training_loss():
     root = np.linalg.cholesky(law.covariance)
     x_0 = law.mean + jax.random.normal(jax.random.key(1), (n, 4)) @ root.T
     batch = {"image": x_0.reshape(n, 2, 2, 1)}
-    told = Parameterization("data", "time", time_scale=1.0)
-    task = ImageTask(PROCESS, told, Exact(), (2, 2, 1), weighting="data", conditioning=low)
+    reads = Parameterization("data", Time(1.0))
+    task = ImageTask(PROCESS, reads, Exact(), (2, 2, 1), (low,), weighting="data")
     keys = jax.random.split(KEY, n)
-    slope = quick_jit(jax.grad(lambda p: task.loss(p, batch, keys)[0]))
+    slope = quick_jit(jax.grad(lambda p: task.loss(Context(p), batch, keys)[0]))
     assert np.abs(slope(jnp.zeros(4))).max() < 0.02
     assert np.abs(slope(jnp.full(4, 0.1))).min() > 0.1
 
@@ -212,10 +215,10 @@ DATA = Gaussian(jnp.zeros((4, 4, 1)), jnp.full((4, 4, 1), 0.3))
 
 
 class Enlarging:
-    """Exact for independent pixels of standard deviation 0.3, told means without noise."""
+    """Exact for independent pixels of standard deviation 0.3, given means without noise."""
 
     def __call__(self, x, node, cond):
-        mean = jnp.repeat(jnp.repeat(cond["low"], 2, 1), 2, 2)
+        mean = jnp.repeat(jnp.repeat(cond["low"]["image"], 2, 1), 2, 2)
         free = DATA(x - node.alpha[:, None, None, None] * mean, node)
         blocks = lambda y: jnp.repeat(jnp.repeat(  # noqa: E731
             LowResolution(2).of(y), 2, 1), 2, 2)  # fmt: skip
@@ -257,10 +260,10 @@ def test_held_out_pictures_are_of_the_classes_asked_for():
     source = ArraySource("ten", pixels, np.arange(10, dtype=np.int32) % 2, ("even", "odd"))
     told = HeldOutLow(lambda: source, lambda image: image, LowResolution(2), CENTERED, 0.0)
     labels = np.array([0, 1, 1, 0, -1], np.int32)
-    low = told(labels, 3)["low"]
+    low = told(labels, 3)["low"]["image"]
     shade = np.rint(CENTERED.to_uint8(low)[:, 0, 0, 0] / 20).astype(int)
     np.testing.assert_array_equal(shade[:4] % 2, labels[:4])
-    np.testing.assert_allclose(told(labels[2:], 5)["low"], low[2:], atol=1e-6)
+    np.testing.assert_allclose(told(labels[2:], 5)["low"]["image"], low[2:], atol=1e-6)
 
     generator = Generator(
         PROCESS, DPMSolverPP(), GRID, (4, 4, 1), CENTERED, batch_size=2, told=told
@@ -285,17 +288,21 @@ GREY = jnp.zeros((2, 2, 2, 1))
     "chain, options, match",
     [
         ([], {}, "stages: got none"),
-        ([UP], {}, "stages: stage 0 is an upsampler, which needs pictures"),
+        ([UP], {}, "stages: stage 0 is an upsampler, which needs images"),
         ([BASE, stage(4, 0)], {}, "stages: stage 1 is no upsampler"),
         ([BASE], {"given": GREY}, "stages: stage 0 is no upsampler"),
-        ([stage(1, 0), UP], {}, "stage 1 enlarges pictures of 2 x 2 x 1, but stage 0 makes 1 x 1"),
+        ([stage(1, 0), UP], {}, "stage 1 enlarges images of 2 x 2 x 1, but stage 0 makes 1 x 1"),
         ([BASE, stage(classes=3)], {}, "stages: stage 1 has 3 classes and stage 0 has 0"),
-        ([UP], {"given": GREY[:, :1]}, r"low: got pictures of shape \(1, 2, 1\), expected \(2, 2"),
+        ([UP], {"given": GREY[:, :1]}, r"low: got images of shape \(1, 2, 1\), expected \(2, 2"),
         ([UP], {"given": GREY + 3}, "low: got values from 3 to 3, expected the model's range"),
-        ([UP], {"given": GREY[:1]}, "given: got 1 pictures, expected 2"),
-        ([BASE, UP], {"level": 1.5}, r"low_level: got 1.5, expected a level in \[0, 1\]"),
-        ([BASE, UP], {"level": -0.1}, "low_level: got -0.1"),
-        ([BASE, UP], {"level": [0.1, 0.1]}, "low_level: got 2 levels for 1 upsamplers"),
+        ([UP], {"given": GREY[:1]}, "given: got 1 images, expected 2"),
+        ([BASE, UP], {"level": 1.5}, r"level: got 1.5, expected a level in \[0, 1\]"),
+        ([BASE, UP], {"level": -0.1}, "level: got -0.1"),
+        (
+            [BASE, UP],
+            {"level": [0.1, 0.1]},
+            "level: got 2 levels, expected one for each of 1 upsamplers",
+        ),
         ([BASE, UP], {"labels": jnp.zeros(2, jnp.int32)}, "labels: got some, but the models have"),
         ([stage(2, 0, 3)], {}, "labels: got None, expected 2 classes"),
         ([stage(2, 0, 3)], {"labels": jnp.array([0, 7])}, r"labels: got \[0, 7\], expected"),
@@ -309,12 +316,12 @@ def test_what_does_not_chain_is_refused_before_sampling(chain, options, match):
 @pytest.mark.parametrize(
     "make, match",
     [
-        (lambda: LowResolution(0), "low_size: got 0"),
-        (lambda: LowResolution(2, 0.0), "low_level: got 0.0"),
-        (lambda: LowResolution(2, 1.1), "low_level: got 1.1"),
-        (lambda: LowResolution(3).of(jnp.zeros((1, 4, 4, 1))), "low_size: got 3"),
-        (lambda: LowResolution(4).of(jnp.zeros((1, 4, 4, 1))), "low_size: got 4, expected"),
-        (lambda: LowResolution(2).of(jnp.zeros((1, 4, 5, 1))), "low_size: got 2"),
+        (lambda: LowResolution(0), "^size: got 0"),
+        (lambda: LowResolution(2, 0.0), "max_level: got 0.0"),
+        (lambda: LowResolution(2, 1.1), "max_level: got 1.1"),
+        (lambda: LowResolution(3).of(jnp.zeros((1, 4, 4, 1))), "^size: got 3"),
+        (lambda: LowResolution(4).of(jnp.zeros((1, 4, 4, 1))), "^size: got 4, expected"),
+        (lambda: LowResolution(2).of(jnp.zeros((1, 4, 5, 1))), "^size: got 2"),
     ],
 )  # fmt: skip
 def test_sizes_and_levels_that_cannot_be_are_refused(make, match):
@@ -328,7 +335,7 @@ def test_sizes_and_levels_that_cannot_be_are_refused(make, match):
         (upscaler(low=None), "upscale", 4, "task: 'upscale' needs the weights of an upsampler"),
         (upscaler(), "inpaint", 4, "task: got 'inpaint', but an upsampler"),
         (upscaler(), "upscale", 3, r"image: got pictures of shape \(3, 3, 1\), expected \(2, 2, 1"),
-        (upscaler(low_level=2.0), "upscale", 4, "low_level: got 2.0"),
+        (upscaler(low_level=2.0), "upscale", 4, "level: got 2.0"),
     ],
 )
 def test_bad_requests_to_upscale_are_refused(model, task, size, match):

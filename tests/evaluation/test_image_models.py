@@ -20,6 +20,7 @@ from sde_lib import VESDE, expand_right
 from solvers.grids import uniform_grid
 from solvers.predictor_corrector import CORRECTORS, PREDICTORS, PredictorCorrector
 from storage.checkpoint import Checkpoints
+from tasks.conditions import ClassLabel
 from tasks.image import ImageTask
 
 MEAN, STD = 0.13, 0.31
@@ -51,8 +52,7 @@ def subject() -> Subject:
         Parameterization(output="scaled_score", c_noise="log_sigma"),
         GaussianNetwork(),
         (28, 28, 1),
-        num_classes=10,
-        label_dropout=0.5,
+        (ClassLabel(10, 0.5),),
     )
     return Subject(
         task,

@@ -27,6 +27,7 @@ from sde_lib import VPSDE
 from solvers import DDIM, AdaptiveODE, DPMSolverPP, PredictorCorrector
 from solvers.grids import log_snr_grid
 from solvers.predictor_corrector import Ancestral, NoCorrector
+from tasks.conditions import ClassLabel
 
 PROCESS = VPSDE()
 KEY = jax.random.key(0)
@@ -96,7 +97,7 @@ def test_restoration_meets_the_measurement(operator, method):
 
 def test_guidance_draws_the_class_asked_for():
     options = ControlOptions("guide", results=4)
-    guided = model(num_classes=2, null_label=2, guide=classifier_free(2.0, 2))
+    guided = model(num_classes=2, null_label=2, guide=classifier_free(2.0, (ClassLabel(2, 0.1),)))
     made = control(guided, two_classes, IMAGES, np.array([0, 1], np.int32), options, KEY)
     dark, bright = made.results.reshape(2, -1).mean(1)
     assert dark < 90 and bright > 165
@@ -107,7 +108,7 @@ def test_guidance_goes_with_every_task():
     """The known half is dark; of two classes of images, the bright one is asked for."""
     images = np.full((1, 8, 8, 3), 77, np.uint8)
     options = ControlOptions("inpaint", results=4, mask="half")
-    guided = model(num_classes=2, null_label=2, guide=classifier_free(1.0, 2))
+    guided = model(num_classes=2, null_label=2, guide=classifier_free(1.0, (ClassLabel(2, 0.1),)))
     made = control(guided, two_classes, images, np.array([1], np.int32), options, KEY).results
     assert abs(made[..., :4, :].mean() - 77) < 1 and made[..., 4:, :].mean() > 165
 

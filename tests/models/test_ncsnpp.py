@@ -130,7 +130,12 @@ OPTIONS = [
     {"resblock_type": "ddpm", "resamp_with_conv": False},
     {"conditional": False, "conditions": ()},
     {"embedding_type": "positional", "nonlinearity": "elu"},
-    {"conditions": (Augmentation(3),), "nonlinearity": "lrelu", "conv_size": 1, "skip_rescale": False},
+    {
+        "conditions": (Augmentation(3),),
+        "nonlinearity": "lrelu",
+        "conv_size": 1,
+        "skip_rescale": False,
+    },
     {"nf": 12, "nonlinearity": "relu", "attn_resolutions": ()},
 ]
 

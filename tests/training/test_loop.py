@@ -233,7 +233,8 @@ def test_pictures_go_to_the_workdir(tmp_path):
     names = sorted(p.name for p in (tmp_path / "pictures").iterdir())
     assert names == ["weights-00000020.png", "weights-00000040.png"]
     picture = np.asarray(Image.open(tmp_path / "pictures" / names[-1]))
-    np.testing.assert_array_equal(picture, TinyTask().draw(Context(result.state.ema), None)["weights"])
+    drawn = TinyTask().draw(Context(result.state.ema), None)
+    np.testing.assert_array_equal(picture, drawn["weights"])
     assert list((tmp_path / "tensorboard").iterdir())
 
 

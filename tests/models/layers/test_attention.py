@@ -31,7 +31,8 @@ def test_does_not_care_for_the_order_of_pixels():
     np.testing.assert_allclose(block.apply(params, x[:, ::-1]), jnp.flip(y, 1), atol=1e-5)
 
 
-X, VALUES = (jax.random.normal(jax.random.key(k), s) for k, s in ((0, (3, 2, 2, 8)), (1, (3, 4, 5))))
+X = jax.random.normal(jax.random.key(0), (3, 2, 2, 8))
+VALUES = jax.random.normal(jax.random.key(1), (3, 4, 5))
 
 
 def cross(tokens, **options):
