@@ -58,18 +58,26 @@ class FlowOptions:
         for name in ("rtol", "atol", "max_steps"):
             require(getattr(self, name) > 0, name, getattr(self, name), "a positive number")
 
-    @property
-    def tolerances(self) -> "Tolerances":
-        """What the compiled solve takes."""
-        return Tolerances(self.rtol, self.atol, self.max_steps)
+    def forwards(self, process: Process) -> "FlowProblem":
+        """From t_min to t_max; InvalidValue for times outside of the process's."""
+        low, high = process.span(self.t_min, self.t_max)
+        ends = jnp.float32(low), jnp.float32(high)
+        return FlowProblem(*ends, self.rtol, self.atol, jnp.int32(self.max_steps))
 
 
-class Tolerances(NamedTuple):
-    """The numbers of `FlowOptions`, as arguments of a compiled program."""
+class FlowProblem(NamedTuple):
+    """The numbers of a solve, as arguments of a compiled program: from time `start` to `end`."""
 
+    start: Array
+    end: Array
     rtol: Array | float
     atol: Array | float
-    max_steps: Array | int
+    max_steps: Array
+
+    @property
+    def backwards(self) -> "FlowProblem":
+        """The same from the end to the start."""
+        return self._replace(start=self.end, end=self.start)
 
     def scale(self, y: Array, y_next: Array) -> Array:
         """What an error of y counts in, atol + rtol max(|y|, |y_next|)."""
@@ -90,13 +98,13 @@ class Flowed(NamedTuple):
     ok: Array
 
 
-def report_failures(solved: Solved, end: float, throw: bool) -> None:
+def report_failures(solved: Solved, end: Array, throw: bool) -> None:
     """Warns of samples that did not get to `end`, naming them.
 
     Raises NotFinite for those that were lost, if `throw`.
     """
     t, lost = np.asarray(solved.t), np.asarray(solved.lost)
-    late = ~lost & (t != np.float32(end))
+    late = ~lost & (t != np.asarray(end))
     if throw and lost.any():
         samples = named_at(np.flatnonzero(lost), t[lost])
         cause = (
@@ -116,8 +124,7 @@ def _flow(
     predict: Predictor,
     x: Array,
     cond: Cond,
-    ends: tuple[Array, Array],
-    tolerances: Tolerances,
+    problem: FlowProblem,
 ) -> Solved:
     mask = cond.get(MASK)
 
@@ -125,9 +132,10 @@ def _flow(
         return masked(predict(x, process.node(t), cond).velocity(process), mask)
 
     def norm(error: Array, x: Array, x_next: Array) -> Array:
-        return scaled_norm(error, tolerances.scale(x, x_next), mask)
+        return scaled_norm(error, problem.scale(x, x_next), mask)
 
-    return integrate(field, masked(x, mask), ends, norm, jnp.int32(tolerances.max_steps))
+    ends = problem.start, problem.end
+    return integrate(field, masked(x, mask), ends, norm, problem.max_steps)
 
 
 def encode(
@@ -150,7 +158,7 @@ def encode(
       NotFinite: a sample is not finite; names it and the time at which that happened.
     """
     how = FlowOptions(**options)
-    return _carry(process, predict, x, cond, process.span(how.t_min, how.t_max), how)
+    return _carry(process, predict, x, cond, how.forwards(process), how.throw)
 
 
 def decode(
@@ -166,8 +174,7 @@ def decode(
     The result keeps the noise of t_min; its Tweedie estimate is `predict(x, node, cond).x_0`.
     """
     how = FlowOptions(**options)
-    low, high = process.span(how.t_min, how.t_max)
-    return _carry(process, predict, z, cond, (high, low), how)
+    return _carry(process, predict, z, cond, how.forwards(process).backwards, how.throw)
 
 
 def _carry(
@@ -175,13 +182,12 @@ def _carry(
     predict: Predictor,
     x: Array,
     cond: Cond,
-    ends: tuple[float, float],
-    how: FlowOptions,
+    problem: FlowProblem,
+    throw: bool,
 ) -> Flowed:
-    start, end = (jnp.float32(t) for t in ends)
-    solved = _flow(process, predict, x, cond, (start, end), how.tolerances)
-    report_failures(solved, ends[1], how.throw)
-    return Flowed(solved.y, solved.evaluations, solved.t == end)
+    solved = _flow(process, predict, x, cond, problem)
+    report_failures(solved, problem.end, throw)
+    return Flowed(solved.y, solved.evaluations, solved.t == problem.end)
 
 
 def reconstruct(

@@ -10,7 +10,7 @@ solver "ode", likelihood and latent codes all step by `step`, with the controlle
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import diffrax
@@ -68,7 +68,7 @@ def step(
     return y_next, slopes[-1], _combine(zero, dt, pair.tableau.b_error, slopes)
 
 
-def _combine(y: PyTree, dt: Array, weights: Sequence[float], slopes: list[PyTree]) -> PyTree:
+def _combine(y: PyTree, dt: Array, weights: Any, slopes: list[PyTree]) -> PyTree:
     """y + dt sum_i weights_i slopes_i."""
     used = [(float(w), k) for w, k in zip(weights, slopes, strict=True) if w]
 

@@ -1,5 +1,7 @@
 """The sampling loop and predictor-corrector: exact oracles, orders, contracts."""
 
+import dataclasses
+import functools
 import itertools
 
 import jax
@@ -7,13 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from quick import quick_jit
+from solver_cases import make_solver
 
 import sampling
 from oracles import Gaussian, Mixture
 from parameterization import from_score
 from sampling import sample
 from sde_lib import EDM, VESDE, VPSDE, FlowMatching, SubVPSDE
-from solvers import DDIM, AdaptiveODE, AdaptiveSDE, grids
+from solvers import DDIM, SOLVERS, AdaptiveODE, AdaptiveSDE, grids
 from solvers.grids import uniform_grid
 from solvers.predictor_corrector import (
     CORRECTORS,
@@ -332,3 +335,75 @@ def test_recorded_draws_are_no_path():
     noise = sampling.ReplayedNoise(jnp.zeros((6, 2)), jnp.zeros((12, 2, 6, 2)))
     with pytest.raises(ValueError, match="noise: recorded draws"):
         sample(jax.random.key(0), VPSDE(), GAUSSIAN, AdaptiveSDE(), GRID, (6, 2), noise=noise)
+
+
+# Recorded noise.
+
+START, HOLD = jnp.zeros((6, 2)), jax.tree_util.Partial(lambda x, node, noise: x)
+
+
+@pytest.mark.parametrize(
+    "noise, constraint, match",
+    [
+        (((11, 2),), None, "noise: got draws of 11 steps, expected at least 12"),
+        (((12, 1),), None, "noise: got 1 draws a step for the solver, expected more than 1"),
+        (((12, 2),), HOLD, "noise: got 0 draws a step for the constraint, expected more than 0"),
+        (((12, 2), (12, 1)), HOLD, "noise: got control of 12 steps, expected at least 13"),
+    ],
+)
+def test_noise_that_was_not_recorded_is_refused(noise, constraint, match):
+    source = sampling.ReplayedNoise(START, *(jnp.zeros((*n, 6, 2)) for n in noise))
+    with pytest.raises(ValueError, match=match):
+        draw(noise=source, constraint=constraint)
+
+
+def test_a_step_past_the_recorded_ones_is_not_a_number():
+    noise = sampling.ReplayedNoise(START, jnp.ones((3, 1, 6, 2)))
+    np.testing.assert_array_equal(noise(jnp.int32(2), 0, (6, 2)), 1.0)
+    assert np.isnan(noise(jnp.int32(3), 0, (6, 2))).all()
+    assert np.isnan(noise(jnp.array([0, 1, 2, 3, 2, 1]), 0, (6, 2))).all(1).tolist() == [
+        False, False, False, True, False, False,
+    ]  # fmt: skip
+
+
+def test_a_constraint_has_recorded_draws_of_its_own():
+    seen = []
+
+    def constraint(x, node, noise):
+        jax.debug.callback(lambda z: seen.append(float(z[0, 0])), noise, ordered=True)
+        return x
+
+    control = jnp.arange(13.0)[:, None, None, None] * jnp.ones((1, 1, 6, 2))
+    noise = sampling.ReplayedNoise(START, -jnp.ones((12, 2, 6, 2)), control)
+    draw(noise=noise, constraint=constraint)
+    jax.effects_barrier()
+    assert seen == list(range(13))
+
+
+# What else the predictor gives.
+
+
+@dataclasses.dataclass(frozen=True)
+class WithTime:
+    """Exact predictions that say at which time they were made."""
+
+    def __call__(self, x, node, cond):
+        return GAUSSIAN(x, node)._replace(aux={"t": node.t})
+
+
+# From the end of the grid, the node of the last evaluation; adaptive solvers go there directly.
+LAST = {"euler": 2, "heun": 1, "ddim": 2, "dpm": 2, "picard": 2, "pc": 2, "stochastic_heun": 1,
+        "ode": 1, "adaptive_sde": 1}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_a_run_returns_what_its_last_evaluation_gave(name):
+    make = functools.partial(
+        sample, jax.random.key(0), VPSDE(), WithTime(), make_solver(name, 12), GRID, (3, 2)
+    )
+    np.testing.assert_allclose(make(denoise="none").aux["t"], GRID.t[-LAST[name]], rtol=1e-5)
+    np.testing.assert_allclose(make().aux["t"], GRID.t[-1], rtol=1e-5)
+
+
+def test_a_predictor_of_nothing_else_gives_no_aux():
+    assert draw(denoise="none").aux == {} and draw().aux == {}

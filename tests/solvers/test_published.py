@@ -147,9 +147,7 @@ def test_the_published_control_is_the_original(task):
         return np.asarray(DATA(jnp.asarray(x, jnp.float32), node).score)
 
     flat = draws.reshape(-1, *IMAGE.shape)
-    want = published_control(
-        process, score, known, rotate, back, mask, flat, prior, n, t_end, snr
-    )
+    want = published_control(process, score, known, rotate, back, mask, flat, prior, n, t_end, snr)
     solver = PredictorCorrector(ReverseDiffusion(faithful=n), Langevin(snr, faithful=n))
     grid = published_grid(process, n, t_end=t_end)
     arguments = replacement.published(control, solver, grid, jnp.asarray(prior))
