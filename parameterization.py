@@ -34,6 +34,7 @@ from sde_lib import Node, Process, ScoreFn, expand_right
 
 Cond = Mapping[str, Any]
 NO_COND: Cond = {}
+MASK = "mask"  # the entry of cond that says which coordinates of a padded example are real
 
 
 class Prediction(NamedTuple):

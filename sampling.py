@@ -1,14 +1,19 @@
-"""Sampling: grids of nodes, sources of noise, and the one loop that every solver runs in.
+"""Sampling: the protocol of solvers, sources of noise, and the one loop that every solver runs in.
 
-A grid is a `Node` whose fields have shape (steps + 1,): the noise levels that a run visits, from
-the prior down. A solver moves x from one node to the next; `sample()` runs it over the grid as one
-compiled program, dispatched in chunks of steps so that progress shows between them.
+A grid (`solvers.grids`) is a `Node` whose fields have shape (steps + 1,): noise levels from the
+prior down. A solver moves a batch along it in rounds: `begin` makes what it remembers, `advance`
+one round, until every sample is at the end or the solver's `budget` of rounds is spent. `sample()`
+runs the rounds as one compiled program, dispatched in chunks so that progress shows between them.
+
+Sequences of different lengths are padded, and `cond["mask"]` says which coordinates are real (see
+`sde_lib.masked`). States, noise and predictions are 0 in the padding throughout, so that a padded
+sample equals the unpadded one.
 """
 
 import dataclasses
 import functools
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import diffrax
@@ -17,64 +22,29 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from parameterization import NO_COND, Cond, Predictor, as_pytree
-from sde_lib import Node, Process, expand_right
+from options.choices import require
+from options.errors import InvalidValue, NotFinite, Words
+from parameterization import MASK, NO_COND, Cond, Prediction, Predictor, as_pytree
+from sde_lib import Node, Process, expand_right, masked
 
-Draw = Callable[[int], Array]
-
-# Of its span, the shortest time over which a Brownian path is told apart from a straight line.
+# Tolerance of the virtual Brownian tree, relative to the interval of the run.
 BROWNIAN_TOLERANCE = 2.0**-20
-# Draws of a constraint come after those of any solver in the same step.
+# Draws of a constraint are numbered after those of any solver in the same step.
 CONSTRAINT_DRAW = 1 << 16
 DENOISE_CHOICES = ("tweedie", "mean", "none")
-
-
-class StepResult(NamedTuple):
-    """What a step returns: the new state `x`, its mean before the last noise, and solver state.
-
-    `evaluations` (batch,) is given where a step spends other than the solver's `stages`.
-    """
-
-    x: Array
-    x_mean: Array
-    state: Any
-    evaluations: Array | None = None
-
-
-@runtime_checkable
-class Solver(Protocol):
-    """Moves a batch from one node to the next. Frozen, hashable, without parameters.
-
-    `stages` is the number of network evaluations of one step. `validate` raises ValueError, before
-    anything is compiled, where the solver cannot take the process or the grid. `init` gives the
-    state before the first step: a pytree of arrays with a leading batch axis.
-    """
-
-    @property
-    def stages(self) -> int: ...
-
-    def validate(self, process: Process, grid: Node) -> None: ...
-
-    def init(self, x: Array) -> Any: ...
-
-    def step(
-        self,
-        process: Process,
-        predict: Callable[[Array, Node], Any],
-        x: Array,
-        node: Node,
-        node_next: Node,
-        state: Any,
-        draw: Draw,
-    ) -> StepResult: ...
 
 
 @runtime_checkable
 class NoiseSource(Protocol):
     """A pytree that gives the standard normal draws of a run, each like x: (batch, *shape).
 
-    `step` is () or, where samples are at different steps, (batch,).
+    `step` is () or, where samples are at different steps, (batch,). `draw` numbers the draws of a
+    step; those of the constraint begin at CONSTRAINT_DRAW.
     """
+
+    def validate(self, steps: int) -> None:
+        """InvalidValue where there is no noise for a run of so many steps."""
+        ...
 
     def initial(self, shape: tuple[int, ...]) -> Array: ...
 
@@ -93,6 +63,9 @@ class KeyedNoise:
     """Noise from one key per sample, so that a sample does not depend on its batch or device."""
 
     keys: Key[Array, " b"]
+
+    def validate(self, steps: int) -> None:
+        pass
 
     def initial(self, shape: tuple[int, ...]) -> Array:
         return self._normal(jax.vmap(jax.random.fold_in, (0, None))(self.keys, 0), shape)
@@ -120,33 +93,61 @@ class KeyedNoise:
         return jax.vmap(lambda key: jax.random.normal(key, shape[1:]))(keys)
 
 
-@functools.partial(jax.tree_util.register_dataclass, data_fields=["start", "draws"], meta_fields=[])
+@functools.partial(
+    jax.tree_util.register_dataclass, data_fields=["start", "draws", "control"], meta_fields=[]
+)
 @dataclasses.dataclass(frozen=True)
 class ReplayedNoise:
-    """Recorded noise: `start` (batch, *shape), `draws` (steps, draws a step, batch, *shape)."""
+    """Recorded noise, for replaying a run. A draw that was not recorded is refused.
+
+    Attributes:
+      start: the draw of the prior, (batch, *shape).
+      draws: those of the solver, (steps, draws a step, batch, *shape).
+      control: those of the constraint, likewise, with one step more for that after the final
+        denoising; None where the run has no constraint.
+    """
 
     start: Array
     draws: Array
+    control: Array | None = None
+
+    def validate(self, steps: int) -> None:
+        recorded = [("draws", self.draws, steps)]
+        if self.control is not None:
+            recorded += [("control", self.control, steps + 1)]
+        for name, draws, needed in recorded:
+            got = Words(f"{name} of {len(draws)} steps")
+            require(len(draws) >= needed, "noise", got, f"at least {needed}")
 
     def initial(self, shape: tuple[int, ...]) -> Array:
         return self.start
 
     def __call__(self, step: Array, draw: int, shape: tuple[int, ...]) -> Array:
-        if not step.ndim:
-            return self.draws[step, draw]
-        return self.draws[step, draw, jnp.arange(shape[0])]
+        whose, draws = "the solver", self.draws
+        if draw >= CONSTRAINT_DRAW:
+            whose, draws, draw = "the constraint", self.control, draw - CONSTRAINT_DRAW
+        count = 0 if draws is None else draws.shape[1]
+        if draws is None or draw >= count:
+            raise InvalidValue(
+                "noise", Words(f"{count} draws a step for {whose}"), f"more than {draw}"
+            )
+        # A step past the recorded ones, which only the program knows of, is nan: the run stops.
+        index = (step, draw) if not step.ndim else (step, draw, jnp.arange(shape[0]))
+        return draws.at[index].get(mode="fill", fill_value=jnp.nan)
 
     def brownian(
         self, low: Array, high: Array, span: tuple[Array, Array], shape: tuple[int, ...]
     ) -> Array:
-        raise ValueError("noise: recorded draws are not a Brownian path; adaptive steps need a key")
+        raise InvalidValue(
+            "noise", but="recorded draws are not a Brownian path; adaptive steps need a key"
+        )
 
 
 class Samples(NamedTuple):
     """What a run returns.
 
     Attributes:
-      x: samples in the process's data range, (batch, *shape).
+      x: samples in the process's data range, (batch, *shape); 0 in the padding.
       nfe: network evaluations spent on each sample, int32 (batch,).
       depth: how many of them came one after another, int32 (batch,); fewer than nfe only where a
         solver evaluates several times of a sample at once.
@@ -155,6 +156,8 @@ class Samples(NamedTuple):
       ok: whether each sample reached the end of the grid within the solver's budget, bool (batch,).
       path: states along the way on the host, (frames, batch, *shape), the last one the result; None
         unless asked for.
+      aux: what the last evaluation of the predictor gave beside (x_0, eps), by name, leading batch
+        axes; {} for nothing.
     """
 
     x: Float[Array, "b *shape"]
@@ -164,131 +167,11 @@ class Samples(NamedTuple):
     rejected: Int[Array, " b"]
     ok: Array
     path: np.ndarray | None
+    aux: Mapping[str, Any] = {}
 
 
-def _ends(
-    process: Process, num_steps: int, t_start: float | None, t_end: float | None
-) -> tuple[float, float]:
-    """The first and last time of a grid, by default t_max and t_min."""
-    if num_steps < 1:
-        raise ValueError(f"num_steps: got {num_steps}, expected at least 1")
-    t_start = process.t_max if t_start is None else t_start
-    t_end = process.t_min if t_end is None else t_end
-    if not 0 <= t_end < t_start <= process.t_max:
-        raise ValueError(
-            f"t_end, t_start: got {t_end}, {t_start}, expected 0 <= t_end < t_start <= t_max "
-            f"= {process.t_max}"
-        )
-    return t_start, t_end
-
-
-def _power_grid(
-    process: Process, num_steps: int, shape: Callable[[Array], Array], t_start, t_end
-) -> Node:
-    """Times t_end + (t_start - t_end) shape(u), u falling from 1 to 0."""
-    t_start, t_end = _ends(process, num_steps, t_start, t_end)
-    u = jnp.linspace(1.0, 0.0, num_steps + 1)
-    return process.node(t_end + (t_start - t_end) * shape(u))
-
-
-def uniform_grid(
-    process: Process, num_steps: int, *, t_start: float | None = None, t_end: float | None = None
-) -> Node:
-    """num_steps + 1 nodes, uniform in time from `t_start` (default t_max) to `t_end` (t_min)."""
-    return _power_grid(process, num_steps, lambda u: u, t_start, t_end)
-
-
-def quadratic_grid(
-    process: Process, num_steps: int, *, t_start: float | None = None, t_end: float | None = None
-) -> Node:
-    """Times that grow as u^2, denser near the data (Song et al. 2021, "DDIM", app. D.2)."""
-    return _power_grid(process, num_steps, jnp.square, t_start, t_end)
-
-
-def cosine_grid(
-    process: Process, num_steps: int, *, t_start: float | None = None, t_end: float | None = None
-) -> Node:
-    """Times that grow as 1 - cos(pi u / 2), denser near the data and even near the prior."""
-    return _power_grid(process, num_steps, lambda u: 1 - jnp.cos(jnp.pi * u / 2), t_start, t_end)
-
-
-# Noise over signal beyond which spacing in sigma / alpha means nothing; alpha may be 0 at t_start.
-RATIO_LIMIT = 1e3
-
-
-def _ratio_grid(
-    process: Process,
-    num_steps: int,
-    space: tuple[Callable[[Array], Array], Callable[[Array], Array]],
-    t_start: float | None,
-    t_end: float | None,
-) -> Node:
-    """Even in space[0](sigma / alpha), whose inverse is space[1]; the ends are exact."""
-    t_start, t_end = _ends(process, num_steps, t_start, t_end)
-    if not float(process.sigma(jnp.float32(t_end))) > 0:
-        raise ValueError(f"t_end: got {t_end}, where sigma is 0 and has no logarithm")
-    there, back = space
-    ends = process.node(jnp.array([t_start, t_end], jnp.float32))
-    high, low = there(jnp.minimum(ends.sigma / ends.alpha, RATIO_LIMIT))
-    ratio = back(jnp.linspace(high, low, num_steps + 1))
-    t = process.time_of_log_snr(-2 * jnp.log(ratio))
-    return process.node(t.at[0].set(t_start).at[-1].set(t_end))
-
-
-def edm_grid(
-    process: Process,
-    num_steps: int,
-    *,
-    t_start: float | None = None,
-    t_end: float | None = None,
-    rho: float = 7.0,
-) -> Node:
-    """Even in (sigma / alpha)^(1 / rho) (Karras et al. 2022, eq. 5; its last, clean node apart)."""
-    if rho <= 0:
-        raise ValueError(f"rho: got {rho}, expected a positive number")
-    space = (lambda s: s ** (1 / rho)), (lambda s: s**rho)
-    return _ratio_grid(process, num_steps, space, t_start, t_end)
-
-
-def log_snr_grid(
-    process: Process, num_steps: int, *, t_start: float | None = None, t_end: float | None = None
-) -> Node:
-    """Even in log(alpha^2 / sigma^2) (Lu et al. 2022, "DPM-Solver", section 3.4)."""
-    return _ratio_grid(process, num_steps, (jnp.log, jnp.exp), t_start, t_end)
-
-
-def end_clean(grid: Node) -> Node:
-    """The grid with one more step, to the clean node: t = 0, alpha = 1, sigma = 0."""
-    return Node(*(jnp.append(f, end) for f, end in zip(grid, (0.0, 1.0, 0.0), strict=True)))
-
-
-def published_grid(
-    process: Process, num_steps: int, *, t_start: float | None = None, t_end: float | None = None
-) -> Node:
-    """The grid of Song et al.'s code: num_steps nodes from t_start to t_end, each starting a step.
-
-    The last node is there twice: a step starts from it too. It belongs with the `faithful` choices
-    of solvers, which take a step to be 1 / num_steps whatever the gap.
-    """
-    if num_steps < 2:
-        raise ValueError(f"num_steps: got {num_steps}, expected at least 2")
-    t_start, t_end = _ends(process, num_steps, t_start, t_end)
-    t = jnp.linspace(t_start, t_end, num_steps)
-    return process.node(jnp.append(t, t_end))
-
-
-GRIDS: dict[str, Callable[..., Node]] = {
-    "uniform": uniform_grid,
-    "quadratic": quadratic_grid,
-    "cosine": cosine_grid,
-    "edm": edm_grid,
-    "log_snr": log_snr_grid,
-    "published": published_grid,
-}
-
-
-class Run(NamedTuple):
-    """What all steps of a run share: a pytree, the arguments of `sample` after its checks."""
+class RunContext(NamedTuple):
+    """What all rounds of a run share: a pytree, the arguments of `sample` after its checks."""
 
     predict: Predictor
     constraint: Any
@@ -297,18 +180,37 @@ class Run(NamedTuple):
     cond: Cond
     frame_times: Array
 
-    def predict_at(self, x: Array, node: Node) -> Any:
-        """The prediction under the run's conditioning."""
-        return self.predict(x, node, self.cond)
+    @property
+    def mask(self) -> Array | None:
+        """Which coordinates of padded samples are real; None without padding."""
+        return self.cond.get(MASK)
 
-    def constrain(self, x: Array, node: Node, step: Array) -> Array:
-        """x after the constraint, if there is one, at the node just reached."""
+    def predict_at(self, x: Array, node: Node) -> Prediction:
+        """The prediction under the run's conditioning; x_0 and eps are 0 in the padding."""
+        found = self.predict(x, node, self.cond)
+        if self.mask is None:
+            return found
+        return found._replace(x_0=masked(found.x_0, self.mask), eps=masked(found.eps, self.mask))
+
+    def draw(self, step: Array, number: int, shape: tuple[int, ...]) -> Array:
+        """Draw `number` of a step, like x."""
+        return masked(self.noise(step, number, shape), self.mask)
+
+    def brownian(
+        self, low: Array, high: Array, span: tuple[Array, Array], shape: tuple[int, ...]
+    ) -> Array:
+        """An increment of each sample's Brownian path, like x."""
+        return masked(self.noise.brownian(low, high, span, shape), self.mask)
+
+    def constrain(self, x: Array, node: Node, step: Array, number: int = 0) -> Array:
+        """x after the constraint, if there is one, at a node; `number` of the times in the step."""
         if self.constraint is None:
             return x
-        return self.constraint(x, node, self.noise(step, CONSTRAINT_DRAW, x.shape))
+        noise = self.draw(step, CONSTRAINT_DRAW + number, x.shape)
+        return masked(self.constraint(x, node, noise), self.mask)
 
 
-class March(NamedTuple):
+class SamplerState(NamedTuple):
     """How far the samples of a run have come; every field has a leading batch axis.
 
     Attributes:
@@ -318,6 +220,7 @@ class March(NamedTuple):
       nfe, depth, accepted, rejected: what each has spent, see `Samples`.
       lost: the time after which a sample was not finite, nan while it is, (batch,).
       state: the solver's own.
+      aux: of the last evaluation, see `Samples`.
       frames: states at the times asked for, (batch, frames, *shape).
     """
 
@@ -331,59 +234,35 @@ class March(NamedTuple):
     rejected: Array
     lost: Array
     state: Any
+    aux: Mapping[str, Any]
     frames: Array
 
 
 @runtime_checkable
-class Pacer(Protocol):
-    """A solver that sets its own pace: adaptive steps, or many nodes at once.
+class Solver(Protocol):
+    """Moves a batch over a grid, in rounds. Frozen, hashable, without parameters.
 
-    `budget(steps)` is the number of rounds after which a run over a grid of `steps` is given up;
-    `begin` gives the solver's state; `advance` makes one round of the samples that are not done.
+    `solvers.fixed_step.FixedStep` is the base of solvers that visit every node of the grid, and
+    `solvers.adaptive.Adaptive` of those that choose each sample's steps.
     """
 
-    def validate(self, process: Process, grid: Node) -> None: ...
-
-    def budget(self, steps: int) -> int: ...
-
-    def begin(self, process: Process, run: Run, x: Array) -> Any: ...
-
-    def advance(self, process: Process, run: Run, march: March, i: Array) -> March: ...
-
-
-@dataclasses.dataclass(frozen=True)
-class FixedSteps:
-    """The pace of a plain solver: all samples from node i to node i + 1 of the grid in round i."""
-
-    solver: Solver
-
     def validate(self, process: Process, grid: Node) -> None:
-        self.solver.validate(process, grid)
+        """InvalidValue, before anything is compiled, where it cannot take the process or grid."""
+        ...
 
     def budget(self, steps: int) -> int:
-        return steps
+        """The number of rounds after which a run over a grid of `steps` steps is stopped."""
+        ...
 
-    def begin(self, process: Process, run: Run, x: Array) -> Any:
-        return self.solver.init(x)
+    def begin(self, process: Process, run: RunContext, x: Array) -> Any:
+        """The solver's own state before the first round, a pytree with leading batch axes."""
+        ...
 
-    def advance(self, process: Process, run: Run, march: March, i: Array) -> March:
-        batch, shape = march.x.shape[0], march.x.shape
-        node, node_next = at(run.grid, i, batch), at(run.grid, i + 1, batch)
-        draw = lambda k: run.noise(i, k, shape)  # noqa: E731
-        step = self.solver.step(
-            process, run.predict_at, march.x, node, node_next, march.state, draw
-        )
-        spent = self.solver.stages if step.evaluations is None else step.evaluations
-        return march._replace(
-            x=run.constrain(step.x, node_next, i),
-            x_mean=step.x_mean,
-            t=node_next.t,
-            done=jnp.full(batch, i + 2 == run.grid.t.size),
-            nfe=march.nfe + spent,
-            depth=march.depth + spent,
-            accepted=march.accepted + 1,
-            state=step.state,
-        )
+    def advance(
+        self, process: Process, run: RunContext, state: SamplerState, i: Array
+    ) -> SamplerState:
+        """Round i of the samples that are not done."""
+        ...
 
 
 def at(grid: Node, i: Array | int, batch: int) -> Node:
@@ -391,13 +270,23 @@ def at(grid: Node, i: Array | int, batch: int) -> Node:
     return Node(*(jnp.broadcast_to(field[i], (batch,)) for field in grid))
 
 
-@functools.partial(jax.jit, static_argnames=("process", "pacer"))
-def _begin(process: Process, pacer: Pacer, run: Run, x: Array) -> March:
+def select(condition: Array, new: Any, old: Any) -> Any:
+    """Per sample, the leaves of `new` where the condition (batch,) holds."""
+    return jax.tree.map(lambda a, b: jnp.where(expand_right(condition, a), a, b), new, old)
+
+
+def latest(active: Array, new: Mapping[str, Any], old: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The `aux` of a state after an evaluation of the active samples; the first sets its shape."""
+    return select(active, new, old) if old else new
+
+
+@functools.partial(jax.jit, static_argnames=("process", "solver"))
+def _begin(process: Process, solver: Solver, run: RunContext, x: Array) -> SamplerState:
     batch = x.shape[0]
     none = jnp.zeros(batch, jnp.int32)
     frames = jnp.zeros((batch, run.frame_times.size, *x.shape[1:]))
-    return March(
-        x=jnp.copy(x),  # buffers of their own, since the march is donated
+    state = SamplerState(
+        x=jnp.copy(x),  # buffers of their own, since the state is donated
         x_mean=jnp.copy(x),
         t=jnp.full(batch, run.grid.t[0]),
         done=jnp.zeros(batch, bool),
@@ -406,31 +295,42 @@ def _begin(process: Process, pacer: Pacer, run: Run, x: Array) -> March:
         accepted=none,
         rejected=none,
         lost=jnp.full(batch, jnp.nan, jnp.float32),
-        state=pacer.begin(process, run, x),
+        state=solver.begin(process, run, x),
+        aux={},
         frames=frames,
     )
+    if not jax.eval_shape(run.predict_at, x, at(run.grid, 0, batch)).aux:
+        return state
+    # The loop needs to know the shapes of what the solver will put there.
+    after = jax.eval_shape(lambda: solver.advance(process, run, state, jnp.int32(0)))
+    return state._replace(aux=jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), after.aux))
 
 
-@functools.partial(jax.jit, static_argnames=("process", "pacer"), donate_argnames=("march",))
+@functools.partial(jax.jit, static_argnames=("process", "solver"), donate_argnames=("state",))
 def _run_chunk(
-    process: Process, pacer: Pacer, run: Run, march: March, start: Array, stop: Array
-) -> March:
+    process: Process,
+    solver: Solver,
+    run: RunContext,
+    state: SamplerState,
+    start: Array,
+    stop: Array,
+) -> SamplerState:
     """Rounds start .. stop - 1 of the run. The bounds are traced: one program for all chunks."""
 
-    def going(carry: tuple[Array, March]) -> Array:
-        i, march = carry
-        return (i < stop) & ~jnp.all(march.done)
+    def going(carry: tuple[Array, SamplerState]) -> Array:
+        i, state = carry
+        return (i < stop) & ~jnp.all(state.done)
 
-    def one_round(carry: tuple[Array, March]) -> tuple[Array, March]:
+    def one_round(carry: tuple[Array, SamplerState]) -> tuple[Array, SamplerState]:
         i, before = carry
-        after = pacer.advance(process, run, before, i)
+        after = solver.advance(process, run, before, i)
         lost = jnp.where(jnp.isnan(after.lost) & ~_finite(after.x), before.t, after.lost)
         return i + 1, after._replace(lost=lost, frames=_record(run, before, after))
 
-    return jax.lax.while_loop(going, one_round, (start, march))[1]
+    return jax.lax.while_loop(going, one_round, (start, state))[1]
 
 
-def _record(run: Run, before: March, after: March) -> Array:
+def _record(run: RunContext, before: SamplerState, after: SamplerState) -> Array:
     """The frames with those filled in whose times were passed, on the line between the states."""
     if not run.frame_times.size:
         return after.frames
@@ -445,19 +345,21 @@ def _record(run: Run, before: March, after: March) -> Array:
 
 
 @jax.jit
-def _denoise(predict: Predictor, x: Array, node: Node, cond: Cond) -> Array:
-    """Tweedie's formula: E[x_0 | x_t] (Efron 2011; Song et al. 2021, app. G)."""
-    return predict(x, node, cond).x_0
+def _denoise(run: RunContext, x: Array, node: Node) -> tuple[Array, Mapping[str, Any]]:
+    """Tweedie's formula, E[x_0 | x_t] (Efron 2011; Song et al. 2021, app. G), and its aux."""
+    found = run.predict_at(x, node)
+    return found.x_0, found.aux or {}
 
 
 def _check_grid(grid: Node) -> int:
-    """The number of steps; ValueError for an empty grid or times that do not fall."""
+    """The number of steps; InvalidValue for an empty grid or times that do not fall."""
     t = np.asarray(grid.t)
-    if t.ndim != 1 or t.size < 2:
-        raise ValueError(f"grid: got times of shape {t.shape}, expected (steps + 1,) with a step")
+    shaped = t.ndim == 1 and t.size >= 2
+    got = Words(f"times of shape {t.shape}")
+    require(shaped, "grid", got, "(steps + 1,) with at least one step")
     # The published grid repeats its last node, so the last gap may be zero. No time is nan.
-    if not (np.all(np.diff(t[:-1]) < 0) and t[-1] <= t[-2]):
-        raise ValueError(f"grid: times must fall from first to last, got {t}")
+    falls = np.all(np.diff(t[:-1]) < 0) and t[-1] <= t[-2]
+    require(falls, "grid", Words(f"times {t}"), "times that fall from first to last")
     return t.size - 1
 
 
@@ -470,7 +372,7 @@ def sample(
     key: Key[Array, ""],
     process: Process,
     predict: Predictor,
-    solver: Solver | Pacer,
+    solver: Solver,
     grid: Node,
     shape: tuple[int, ...],
     *,
@@ -494,7 +396,8 @@ def sample(
       solver: a fixed-step solver visits every node of the grid; an adaptive one goes from its first
         node to its last by steps of its own.
       grid: begins at the prior; before t_max the prior is narrower, as `Process.prior_std_at` says.
-      cond: conditioning with a leading batch axis, given to `predict` at each call.
+      cond: conditioning with a leading batch axis, given to `predict` at each call. Its entry
+        "mask" marks the real coordinates of padded samples, see `sde_lib.masked`.
       guidance: turns the predictor into a guided one.
       constraint: `constraint(x, node, noise)` after every step and after the final denoising.
       start: (x, node) to start from in place of the prior; the grid must begin at that node.
@@ -509,47 +412,41 @@ def sample(
       sharding: of the batch axis, where the samples are spread over devices.
 
     Raises:
-      ValueError: an unknown `denoise`, a grid that does not fall or does not begin at `start`, a
-        solver that the process cannot serve.
-      FloatingPointError: a sample is not finite; names it and the time at which that happened.
+      InvalidValue: an unknown `denoise`, a grid that does not fall or does not begin at `start`, a
+        solver that the process cannot serve, recorded noise that does not last.
+      NotFinite: a sample is not finite; names it and the time at which that happened.
 
     A sample that spends the solver's budget before the end is returned as it is, with a warning and
     ok = False.
     """
     steps = _check_grid(grid)
-    if denoise not in DENOISE_CHOICES:
-        raise ValueError(f"denoise: got {denoise!r}, expected one of {DENOISE_CHOICES}")
-    pacer = solver if isinstance(solver, Pacer) else FixedSteps(solver)
-    pacer.validate(process, grid)
+    require(denoise in DENOISE_CHOICES, "denoise", denoise, f"one of {DENOISE_CHOICES}")
+    solver.validate(process, grid)
     predict, constraint = as_pytree(predict), as_pytree(constraint)
     if guidance is not None:
         predict = as_pytree(guidance(predict))
     if noise is None:
         keys = keys_for(key, shape[0], first_index)
         noise = KeyedNoise(keys if sharding is None else jax.device_put(keys, sharding))
+    noise.validate(steps)
 
     marks = np.linspace(0, steps, frames, dtype=int)
     frame_times = jnp.asarray(np.asarray(grid.t)[marks[1:-1]])
-    run = Run(predict, constraint, grid, noise, cond, frame_times)
-    x_start = _initial_state(process, grid, noise, shape, start)
-    march = _begin(process, pacer, run, x_start)
-    march = _run(process, pacer, run, march, steps, first_index, chunk, progress)
-    _require_finite(march.lost, first_index)
+    run = RunContext(predict, constraint, grid, noise, cond, frame_times)
+    x_start = masked(_initial_state(process, grid, noise, shape, start), run.mask)
+    state = _begin(process, solver, run, x_start)
+    rounds = _Rounds(solver.budget(steps), steps, chunk, progress)
+    state = rounds.run(process, solver, run, state, first_index)
+    _require_finite(state.lost, first_index)
+    state = _finish(run, state, denoise, first_index)
 
-    x, nfe, depth = march.x_mean if denoise == "mean" else march.x, march.nfe, march.depth
-    noisy = float(grid.sigma[-1]) > 0
-    if noisy and denoise == "tweedie":
-        last = at(grid, steps, shape[0])
-        x, nfe, depth = _denoise(predict, x, last, cond), nfe + 1, depth + 1
-        _require_finite(jnp.where(_finite(x), jnp.nan, last.t), first_index)
-    if constraint is not None and (denoise == "mean" or noisy and denoise == "tweedie"):
-        clean = Node(*(jnp.full(shape[:1], value) for value in (0.0, 1.0, 0.0)))
-        x = constraint(x, clean, noise(jnp.int32(steps), CONSTRAINT_DRAW, shape))
     path = None
     if frames:
-        between = np.moveaxis(np.asarray(march.frames), 1, 0)
-        path = np.concatenate([np.asarray(x_start)[None], between, np.asarray(x)[None]])[-frames:]
-    return Samples(x, nfe, depth, march.accepted, march.rejected, march.done, path)
+        between = np.moveaxis(np.asarray(state.frames), 1, 0)
+        ends = np.asarray(x_start)[None], np.asarray(state.x)[None]
+        path = np.concatenate([ends[0], between, ends[1]])[-frames:]
+    counts = state.nfe, state.depth, state.accepted, state.rejected
+    return Samples(state.x, *counts, ok=state.done, path=path, aux=state.aux)
 
 
 def _initial_state(
@@ -562,48 +459,73 @@ def _initial_state(
     if start is None:
         return process.prior_std_at(grid.t[0]) * noise.initial(shape)
     x, node = start
-    if x.shape != shape:
-        raise ValueError(f"start: got a state of shape {x.shape}, expected {shape}")
-    if not np.allclose(np.asarray(node.t), np.asarray(grid.t[0])):
-        raise ValueError(f"start: its time is {node.t}, but the grid begins at {grid.t[0]}")
+    got = Words(f"a state of shape {x.shape}")
+    require(x.shape == shape, "start", got, f"shape {shape}")
+    begins = np.allclose(np.asarray(node.t), np.asarray(grid.t[0]))
+    got = Words(f"a state at t = {node.t}")
+    require(begins, "start", got, f"the time at which the grid begins, {grid.t[0]}")
     return x
 
 
-def _run(
-    process: Process,
-    pacer: Pacer,
-    run: Run,
-    march: March,
-    steps: int,
-    first_index: int,
-    chunk: int | None,
-    progress: Callable[[int, int], None] | None,
-) -> March:
-    """All rounds, returning to the host after every chunk of them."""
-    budget = pacer.budget(steps)
-    if chunk is None:
-        chunk = max(1, steps // 8) if progress else budget
-    for begin in range(0, budget, chunk):
-        end = min(begin + chunk, budget)
-        march = _run_chunk(process, pacer, run, march, jnp.int32(begin), jnp.int32(end))
-        if progress is not None:
-            done = bool(jnp.all(march.done))
-            progress(steps if done else _steps_done(run.grid, march), steps)
-        if (progress is not None or end < budget) and bool(jnp.all(march.done)):
-            break
-    if not bool(jnp.all(march.done)):
-        left = np.flatnonzero(~np.asarray(march.done))
-        warnings.warn(
-            f"samples {(first_index + left).tolist()} did not reach the end in {budget} rounds, "
-            f"the solver's max_steps; they are at t = {np.asarray(march.t)[left].tolist()}",
-            stacklevel=3,
-        )
-    return march
+def _finish(run: RunContext, state: SamplerState, denoise: str, first_index: int) -> SamplerState:
+    """The state with what is returned as its x: denoised as asked for, and constrained after it."""
+    batch, steps = len(state.x), run.grid.t.size - 1
+    denoise = denoise if denoise == "mean" or float(run.grid.sigma[-1]) > 0 else "none"
+    if denoise == "none":
+        return state
+    if denoise == "mean":
+        state = state._replace(x=state.x_mean)
+    else:
+        last = at(run.grid, steps, batch)
+        x, aux = _denoise(run, state.x, last)
+        _require_finite(jnp.where(_finite(x), jnp.nan, last.t), first_index)
+        state = state._replace(x=x, nfe=state.nfe + 1, depth=state.depth + 1, aux=aux)
+    clean = Node(*(jnp.full(batch, value) for value in (0.0, 1.0, 0.0)))
+    return state._replace(x=run.constrain(state.x, clean, jnp.int32(steps)))
 
 
-def _steps_done(grid: Node, march: March) -> int:
+class _Rounds(NamedTuple):
+    """The rounds of a run, returning to the host after every chunk of them."""
+
+    budget: int
+    steps: int
+    chunk: int | None
+    progress: Callable[[int, int], None] | None
+
+    def run(
+        self,
+        process: Process,
+        solver: Solver,
+        run: RunContext,
+        state: SamplerState,
+        first_index: int,
+    ) -> SamplerState:
+        """All rounds; a warning for samples that are not at the end after them."""
+        chunk = self.chunk
+        if chunk is None:
+            chunk = max(1, self.steps // 8) if self.progress else self.budget
+        for begin in range(0, self.budget, chunk):
+            end = min(begin + chunk, self.budget)
+            state = _run_chunk(process, solver, run, state, jnp.int32(begin), jnp.int32(end))
+            if self.progress is not None:
+                done = bool(jnp.all(state.done))
+                self.progress(self.steps if done else _steps_done(run.grid, state), self.steps)
+            if (self.progress is not None or end < self.budget) and bool(jnp.all(state.done)):
+                break
+        if not bool(jnp.all(state.done)):
+            left = np.flatnonzero(~np.asarray(state.done))
+            warnings.warn(
+                f"samples {(first_index + left).tolist()} did not reach the end in {self.budget} "
+                f"rounds, the solver's max_steps; they are at t = "
+                f"{np.asarray(state.t)[left].tolist()}",
+                stacklevel=3,
+            )
+        return state
+
+
+def _steps_done(grid: Node, state: SamplerState) -> int:
     """The steps of the grid that the slowest sample has behind it."""
-    slowest = float(jnp.max(jnp.where(march.done, -jnp.inf, march.t)))
+    slowest = float(jnp.max(jnp.where(state.done, -jnp.inf, state.t)))
     return int(np.searchsorted(-np.asarray(grid.t), -slowest, side="right")) - 1
 
 
@@ -612,12 +534,17 @@ def _finite(x: Array) -> Array:
 
 
 def _require_finite(lost: Array, first_index: int) -> None:
-    """FloatingPointError if a sample was lost; nan for those that were not."""
+    """NotFinite if a sample was lost; nan for those that were not."""
     times = np.asarray(lost)
     bad = np.flatnonzero(~np.isnan(times))
     if bad.size:
-        at_times = ", ".join(f"sample {first_index + i} at t = {times[i]:.4g}" for i in bad[:8])
-        more = f" and {bad.size - 8} more" if bad.size > 8 else ""
-        raise FloatingPointError(
-            f"not finite: {at_times}{more}; the network's output there, or too long a step"
-        )
+        samples = named_at(bad, times[bad], first_index)
+        cause = "the network's output there, or too long a step"
+        raise NotFinite("x", but=f"not finite: {samples}; {cause}")
+
+
+def named_at(indices: np.ndarray, times: np.ndarray, first_index: int = 0) -> str:
+    """Samples by their index and time, the first eight of them."""
+    pairs = zip(first_index + indices[:8], times[:8], strict=True)
+    more = f" and {len(indices) - 8} more" if len(indices) > 8 else ""
+    return ", ".join(f"sample {i} at t = {t:.4g}" for i, t in pairs) + more

@@ -37,6 +37,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, Shaped
 
+from options.choices import require
+from options.errors import InvalidValue, Words
+
 ScoreFn = Callable[[Float[Array, "b *shape"], Float[Array, " b"]], Float[Array, "b *shape"]]
 
 
@@ -54,6 +57,38 @@ class Node(NamedTuple):
 def expand_right(t: Shaped[Array, "*n"], x: Array) -> Array:
     """`t` of shape (batch,) or () with trailing axes added until it broadcasts against `x`."""
     return jnp.reshape(t, t.shape + (1,) * (x.ndim - t.ndim)) if t.ndim else t
+
+
+def masked(x: Float[Array, "b *shape"], mask: Array | None) -> Float[Array, "b *shape"]:
+    """`x` with 0 in the padding, where the mask is 0; `x` itself without a mask.
+
+    A padding mask is bool or float with a leading batch axis and broadcasts to x: (b, length, 1)
+    for sequences (b, length, channels). 1 marks the coordinates that an example has.
+    """
+    return x if mask is None else jnp.where(mask != 0, x, 0.0)
+
+
+def dimensions(x: Float[Array, "b *shape"], mask: Array | None = None) -> Float[Array, " b"]:
+    """How many coordinates of each example are real, (b,)."""
+    if mask is None:
+        return jnp.full(x.shape[0], float(math.prod(x.shape[1:])))
+    return _flat_sum(jnp.broadcast_to(mask != 0, x.shape).astype(jnp.float32))
+
+
+def example_sum(x: Float[Array, "b *shape"], mask: Array | None = None) -> Float[Array, " b"]:
+    """Sum over the real coordinates of each example, (b,)."""
+    return _flat_sum(masked(x, mask))
+
+
+def example_mean(x: Float[Array, "b *shape"], mask: Array | None = None) -> Float[Array, " b"]:
+    """Mean over the real coordinates of each example, (b,)."""
+    if mask is None:
+        return jnp.mean(x.reshape(x.shape[0], -1), axis=-1)
+    return example_sum(x, mask) / dimensions(x, mask)
+
+
+def _flat_sum(x: Array) -> Array:
+    return jnp.sum(x.reshape(x.shape[0], -1), axis=-1)
 
 
 def transition(node: Node, node_next: Node) -> tuple[Float[Array, "*n"], Float[Array, "*n"]]:
@@ -78,13 +113,13 @@ class Posterior(NamedTuple):
 
 
 def posterior_of(node: Node, node_next: Node) -> Posterior:
-    """The law of x_s between x_t and x_0 (Ho et al. 2020, eq. 7, for any Gaussian process)."""
+    """p(x_s | x_t, x_0) (Ho et al. 2020, eq. 7, for any Gaussian process)."""
     r, b = transition(node, node_next)
-    share = b / node.sigma**2
+    fraction = b / node.sigma**2
     return Posterior(
         x_t=r * (node_next.sigma / node.sigma) ** 2,
-        x_0=node_next.alpha * share,
-        variance=share * node_next.sigma**2,
+        x_0=node_next.alpha * fraction,
+        variance=fraction * node_next.sigma**2,
     )
 
 
@@ -120,9 +155,7 @@ class Process:
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.t_min < self.t_max:
-            raise ValueError(
-                f"t_min must lie in [0, t_max): got t_min = {self.t_min}, t_max = {self.t_max}"
-            )
+            raise InvalidValue("t_min", self.t_min, f"a time in [0, t_max), t_max = {self.t_max}")
 
     # What a process defines.
 
@@ -188,12 +221,19 @@ class Process:
         """The time at which to train for u uniform in [0, 1): uniform over [t_min, t_max]."""
         return self.t_min + u * (self.t_max - self.t_min)
 
-    def published_nodes(self, t: Float[Array, "*n"], num_steps: int) -> tuple[Node, Node]:
-        """The level that the published discrete chain of `num_steps` takes for t, and the next.
+    def span(
+        self, low: float | None, high: float | None, names: str = "t_min, t_max"
+    ) -> tuple[float, float]:
+        """The ends of a run, by default t_min and t_max; InvalidValue outside of the process.
 
-        Only the `faithful` choices of solvers ask for it; ValueError where none was published.
+        names: what the two are called where they come from.
         """
-        raise ValueError(f"faithful: {type(self).__name__} has no published discrete chain")
+        low = self.t_min if low is None else low
+        high = self.t_max if high is None else high
+        between = " < ".join(names.split(", "))
+        expected = f"0 <= {between} <= {self.t_max}, the process's end"
+        require(0 <= low < high <= self.t_max, names, Words(f"{low}, {high}"), expected)
+        return low, high
 
     def node(self, t: Float[Array, "*n"]) -> Node:
         """The grid node at time t."""
@@ -234,21 +274,25 @@ class Process:
         return self.prior_std * jnp.where(t < t_max, self.sigma(t) / self.sigma(t_max), 1.0)
 
     def prior_logp(
-        self, z: Float[Array, "b *shape"], t: Float[Array, ""] | None = None
+        self,
+        z: Float[Array, "b *shape"],
+        t: Float[Array, ""] | None = None,
+        mask: Array | None = None,
     ) -> Float[Array, " b"]:
-        """log density of the prior (at t, see `prior_std_at`) at each z, in nats, (batch,)."""
-        dim, std = z[0].size, self.prior_std if t is None else self.prior_std_at(t)
-        square = jnp.sum(z.reshape(z.shape[0], -1) ** 2, axis=-1) / std**2
-        return -0.5 * square - dim * (0.5 * jnp.log(2 * jnp.pi) + jnp.log(std))
+        """log density of the prior (at t, see `prior_std_at`) at each z, in nats, (batch,).
+
+        mask: of padding; the density is that of the real coordinates.
+        """
+        std = self.prior_std if t is None else self.prior_std_at(t)
+        square = example_sum(z**2, mask) / std**2
+        return -0.5 * square - dimensions(z, mask) * (0.5 * jnp.log(2 * jnp.pi) + jnp.log(std))
 
 
 def _require_order(process: Process, low: str, high: str) -> None:
-    """ValueError unless 0 < low < high, two fields of the process by name."""
-    if not 0.0 < getattr(process, low) < getattr(process, high):
-        raise ValueError(
-            f"{low} must be positive and below {high}: "
-            f"got {low} = {getattr(process, low)}, {high} = {getattr(process, high)}"
-        )
+    """InvalidValue unless 0 < low < high, two fields of the process by name."""
+    first, second = getattr(process, low), getattr(process, high)
+    expected = f"a positive number below {high} = {second}"
+    require(0.0 < first < second, low, first, expected)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -314,9 +358,6 @@ class VESDE(Process):
     def time_of_log_snr(self, log_snr):
         return (-log_snr / 2 - jnp.log(self.sigma_min)) / self._log_ratio
 
-    def published_nodes(self, t, num_steps):
-        return SMLDSchedule(num_steps, self.sigma_min, self.sigma_max).neighbours(t)
-
 
 @dataclasses.dataclass(frozen=True)
 class _LinearBeta(Process):
@@ -380,9 +421,6 @@ class VPSDE(_LinearBeta):
         # alpha^2 = 1 / (1 + exp(-log_snr))
         return self._time_of_log_alpha(-0.5 * jax.nn.softplus(-log_snr))
 
-    def published_nodes(self, t, num_steps):
-        return DDPMSchedule(num_steps, self.beta_min, self.beta_max).neighbours(t)
-
 
 @dataclasses.dataclass(frozen=True)
 class SubVPSDE(_LinearBeta):
@@ -414,11 +452,8 @@ class CosineVP(Process):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.offset > 0 or not self.t_max < 1:
-            raise ValueError(
-                "offset must be positive and t_max below 1: "
-                f"got offset = {self.offset}, t_max = {self.t_max}"
-            )
+        require(self.offset > 0, "offset", self.offset, "a positive number")
+        require(self.t_max < 1, "t_max", self.t_max, "a time below 1, where alpha is 0")
 
     @property
     def _rate(self) -> float:
@@ -537,8 +572,7 @@ class _Table(Process):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.num_steps < 2:
-            raise ValueError(f"num_steps must be at least 2: got {self.num_steps}")
+        require(self.num_steps >= 2, "num_steps", self.num_steps, "at least 2")
 
     def times(self) -> Float[Array, " n"]:
         """The times of the levels, ascending."""
@@ -546,23 +580,6 @@ class _Table(Process):
 
     def training_time(self, u):
         return jnp.floor(u * self.num_steps) / (self.num_steps - 1)
-
-    def neighbours(self, t: Float[Array, "*n"]) -> tuple[Node, Node]:
-        """The level at or below t, floor(t (N - 1)), and the one before it, which is clean at 0."""
-        level = jnp.clip(jnp.floor(t * (self.num_steps - 1)), 0, self.num_steps - 1)
-        node = self.node(level / (self.num_steps - 1))
-        before = self.node(jnp.maximum(level - 1, 0) / (self.num_steps - 1))
-        first = level == 0
-        alpha = jnp.where(first, 1.0, before.alpha)
-        sigma = jnp.where(first, 0.0, before.sigma)
-        return node, Node(jnp.where(first, 0.0, before.t), alpha, sigma)
-
-    def published_nodes(self, t, num_steps):
-        if num_steps != self.num_steps:
-            raise ValueError(
-                f"faithful: the schedule has num_steps = {self.num_steps}, got {num_steps} steps"
-            )
-        return self.neighbours(t)
 
     def _interpolate(self, t: Array, table: Array) -> Array:
         position = t * (self.num_steps - 1)
@@ -586,10 +603,8 @@ class DDPMSchedule(_Table):
         super().__post_init__()
         _require_order(self, "beta_min", "beta_max")
         if self.beta_max >= self.num_steps:
-            raise ValueError(
-                f"beta_max: got {self.beta_max} in {self.num_steps} steps, expected "
-                "beta_max / num_steps below 1"
-            )
+            expected = f"beta_max / num_steps below 1, in {self.num_steps} steps"
+            raise InvalidValue("beta_max", self.beta_max, expected)
 
     @property
     def prior_std(self) -> float:
@@ -614,7 +629,7 @@ class DDPMSchedule(_Table):
 class SMLDSchedule(_Table):
     """SMLD's noise levels (Song & Ermon 2019): sigma_i geometric, exactly VESDE's at the times t_i.
 
-    The published networks for it are told the label N - 1 - i, largest noise first.
+    The published networks for it are conditioned on the label N - 1 - i, largest noise first.
     """
 
     sigma_min: float = 0.01

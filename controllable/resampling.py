@@ -7,14 +7,18 @@ the free part can adapt to the known one, and the step is taken again:
 """
 
 import dataclasses
+from typing import Any
 
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from sampling import CONSTRAINT_DRAW, FixedSteps, March, NoiseSource, Run, Solver, at
-from sde_lib import Process, expand_right, transition
+from options.choices import require
+from options.errors import InvalidValue
+from sampling import CONSTRAINT_DRAW, NoiseSource, RunContext, SamplerState, at
+from sde_lib import Node, Process, expand_right, transition
+from solvers.fixed_step import FixedStep
 
-# Draws of a repetition come after all others of its step.
+# Draws of a repetition are numbered after all others of its step.
 REPEAT_DRAW = CONSTRAINT_DRAW << 1
 RETURN_DRAW = CONSTRAINT_DRAW + 1
 
@@ -25,6 +29,9 @@ class _Shifted:
 
     source: NoiseSource
     offset: int
+
+    def validate(self, steps: int) -> None:
+        self.source.validate(steps)
 
     def initial(self, shape: tuple[int, ...]) -> Array:
         return self.source.initial(shape)
@@ -39,33 +46,47 @@ class _Shifted:
 
 
 @dataclasses.dataclass(frozen=True)
-class Resampled(FixedSteps):
+class Resampled:
     """Any fixed-step solver, each step `repeats` times with (1) between. One is the solver itself.
 
     A multistep solver forgets what it remembered at each return, since x has changed.
+
+    Attributes:
+      solver: the solver of fixed steps.
+      repeats: how often each step is taken.
     """
 
+    solver: FixedStep
     repeats: int = 5
 
     def __post_init__(self) -> None:
-        if self.repeats < 1:
-            raise ValueError(f"repeats: got {self.repeats}, expected at least 1")
-        if not isinstance(self.solver, Solver):
-            raise ValueError(
-                f"repeats: {type(self.solver).__name__} sets its own pace; resampling needs a "
-                "solver of fixed steps"
-            )
+        require(self.repeats >= 1, "repeats", self.repeats, "at least 1")
+        if not isinstance(self.solver, FixedStep):
+            name = type(self.solver).__name__
+            needed = "resampling needs a solver of fixed steps"
+            raise InvalidValue("repeats", but=f"{name} chooses its own steps; {needed}")
 
-    def advance(self, process: Process, run: Run, march: March, i: Array) -> March:
-        batch, shape = march.x.shape[0], march.x.shape
+    def validate(self, process: Process, grid: Node) -> None:
+        self.solver.validate(process, grid)
+
+    def budget(self, steps: int) -> int:
+        return self.solver.budget(steps)
+
+    def begin(self, process: Process, run: RunContext, x: Array) -> Any:
+        return self.solver.begin(process, run, x)
+
+    def advance(
+        self, process: Process, run: RunContext, state: SamplerState, i: Array
+    ) -> SamplerState:
+        batch, shape = state.x.shape[0], state.x.shape
         r, b = transition(*(at(run.grid, k, batch) for k in (i, i + 1)))
         for repeat in range(self.repeats):
-            noise = _Shifted(run.noise, repeat * REPEAT_DRAW)
-            after = super().advance(process, run._replace(noise=noise), march, i)
+            shifted = run._replace(noise=_Shifted(run.noise, repeat * REPEAT_DRAW))
+            after = self.solver.advance(process, shifted, state, i)
             if repeat + 1 == self.repeats:
                 break
-            z = noise(i, RETURN_DRAW, shape)
+            z = shifted.draw(i, RETURN_DRAW, shape)
             x = expand_right(r, z) * after.x + expand_right(jnp.sqrt(b), z) * z
-            march = after._replace(x=x, t=march.t, accepted=march.accepted)
-            march = march._replace(state=self.solver.init(x))
+            state = after._replace(x=x, t=state.t, accepted=state.accepted)
+            state = state._replace(state=self.solver.begin(process, run, x))
         return after

@@ -16,8 +16,9 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from sampling import Draw, StepResult
-from sde_lib import Node, Process, expand_right
+from options.choices import require
+from sde_lib import expand_right
+from solvers.fixed_step import Draw, FixedStep, StepResult
 
 
 class History(NamedTuple):
@@ -28,10 +29,14 @@ class History(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class DPMSolverPP:
+class DPMSolverPP(FixedStep):
     """One stage. Without noise (1): order 2, or 1, which is DDIM. With noise (2): weakly as much.
 
-    order: 1 or 2. noise: (2) in place of (1). Ends at the clean node or before.
+    Ends at the clean node or before.
+
+    Attributes:
+      order: 1 or 2.
+      noise: whether to step by (2), which solves the SDE, in place of (1).
     """
 
     order: int = 2
@@ -39,17 +44,14 @@ class DPMSolverPP:
     stages = 1
 
     def __post_init__(self) -> None:
-        if self.order not in (1, 2):
-            raise ValueError(f"order: got {self.order}, expected 1 or 2")
-
-    def validate(self, process: Process, grid: Node) -> None:
-        pass
+        require(self.order in (1, 2), "order", self.order, "1 or 2")
 
     def init(self, x: Array) -> History:
         return History(jnp.zeros_like(x), jnp.full(len(x), jnp.inf))
 
     def step(self, process, predict, x, node, node_next, state: History, draw: Draw) -> StepResult:
-        x_0 = predict(x, node).x_0
+        found = predict(x, node)
+        x_0 = found.x_0
         # e^-h in this form is 0, not nan, at the clean node and where alpha is 0.
         decay = node_next.sigma * node.alpha / (node.sigma * node_next.alpha)
         h = -jnp.log(decay)
@@ -67,5 +69,6 @@ class DPMSolverPP:
         x_mean = expand_right(keep, x) * x + expand_right(gain, x) * data
         history = History(x_0, h)
         if not self.noise:
-            return StepResult(x_mean, x_mean, history)
-        return StepResult(x_mean + expand_right(spread, x) * draw(0), x_mean, history)
+            return StepResult(x_mean, x_mean, history, aux=found.aux)
+        x = x_mean + expand_right(spread, x) * draw(0)
+        return StepResult(x, x_mean, history, aux=found.aux)

@@ -6,18 +6,21 @@ levels are written so that they hold for any process.
 
 import dataclasses
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from sampling import Draw, StepResult
+from options.choices import require
+from options.errors import InvalidValue
+from sampling import select
 from sde_lib import Node, Process, expand_right
-from solvers.predictor_corrector import Predict
+from solvers.fixed_step import Draw, FixedStep, Predict, StepResult
 
 
 @dataclasses.dataclass(frozen=True)
-class Heun:
+class Heun(FixedStep):
     """The trapezoidal rule after an Euler step: order 2, two stages (Karras et al. 2022, alg. 1).
 
     A step to the clean node, where there is no velocity, is Euler's alone, of one evaluation.
@@ -25,49 +28,49 @@ class Heun:
 
     stages = 2
 
-    def validate(self, process: Process, grid: Node) -> None:
-        pass
-
-    def init(self, x: Array) -> None:
-        return None
-
     def step(self, process, predict, x, node, node_next, state, draw: Draw) -> StepResult:
-        x, evaluations = heun_step(process, predict, x, node, node_next)
-        return StepResult(x, x, state, evaluations)
+        return heun_step(process, predict, x, node, node_next)
 
 
 def heun_step(
     process: Process, predict: Predict, x: Array, node: Node, node_next: Node
-) -> tuple[Array, Array]:
-    """(x at node_next, evaluations (batch,))."""
+) -> StepResult:
+    """One step, which remembers nothing."""
     dt = expand_right(node_next.t - node.t, x)
-    slope = predict(x, node).velocity(process)
+    first = predict(x, node)
+    slope, aux = first.velocity(process), first.aux or {}
     euler = x + dt * slope
     clean = node_next.sigma == 0
     # Where some samples of the batch are at the clean node, theirs is evaluated elsewhere.
     safe = Node(*(jnp.where(clean, old, new) for old, new in zip(node, node_next, strict=True)))
 
-    def correct() -> Array:
-        return x + dt * (slope + predict(euler, safe).velocity(process)) / 2
+    def correct() -> tuple[Array, Any]:
+        second = predict(euler, safe)
+        return x + dt * (slope + second.velocity(process)) / 2, second.aux or {}
 
-    x_next = jax.lax.cond(jnp.all(clean), lambda: euler, correct)
-    x_next = jnp.where(expand_right(clean, x), euler, x_next)
-    return x_next, jnp.where(jnp.all(clean), 1, jnp.full(len(x), 2))
+    found = jax.lax.cond(jnp.all(clean), lambda: (euler, aux), correct)
+    x_next, aux = select(clean, (euler, aux), found)
+    evaluations = jnp.where(jnp.all(clean), 1, jnp.full(len(x), 2))
+    return StepResult(x_next, x_next, None, evaluations, aux)
 
 
 @dataclasses.dataclass(frozen=True)
-class StochasticHeun:
+class StochasticHeun(FixedStep):
     """Heun's step after noise was added: churn (Karras et al. 2022, alg. 2). Two stages.
 
     The level s = sigma / alpha is first raised to (1 + gamma) s with gamma = min(churn / N,
     sqrt(2) - 1) for N steps, where s lies in [s_min, s_max]. With churn 0 it is Heun's, of order 2.
-    Raising the level takes one marginal exactly to the other, so with churn the error of the law is
-    that of Heun's steps: weak order 2.
+    Raising the level takes one marginal exactly to the other, so with churn the error of the
+    distribution is that of Heun's steps: weak order 2.
 
-    num_steps: N. s_noise: factor of the noise's standard deviation, against lost detail.
+    Attributes:
+      num_steps: N, 0 for that of the grid; a grid of another number is refused.
+      churn: how much noise is added over the whole run, S_churn of the paper.
+      s_min, s_max: the levels s between which noise is added.
+      s_noise: factor of that noise's standard deviation, a little above 1 against lost detail.
     """
 
-    num_steps: int
+    num_steps: int = 0
     churn: float = 40.0
     s_min: float = 0.0
     s_max: float = math.inf
@@ -75,25 +78,20 @@ class StochasticHeun:
     stages = 2
 
     def __post_init__(self) -> None:
-        if self.num_steps < 1:
-            raise ValueError(f"num_steps: got {self.num_steps}, expected at least 1")
-        for name in ("churn", "s_min", "s_max", "s_noise"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name}: got {getattr(self, name)}, expected 0 or more")
+        for name in ("num_steps", "churn", "s_min", "s_max", "s_noise"):
+            require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
 
     def validate(self, process: Process, grid: Node) -> None:
-        if grid.t.size - 1 != self.num_steps:
-            raise ValueError(
-                f"num_steps: got {self.num_steps}, but the grid has {grid.t.size - 1} steps"
-            )
+        steps = grid.t.size - 1
+        if self.num_steps not in (0, steps):
+            raise InvalidValue("num_steps", self.num_steps, but=f"the grid has {steps} steps")
 
-    def init(self, x: Array) -> None:
-        return None
+    def on(self, grid: Node) -> "StochasticHeun":
+        return dataclasses.replace(self, num_steps=grid.t.size - 1)
 
     def step(self, process, predict, x, node, node_next, state, draw: Draw) -> StepResult:
         x, node = self._churned(process, x, node, draw(0))
-        x, evaluations = heun_step(process, predict, x, node, node_next)
-        return StepResult(x, x, state, evaluations)
+        return heun_step(process, predict, x, node, node_next)
 
     def _churned(self, process: Process, x: Array, node: Node, z: Array) -> tuple[Array, Node]:
         """The state with noise added, up to the raised node; not above the prior's level."""

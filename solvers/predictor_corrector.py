@@ -6,46 +6,49 @@ two neighbouring nodes, t noisier than s, r and b are those of x_t | x_s ~ N(r x
 (`sde_lib.transition`).
 
 The published samplers differ from these definitions in ways that parity needs; `faithful` turns
-them on: the number N of the published discretisation, 0 for none.
+them on: the number N of levels of the published discretisation, which is the number of steps of the
+grid, or 0 for none (`solvers.published`).
 """
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from sampling import Draw, StepResult
+from options.choices import choose, require
+from options.errors import InvalidValue, Words
+from parameterization import Prediction
 from sde_lib import (
     Node,
     Process,
+    example_sum,
     expand_right,
     learned_log_variance,
     posterior_of,
     transition,
 )
-
-Predict = Callable[[Array, Node], Any]
-VARIANCES = ("small", "large", "learned")
-
-
-def _published_pair(process: Process, node: Node, node_next: Node, n: int) -> tuple[Node, Node]:
-    """The nodes to step between: the grid's, or those of the published chain with n steps."""
-    return process.published_nodes(node.t, n) if n else (node, node_next)
+from solvers import published
+from solvers.fixed_step import Draw, FixedStep, Predict, StepResult
 
 
-def _check_faithful(process: Process, n: int) -> None:
-    if n:
-        process.published_nodes(jnp.full((1,), process.t_max), n)
+class Moved(NamedTuple):
+    """What a predictor or corrector returns: x, its mean before the last noise, and the `aux` of
+    the last prediction."""
+
+    x: Array
+    x_mean: Array
+    aux: Mapping[str, Any] | None = None
 
 
 def require_finite_diffusion(name: str, process: Process, grid: Node) -> None:
-    """ValueError for a grid that begins where the SDE is infinite, as a flow's is at alpha = 0."""
+    """InvalidValue for a grid that begins where the SDE is infinite, as a flow's at alpha = 0."""
     if not float(grid.alpha[0]) > 0:
-        raise ValueError(
-            f"t_start: the SDE of {type(process).__name__} is infinite at t = {float(grid.t[0])}, "
-            f"where the grid begins; {name} needs an earlier t_start"
+        raise InvalidValue(
+            "t_start",
+            but=f"the SDE of {type(process).__name__} is infinite at t = {float(grid.t[0])}, "
+            f"where the grid begins; {name} needs an earlier t_start",
         )
 
 
@@ -60,15 +63,18 @@ class Predictor(Protocol):
 
     def move(
         self, process: Process, predict: Predict, x: Array, node: Node, node_next: Node, z: Array
-    ) -> tuple[Array, Array]: ...
+    ) -> Moved: ...
 
 
 @dataclasses.dataclass(frozen=True)
 class EulerMaruyama:
     """x + [f x - g^2 score] dt + g sqrt(|dt|) z (Song et al. 2021, app. E). One stage.
 
-    Weak order 1, strong order 1 (the noise is additive). `probability_flow` takes half the score
-    and no noise: Euler's method for Song et al.'s eq. 13. `faithful`: dt = -1 / N whatever the gap.
+    Weak order 1, strong order 1 (the noise is additive).
+
+    Attributes:
+      probability_flow: half the score and no noise: Euler's method for Song et al.'s eq. 13.
+      faithful: N, for dt = -1 / N whatever the gap of the grid.
     """
 
     probability_flow: bool = False
@@ -77,24 +83,28 @@ class EulerMaruyama:
 
     def validate(self, process: Process, grid: Node) -> None:
         require_finite_diffusion(type(self).__name__, process, grid)
+        published.check_length(self.faithful, grid)
 
-    def move(self, process, predict, x, node, node_next, z):
+    def move(self, process, predict, x, node, node_next, z) -> Moved:
         dt = jnp.full_like(node.t, -1 / self.faithful) if self.faithful else node_next.t - node.t
         drift, g = process.sde(x, node.t)
         weight = 0.5 if self.probability_flow else 1.0
-        score = predict(x, node).score
-        x_mean = x + (drift - expand_right(weight * g**2, x) * score) * expand_right(dt, x)
+        found = predict(x, node)
+        x_mean = x + (drift - expand_right(weight * g**2, x) * found.score) * expand_right(dt, x)
         if self.probability_flow:
-            return x_mean, x_mean
-        return x_mean + expand_right(g * jnp.sqrt(-dt), x) * z, x_mean
+            return Moved(x_mean, x_mean, found.aux)
+        return Moved(x_mean + expand_right(g * jnp.sqrt(-dt), x) * z, x_mean, found.aux)
 
 
 @dataclasses.dataclass(frozen=True)
 class ReverseDiffusion:
     """The reverse of the forward discretisation (Song et al. 2021, eq. 46). One stage.
 
-    x - (r - 1) x + b score + sqrt(b) z with (r, b) of `transition`; half the score and no noise for
-    the probability flow. Weak order 1. `faithful`: (r, b) of the published chain of N levels.
+    x - (r - 1) x + b score + sqrt(b) z with (r, b) of `transition`. Weak order 1.
+
+    Attributes:
+      probability_flow: half the score and no noise.
+      faithful: N, for (r, b) of the published chain; on sub-VP those of Euler-Maruyama steps.
     """
 
     probability_flow: bool = False
@@ -102,28 +112,58 @@ class ReverseDiffusion:
     stages = 1
 
     def validate(self, process: Process, grid: Node) -> None:
-        _check_faithful(process, self.faithful)
+        if self.faithful:
+            published.chain_of(process, self.faithful)
+            published.check_length(self.faithful, grid)
 
-    def move(self, process, predict, x, node, node_next, z):
-        r, b = transition(*_published_pair(process, node, node_next, self.faithful))
+    def move(self, process, predict, x, node, node_next, z) -> Moved:
+        r, b = published.forward_of(process, node, node_next, self.faithful)
         weight = 0.5 if self.probability_flow else 1.0
-        score = predict(x, node).score
-        x_mean = expand_right(2 - r, x) * x + expand_right(weight * b, x) * score
+        found = predict(x, node)
+        x_mean = expand_right(2 - r, x) * x + expand_right(weight * b, x) * found.score
         if self.probability_flow:
-            return x_mean, x_mean
-        return x_mean + expand_right(jnp.sqrt(b), x) * z, x_mean
+            return Moved(x_mean, x_mean, found.aux)
+        return Moved(x_mean + expand_right(jnp.sqrt(b), x) * z, x_mean, found.aux)
+
+
+def _small(found: Prediction, node: Node, node_next: Node) -> Array:
+    return jnp.sqrt(posterior_of(node, node_next).variance)
+
+
+def _large(found: Prediction, node: Node, node_next: Node) -> Array:
+    return jnp.sqrt(transition(node, node_next)[1])
+
+
+def _learned(found: Prediction, node: Node, node_next: Node) -> Array:
+    if found.variance is None:
+        raise InvalidValue("variance", "learned", but="the model predicts none")
+    log_variance = learned_log_variance(found.variance, node, node_next)
+    # The log variance of a step to the clean node is kept finite; there is no noise on it.
+    noisy = expand_right(node_next.sigma > 0, log_variance)
+    return jnp.where(noisy, jnp.exp(log_variance / 2), 0.0)
+
+
+# Standard deviation of an ancestral step's noise, (batch,) or like x.
+VARIANCES: dict[str, Callable[[Prediction, Node, Node], Array]] = {
+    "small": _small,
+    "large": _large,
+    "learned": _learned,
+}
 
 
 @dataclasses.dataclass(frozen=True)
 class Ancestral:
     """Ancestral sampling (Ho et al. 2020, alg. 2; Song et al. 2021, eq. 4 and 47). One stage.
 
-    The mean is that of p(x_s | x_t, x_0) at the predicted x_0. `variance` is "small", that
-    posterior's own b sigma_s^2 / sigma_t^2, or "large", b. Exact for one-point data; weak
-    order 1. `faithful`: nodes of the published chain, with the published variance, large where
-    alpha changes and small where it does not. "learned" takes log variance to be
-    v log b + (1 - v) log small with the prediction's `variance` v in [0, 1] (Nichol & Dhariwal
-    2021, eq. 15).
+    The mean is that of p(x_s | x_t, x_0) at the predicted x_0. Exact for one-point data; weak
+    order 1.
+
+    Attributes:
+      variance: "small", that posterior's own b sigma_s^2 / sigma_t^2; "large", b; or "learned",
+        whose logarithm is v log b + (1 - v) log small with the prediction's `variance` v in [0, 1]
+        (Nichol & Dhariwal 2021, eq. 15).
+      faithful: N, for the levels of the published chain and the published variance, large where
+        alpha changes and small where it does not.
     """
 
     variance: str = "small"
@@ -131,35 +171,22 @@ class Ancestral:
     stages = 1
 
     def __post_init__(self) -> None:
-        if self.variance not in VARIANCES:
-            raise ValueError(f"variance: got {self.variance!r}, expected one of {VARIANCES}")
+        choose(VARIANCES, self.variance, "variance")
 
     def validate(self, process: Process, grid: Node) -> None:
-        _check_faithful(process, self.faithful)
+        published.check_levels(self.faithful, process, grid)
 
-    def move(self, process, predict, x, node, node_next, z):
+    def move(self, process, predict, x, node, node_next, z) -> Moved:
         found = predict(x, node)
         if self.faithful:
-            return self._published(process, found, x, node, z)
-        posterior = posterior_of(node, node_next)
-        x_mean = expand_right(posterior.x_t, x) * x + expand_right(posterior.x_0, x) * found.x_0
-        if self.variance == "learned":
-            if found.variance is None:
-                raise ValueError("variance: got 'learned', but the model predicts none")
-            log_variance = learned_log_variance(found.variance, node, node_next)
-            z = jnp.where(expand_right(node_next.sigma > 0, z), z, 0.0)
-            return x_mean + jnp.exp(log_variance / 2) * z, x_mean
-        large = self.variance == "large"
-        variance = transition(node, node_next)[1] if large else posterior.variance
-        return x_mean + expand_right(jnp.sqrt(variance), x) * z, x_mean
-
-    def _published(self, process: Process, found, x: Array, node: Node, z: Array):
-        """The same mean from the score, (x + b score) / r, since the chain's level is not node."""
-        t, s = process.published_nodes(node.t, self.faithful)
-        r, b = transition(t, s)
-        x_mean = (x + expand_right(b, x) * found.score) / expand_right(r, x)
-        variance = jnp.where(r == 1, posterior_of(t, s).variance, b)
-        return x_mean + expand_right(jnp.sqrt(variance), x) * z, x_mean
+            levels = published.levels_of(process, node, node_next, self.faithful)
+            x_mean, std = published.ancestral(found.score, x, *levels)
+        else:
+            posterior = posterior_of(node, node_next)
+            x_mean = expand_right(posterior.x_t, x) * x
+            x_mean = x_mean + expand_right(posterior.x_0, x) * found.x_0
+            std = VARIANCES[self.variance](found, node, node_next)
+        return Moved(x_mean + expand_right(std, x) * z, x_mean, found.aux)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,8 +198,8 @@ class NoPredictor:
     def validate(self, process: Process, grid: Node) -> None:
         pass
 
-    def move(self, process, predict, x, node, node_next, z):
-        return x, x
+    def move(self, process, predict, x, node, node_next, z) -> Moved:
+        return Moved(x, x)
 
 
 @runtime_checkable
@@ -192,23 +219,23 @@ class Corrector(Protocol):
         node: Node,
         node_next: Node,
         draw: Draw,
-    ) -> tuple[Array, Array]: ...
+    ) -> Moved: ...
 
 
-def _norm(x: Float[Array, "b *shape"], batch_mean: bool) -> Float[Array, " b"]:
-    norm = jnp.sqrt(jnp.sum(x.reshape(x.shape[0], -1) ** 2, axis=-1))
-    return jnp.full_like(norm, jnp.mean(norm)) if batch_mean else norm
+def _norm(x: Float[Array, "b *shape"]) -> Float[Array, " b"]:
+    """|x| of each sample; padding adds nothing, since scores and noise are 0 in it."""
+    return jnp.sqrt(example_sum(x**2))
 
 
 def _step_scale(process: Process, node: Node, node_next: Node, n: int) -> Array:
     """(alpha_t / alpha_s)^2: 1 - beta_i on DDPM's chain, 1 where alpha is constant."""
-    t, s = _published_pair(process, node, node_next, n)
+    t, s = published.levels_of(process, node, node_next, n)
     return (t.alpha / s.alpha) ** 2
 
 
-def _langevin_step(x: Array, score: Array, step: Array, z: Array) -> tuple[Array, Array]:
-    x_mean = x + expand_right(step, x) * score
-    return x_mean + expand_right(jnp.sqrt(2 * step), x) * z, x_mean
+def _langevin_step(x: Array, found: Prediction, step: Array, z: Array) -> Moved:
+    x_mean = x + expand_right(step, x) * found.score
+    return Moved(x_mean + expand_right(jnp.sqrt(2 * step), x) * z, x_mean, found.aux)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -219,7 +246,11 @@ class Langevin:
 
     so that the step's signal-to-noise ratio is `snr` for each sample by itself. That needs many
     dimensions: in two, a score near zero makes a huge step, and AnnealedLangevin serves better.
-    `faithful` averages the norms over the batch and takes a from the published chain of N levels.
+
+    Attributes:
+      snr: signal-to-noise ratio of a step; 0.16 for 32 pixels and 0.075 for 256 in the paper.
+      num_steps: steps at each noise level.
+      faithful: N, for norms that are means over the batch, and a from the published chain.
     """
 
     snr: float = 0.16
@@ -227,38 +258,42 @@ class Langevin:
     faithful: int = 0
 
     def validate(self, process: Process, grid: Node) -> None:
-        _check_faithful(process, self.faithful)
+        published.check_levels(self.faithful, process, grid)
 
-    def move(self, process, predict, x, node, node_next, draw):
+    def move(self, process, predict, x, node, node_next, draw) -> Moved:
         scale = _step_scale(process, node, node_next, self.faithful)
-        x_mean = x
+        moved = Moved(x, x)
         for k in range(self.num_steps):
-            score, z = predict(x, node).score, draw(k)
-            batch_mean = bool(self.faithful)
-            ratio = _norm(z, batch_mean) / _norm(score, batch_mean)
-            step = 2 * scale * (self.snr * ratio) ** 2
-            x, x_mean = _langevin_step(x, score, step, z)
-        return x, x_mean
+            found, z = predict(moved.x, node), draw(k)
+            norms = _norm(z), _norm(found.score)
+            if self.faithful:
+                norms = published.batch_mean(norms[0]), published.batch_mean(norms[1])
+            step = 2 * scale * (self.snr * (norms[0] / norms[1])) ** 2
+            moved = _langevin_step(moved.x, found, step, z)
+        return moved
 
 
 @dataclasses.dataclass(frozen=True)
 class AnnealedLangevin:
-    """Langevin dynamics with step = 2 a (snr sigma)^2 (Song & Ermon 2019, alg. 1)."""
+    """Langevin dynamics with step = 2 a (snr sigma)^2 (Song & Ermon 2019, alg. 1).
+
+    Attributes: as of `Langevin`.
+    """
 
     snr: float = 0.16
     num_steps: int = 1
     faithful: int = 0
 
     def validate(self, process: Process, grid: Node) -> None:
-        _check_faithful(process, self.faithful)
+        published.check_levels(self.faithful, process, grid)
 
-    def move(self, process, predict, x, node, node_next, draw):
+    def move(self, process, predict, x, node, node_next, draw) -> Moved:
         scale = _step_scale(process, node, node_next, self.faithful)
         step = 2 * scale * (self.snr * node.sigma) ** 2
-        x_mean = x
+        moved = Moved(x, x)
         for k in range(self.num_steps):
-            x, x_mean = _langevin_step(x, predict(x, node).score, step, draw(k))
-        return x, x_mean
+            moved = _langevin_step(moved.x, predict(moved.x, node), step, draw(k))
+        return moved
 
 
 @dataclasses.dataclass(frozen=True)
@@ -270,8 +305,8 @@ class NoCorrector:
     def validate(self, process: Process, grid: Node) -> None:
         pass
 
-    def move(self, process, predict, x, node, node_next, draw):
-        return x, x
+    def move(self, process, predict, x, node, node_next, draw) -> Moved:
+        return Moved(x, x)
 
 
 PREDICTORS: dict[str, Any] = {
@@ -288,32 +323,34 @@ CORRECTORS: dict[str, Any] = {
 
 
 @dataclasses.dataclass(frozen=True)
-class PredictorCorrector:
+class PredictorCorrector(FixedStep):
     """A step of the corrector at `node`, then of the predictor to `node_next`: the published order.
 
     (Algorithm 1 prints the predictor first; the code that made the published numbers corrects
     first.) Draws of noise are numbered in that order too.
+
+    Attributes:
+      predictor, corrector: the two parts; one of them may be "none".
     """
 
-    predictor: Predictor = ReverseDiffusion()
-    corrector: Corrector = Langevin()
+    predictor: Predictor = dataclasses.field(
+        default=ReverseDiffusion(), metadata={"choices": PREDICTORS}
+    )
+    corrector: Corrector = dataclasses.field(default=Langevin(), metadata={"choices": CORRECTORS})
 
     @property
     def stages(self) -> int:
         return self.predictor.stages + self.corrector.num_steps
 
     def validate(self, process: Process, grid: Node) -> None:
-        if self.stages == 0:
-            raise ValueError("sampling: a predictor or a corrector is needed, got neither")
+        neither = Words("neither a predictor nor a corrector")
+        require(self.stages > 0, "predictor", neither, "at least one of them")
         self.predictor.validate(process, grid)
         self.corrector.validate(process, grid)
 
-    def init(self, x: Array) -> None:
-        return None
-
     def step(self, process, predict, x, node, node_next, state, draw) -> StepResult:
-        x, x_mean = self.corrector.move(process, predict, x, node, node_next, draw)
+        moved = self.corrector.move(process, predict, x, node, node_next, draw)
         if self.predictor.stages:
             z = draw(self.corrector.num_steps)
-            x, x_mean = self.predictor.move(process, predict, x, node, node_next, z)
-        return StepResult(x, x_mean, state)
+            moved = self.predictor.move(process, predict, moved.x, node, node_next, z)
+        return StepResult(moved.x, moved.x_mean, state, aux=moved.aux)
