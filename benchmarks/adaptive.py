@@ -86,11 +86,11 @@ def adaptive_table(samples: int = 1000) -> Table:
     import main
 
     main.prepare_jax()
-    import sampling
     from sde_lib import VESDE, VPSDE
+    from solvers.grids import quadratic_grid, uniform_grid
 
     settings = {"vp": (VPSDE(), 1e-3), "ve": (VESDE(0.01, 50.0), 1e-5)}
-    grids = {"uniform": sampling.uniform_grid, "quadratic": sampling.quadratic_grid}
+    grids = {"uniform": uniform_grid, "quadratic": quadratic_grid}
     rows: list[list[Cell]] = []
     for name in PROCESSES:
         process, t_end = settings[name]
@@ -100,7 +100,7 @@ def adaptive_table(samples: int = 1000) -> Table:
             ]
             for title, make in grids.items()
         }
-        grid = sampling.uniform_grid(process, 8, t_end=t_end)
+        grid = uniform_grid(process, 8, t_end=t_end)
         _, exact = adaptive_moments(process, grid, min(RTOLS) / 10, samples)
         for rtol in RTOLS:
             spent, moments = adaptive_moments(process, grid, rtol, samples)

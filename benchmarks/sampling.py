@@ -49,9 +49,10 @@ def looped(name: str, solver: Any, whole_step: bool) -> Callable[[], None]:
     import jax.numpy as jnp
 
     import sampling
+    from solvers.grids import uniform_grid
 
     process, predict, shape, cond = subject(name)
-    grid = sampling.uniform_grid(process, STEPS, t_end=1e-3)
+    grid = uniform_grid(process, STEPS, t_end=1e-3)
     network = jax.jit(lambda predict, x, node: predict(x, node, cond))
 
     def step(predict, call, x, node, node_next, state):
@@ -86,9 +87,10 @@ def whole(name: str, solver: Any) -> Callable[[], None]:
     import jax
 
     import sampling
+    from solvers.grids import uniform_grid
 
     process, predict, shape, cond = subject(name)
-    grid = sampling.uniform_grid(process, STEPS, t_end=1e-3)
+    grid = uniform_grid(process, STEPS, t_end=1e-3)
 
     def run() -> None:
         made = sampling.sample(

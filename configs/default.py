@@ -112,7 +112,7 @@ def get_default_config() -> ConfigDict:
         {
             "solver": "pc",  # solvers.SOLVERS; each takes the fields below that it has
             "num_steps": 1000,
-            "grid": "uniform",  # sampling.GRIDS; "published" goes with the faithful choices
+            "grid": "uniform",  # solvers.grids.GRIDS; "published" goes with the faithful choices
             "t_start": 0.0,  # 0: the process's t_max
             "t_end": 1e-5,
             "end_clean": False,  # the last step goes on from t_end to sigma = 0

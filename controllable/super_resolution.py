@@ -29,7 +29,7 @@ import sampling
 from controllable.inverse_problems import Downsampling
 from controllable.replacement import check_range
 from parameterization import Predictor
-from sampling import Pacer, Samples, Solver
+from sampling import Samples, Solver
 from sde_lib import Node, Process, expand_right
 
 
@@ -103,7 +103,7 @@ class Stage:
 
     process: Process
     predict: Predictor
-    solver: Solver | Pacer
+    solver: Solver
     grid: Node
     image_shape: tuple[int, int, int]
     low: LowResolution | None = None

@@ -20,7 +20,6 @@ from ml_collections import ConfigDict
 
 import losses
 import models
-import sampling
 from configs import saved
 from controllable.resampling import Resampled
 from controllable.strategies import Strategy
@@ -49,7 +48,7 @@ from metrics.legibility import judged
 from models.upsampler import LEVEL_DIM, Upsampler
 from parameterization import Parameterization, Predictor
 from sde_lib import PROCESSES, Node, Process
-from solvers import SOLVERS
+from solvers import SOLVERS, grids
 from solvers.picard import Picard
 from solvers.predictor_corrector import CORRECTORS, PREDICTORS, PredictorCorrector
 from storage import checkpoint, weights
@@ -457,12 +456,12 @@ def grid(config: ConfigDict, t_start: float | None = None) -> Node:
     """The noise levels that sampling visits; t_start takes the place of the config's."""
     options = config.sampling
     t_start = t_start or options.t_start
-    make = _choose(sampling.GRIDS, options.grid, "sampling.grid")
+    make = _choose(grids.GRIDS, options.grid, "sampling.grid")
     steps = options.num_steps - bool(options.end_clean)
     with section("sampling"):
         ends = {"t_end": options.t_end} | ({"t_start": t_start} if t_start else {})
         nodes = make(process(config), steps, **ends)
-        return sampling.end_clean(nodes) if options.end_clean else nodes
+        return grids.end_clean(nodes) if options.end_clean else nodes
 
 
 def optimizer(config: ConfigDict) -> Optimizer:

@@ -30,7 +30,7 @@ from controllable.super_resolution import LowResolution
 from data.range import Range
 from metrics.feature_distance import FeatureDistance
 from parameterization import NO_COND, Predictor, as_pytree
-from sampling import Pacer, Solver
+from sampling import Solver
 from sde_lib import Node, Process
 from storage import pictures
 
@@ -86,7 +86,7 @@ class Model:
     """
 
     process: Process
-    solver: Solver | Pacer
+    solver: Solver
     make_grid: Callable[[float | None], Node]
     value_range: Range
     num_classes: int = 0

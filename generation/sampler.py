@@ -16,7 +16,7 @@ from controllable.super_resolution import LowResolution
 from data.range import Range
 from data.source import Source
 from parameterization import Predictor
-from sampling import Pacer, Solver, keys_for, sample
+from sampling import Solver, keys_for, sample
 from sde_lib import Node, Process
 from storage import pictures
 
@@ -95,7 +95,7 @@ class Generator:
     """
 
     process: Process
-    solver: Solver | Pacer
+    solver: Solver
     grid: Node
     image_shape: tuple[int, int, int]
     value_range: Range

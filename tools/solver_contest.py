@@ -27,7 +27,7 @@ from metrics.statistics import Statistics
 from oracles import Mixture
 from parameterization import Predictor
 from sde_lib import Node, Process
-from solvers import DDIM, AdaptiveODE, AdaptiveSDE, DPMSolverPP, Euler, Heun, StochasticHeun
+from solvers import DDIM, AdaptiveODE, AdaptiveSDE, DPMSolverPP, Euler, Heun, StochasticHeun, grids
 from solvers.predictor_corrector import (
     Ancestral,
     AnnealedLangevin,
@@ -163,8 +163,8 @@ def cells(
 
     tolerances: of adaptive solvers, in place of their own.
     """
-    if grid not in sampling.GRIDS:
-        raise ValueError(f"grid: got {grid!r}, expected one of {sorted(sampling.GRIDS)}")
+    if grid not in grids.GRIDS:
+        raise ValueError(f"grid: got {grid!r}, expected one of {sorted(grids.GRIDS)}")
     unknown = [name for name in names if name not in CONTESTANTS]
     if unknown or not names:
         raise ValueError(
@@ -176,7 +176,7 @@ def cells(
         raise ValueError(f"solvers: got {twice[0]!r} twice, expected each once")
 
     def make_grid(steps: int) -> Node:
-        return sampling.GRIDS[grid](subject.process, steps, t_end=subject.t_end)
+        return grids.GRIDS[grid](subject.process, steps, t_end=subject.t_end)
 
     found = []
     for name in names:

@@ -22,10 +22,11 @@ from jaxtyping import Array
 
 from oracles import Gaussian
 from parameterization import NO_COND
-from sampling import Run, at, uniform_grid
+from sampling import RunContext, at
 from sde_lib import EDM, VESDE, VPSDE, Node, Process
 from solvers import DDIM, AdaptiveODE, AdaptiveSDE, DPMSolverPP, Euler, Heun, StochasticHeun
 from solvers.adaptive import Adaptive
+from solvers.grids import uniform_grid
 from solvers.predictor_corrector import (
     Ancestral,
     EulerMaruyama,
@@ -109,7 +110,7 @@ def final_error(process: Process, solver: Any, steps: int, t_end: float) -> floa
         basis = jnp.concatenate([jnp.zeros((1, size)), jnp.eye(size)])[..., None]
         x, before, draws = basis[:, 0], basis[:, 1], basis[:, 2:]
         if isinstance(solver, Adaptive):
-            run = Run(data, None, grid, _Increment(draws[:, 0]), NO_COND, jnp.zeros(0))
+            run = RunContext(data, None, grid, _Increment(draws[:, 0]), NO_COND, jnp.zeros(0))
             ends = grid.t[-1], grid.t[0]
             slope = solver.refresh(process, run, x, node)
             found = solver.attempt(process, run, x, node, node_next, slope, ends)

@@ -44,6 +44,7 @@ from metrics.calibration import Classifier
 from parameterization import Predictor, as_pytree
 from sde_lib import Process
 from solvers.dpm import DPMSolverPP
+from solvers.grids import log_snr_grid
 
 GAINS = tuple(2.0**k for k in range(8))
 PATIENCE = 2  # gains that are tried in vain beyond the best
@@ -125,7 +126,7 @@ class GainSearch:
         """One of each label, (n, *shape)."""
         one = self.at[0]
         guidance = automatic_guidance(one.classifier, self.found.table(gain), one.null_label)
-        grid = sampling.log_snr_grid(one.process, PILOT_STEPS, t_end=one.t)
+        grid = log_snr_grid(one.process, PILOT_STEPS, t_end=one.t)
         size = min(one.batch_size, len(self.labels))
         parts = []
         for start in range(0, len(self.labels), size):

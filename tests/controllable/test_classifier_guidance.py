@@ -16,9 +16,10 @@ from controllable.strategies import Strategy
 from generation.guide import Guide
 from oracles import Gaussian, Mixture
 from parameterization import Prediction, as_pytree
-from sampling import log_snr_grid, sample
+from sampling import sample
 from sde_lib import VESDE, VPSDE, FlowMatching
 from solvers import DDIM, AdaptiveSDE, DPMSolverPP, Heun, PredictorCorrector
+from solvers.grids import log_snr_grid
 from solvers.predictor_corrector import Ancestral, NoCorrector
 
 DATA = Mixture(jnp.array([[-1.0, 0.0], [1.0, 0.5], [0.3, -1.2]]), 0.3, jnp.array([0.3, 0.5, 0.2]))

@@ -13,9 +13,9 @@ from generation.controls import ControlOptions, Model, control
 from generation.sampler import Generator, HeldOutLow
 from oracles import Gaussian
 from parameterization import NO_COND, Parameterization, Prediction
-from sampling import log_snr_grid
 from sde_lib import VPSDE
 from solvers import DDIM, AdaptiveODE, DPMSolverPP, PredictorCorrector
+from solvers.grids import log_snr_grid
 from solvers.predictor_corrector import Ancestral, NoCorrector
 from tasks.image import ImageTask
 

@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import sampling
 from data import UNIT, ArraySource, Transform, digits
 from evaluation import image_models
 from evaluation.image_models import EvalOptions, Subject
@@ -18,6 +17,7 @@ from metrics import resumable
 from metrics.resumable import Resumable
 from parameterization import Parameterization
 from sde_lib import VESDE, expand_right
+from solvers.grids import uniform_grid
 from solvers.predictor_corrector import CORRECTORS, PREDICTORS, PredictorCorrector
 from storage.checkpoint import Checkpoints
 from tasks.image import ImageTask
@@ -59,7 +59,7 @@ def subject() -> Subject:
         Generator(
             process,
             solver,
-            sampling.uniform_grid(process, 3),
+            uniform_grid(process, 3),
             (28, 28, 1),
             UNIT,
             num_classes=10,

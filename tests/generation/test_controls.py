@@ -23,9 +23,9 @@ from metrics.feature_distance import FeatureDistance
 from metrics.features import Activations, FeatureExtractor
 from oracles import Gaussian
 from parameterization import Prediction
-from sampling import log_snr_grid
 from sde_lib import VPSDE
 from solvers import DDIM, AdaptiveODE, DPMSolverPP, PredictorCorrector
+from solvers.grids import log_snr_grid
 from solvers.predictor_corrector import Ancestral, NoCorrector
 
 PROCESS = VPSDE()

@@ -7,8 +7,8 @@ import numpy as np
 from data import CENTERED
 from generation.sampler import DrawSamples, Generator
 from oracles import Gaussian
-from sampling import uniform_grid
 from sde_lib import VPSDE
+from solvers.grids import uniform_grid
 from solvers.predictor_corrector import Ancestral, NoCorrector, PredictorCorrector
 
 SHAPE = (3, 3, 1)
