@@ -156,6 +156,33 @@ def test_a_sample_that_is_lost_is_named_with_its_time():
     assert result.ok.tolist() == [True, False]
 
 
+@pytest.mark.parametrize("probe", ["rademacher", "exact"])
+def test_a_padded_sequence_has_the_density_that_it_has_alone(probe):
+    """Probes of a prefix are the prefix of the probes, since they are drawn from one key."""
+    data = Gaussian(jnp.array([0.5, -0.2]), jnp.array([0.5, 1.0]))
+    lengths, longest, process = (3, 6), 8, VESDE(0.01, 10.0)
+    mask = (jnp.arange(longest) < jnp.array(lengths)[:, None])[..., None]
+    x = 0.7 * jax.random.normal(jax.random.key(0), (2, longest, 2))
+
+    def predict(x, node, cond):
+        """Exact where the sequence is real, and a function of all of x in the padding."""
+        found = data(x, node)
+        if "mask" not in cond:
+            return found
+        away = jnp.where(cond["mask"], 0.0, 1.0 + jnp.sum(x, axis=(1, 2), keepdims=True))
+        return found._replace(x_0=found.x_0 + away, eps=found.eps + away)
+
+    keys = jax.random.split(jax.random.key(2), 2)
+    together = log_likelihood(keys, process, predict, x, cond={"mask": mask}, probe=probe)
+    for i, n in enumerate(lengths):
+        one = slice(i, i + 1)
+        alone = log_likelihood(keys[one], process, predict, x[one, :n], probe=probe)
+        np.testing.assert_allclose(together.value[one], alone.value, rtol=1e-5, atol=1e-4)
+        np.testing.assert_allclose(together.latent[one, :n], alone.latent, atol=1e-4)
+        np.testing.assert_array_equal(together.latent[i, n:], 0.0)
+        assert together.evaluations[i] == alone.evaluations[0]
+
+
 class Grey:
     """Gaussian data in eight dimensions on a scale where a grey level is 1 wide."""
 

@@ -1,5 +1,7 @@
 """The sampling loop and predictor-corrector: exact oracles, orders, contracts."""
 
+import dataclasses
+import functools
 import itertools
 
 import jax
@@ -7,13 +9,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from quick import quick_jit
+from solver_cases import make_solver
 
 import sampling
 from oracles import Gaussian, Mixture
 from parameterization import from_score
-from sampling import sample, uniform_grid
+from sampling import sample
 from sde_lib import EDM, VESDE, VPSDE, FlowMatching, SubVPSDE
-from solvers import DDIM, AdaptiveODE, AdaptiveSDE
+from solvers import DDIM, SOLVERS, AdaptiveODE, AdaptiveSDE, grids
+from solvers.grids import uniform_grid
 from solvers.predictor_corrector import (
     CORRECTORS,
     PREDICTORS,
@@ -115,7 +119,7 @@ def test_langevin_keeps_the_marginal():
     keys = jax.random.split(jax.random.key(1), 50)
     corrector = AnnealedLangevin(snr=0.1, num_steps=50)
     z = jax.vmap(lambda key: jax.random.normal(key, (n, 2)))(keys)
-    x, _ = corrector.move(process, GAUSSIAN, x, node, node, lambda k: z[k])
+    x = corrector.move(process, GAUSSIAN, x, node, node, lambda k: z[k]).x
     np.testing.assert_allclose(x.mean(0), mean[0], atol=0.05)
     np.testing.assert_allclose(x.var(0), variance[0], rtol=0.1)
 
@@ -199,14 +203,14 @@ def test_a_run_that_begins_before_t_max_begins_at_the_noise_there(process):
     """Where the noise is far wider than the data but far narrower than the prior's, or the same."""
     data = Gaussian(jnp.full(2, 0.02), jnp.full(2, 0.05))
     t_start = {"EDM": 2.0, "FlowMatching": 0.99}.get(type(process).__name__, 0.6)
-    grid = sampling.log_snr_grid(process, 100, t_start=t_start, t_end=max(process.t_min, 1e-3))
+    grid = grids.log_snr_grid(process, 100, t_start=t_start, t_end=max(process.t_min, 1e-3))
     made = sample(jax.random.key(0), process, data, DDIM(), grid, (2000, 2))
     np.testing.assert_allclose(made.x.mean(0), data.mean, atol=0.01)
     np.testing.assert_allclose(made.x.std(0), data.std, rtol=0.1)
 
 
 @pytest.mark.parametrize("denoise", ["tweedie", "mean", "none"])
-@pytest.mark.parametrize("end", [lambda grid: grid, sampling.end_clean], ids=["noisy", "clean"])
+@pytest.mark.parametrize("end", [lambda grid: grid, grids.end_clean], ids=["noisy", "clean"])
 def test_a_constraint_holds_however_a_run_ends(end, denoise):
     hold = lambda x, node, noise: x.at[:, 0].set(7.0)  # noqa: E731
     made = sample(
@@ -275,11 +279,11 @@ def test_an_empty_grid_is_refused(steps):
 # Grids.
 
 
-@pytest.mark.parametrize("name", sampling.GRIDS)
+@pytest.mark.parametrize("name", grids.GRIDS)
 @pytest.mark.parametrize("process", [VPSDE(), VESDE(0.01, 10.0), EDM(), FlowMatching()], ids=ids)
 def test_grids_fall_from_one_end_to_the_other(process, name):
     t_end = process.t_min
-    grid = sampling.GRIDS[name](process, 12, t_end=t_end)
+    grid = grids.GRIDS[name](process, 12, t_end=t_end)
     t = np.asarray(grid.t)
     assert t[0] == np.float32(process.t_max) and t[-1] == np.float32(t_end) and t.size == 13
     assert np.all(np.diff(t[:-1]) < 0)
@@ -290,23 +294,23 @@ def test_grids_are_even_in_what_they_say():
     process = VPSDE()
     ratio = lambda grid: np.asarray(grid.sigma / grid.alpha, np.float64)  # noqa: E731
     even = lambda values: np.testing.assert_allclose(np.diff(values), np.diff(values)[0], rtol=2e-2)  # noqa: E731
-    even(np.log(ratio(sampling.log_snr_grid(process, 20, t_end=1e-3))))
-    even(ratio(sampling.edm_grid(process, 20, t_end=1e-3)) ** (1 / 7))
-    even(np.sqrt(np.asarray(sampling.quadratic_grid(process, 20, t_end=0.0).t)))
-    even(np.arccos(1 - np.asarray(sampling.cosine_grid(process, 20, t_end=0.0).t)))
+    even(np.log(ratio(grids.log_snr_grid(process, 20, t_end=1e-3))))
+    even(ratio(grids.edm_grid(process, 20, t_end=1e-3)) ** (1 / 7))
+    even(np.sqrt(np.asarray(grids.quadratic_grid(process, 20, t_end=0.0).t)))
+    even(np.arccos(1 - np.asarray(grids.cosine_grid(process, 20, t_end=0.0).t)))
 
 
 def test_edm_grid_is_the_published_one():
     """Karras et al. 2022, eq. 5, with rho 7 and the published ends."""
     i = np.arange(18)
     want = (80 ** (1 / 7) + i / 17 * (0.002 ** (1 / 7) - 80 ** (1 / 7))) ** 7
-    grid = sampling.end_clean(sampling.edm_grid(EDM(), 17))
+    grid = grids.end_clean(grids.edm_grid(EDM(), 17))
     np.testing.assert_allclose(grid.t[:-1], want, rtol=1e-4)
     np.testing.assert_array_equal([grid.t[-1], grid.alpha[-1], grid.sigma[-1]], [0.0, 1.0, 0.0])
 
 
 def test_a_run_to_the_clean_node_needs_no_denoising():
-    grid = sampling.end_clean(uniform_grid(VPSDE(), 12, t_end=1e-3))
+    grid = grids.end_clean(uniform_grid(VPSDE(), 12, t_end=1e-3))
     clean = sample(jax.random.key(3), VPSDE(), GAUSSIAN, DDIM(), grid, (4, 2))
     short = uniform_grid(VPSDE(), 12, t_end=1e-3)
     denoised = sample(jax.random.key(3), VPSDE(), GAUSSIAN, DDIM(), short, (4, 2))
@@ -331,3 +335,75 @@ def test_recorded_draws_are_no_path():
     noise = sampling.ReplayedNoise(jnp.zeros((6, 2)), jnp.zeros((12, 2, 6, 2)))
     with pytest.raises(ValueError, match="noise: recorded draws"):
         sample(jax.random.key(0), VPSDE(), GAUSSIAN, AdaptiveSDE(), GRID, (6, 2), noise=noise)
+
+
+# Recorded noise.
+
+START, HOLD = jnp.zeros((6, 2)), jax.tree_util.Partial(lambda x, node, noise: x)
+
+
+@pytest.mark.parametrize(
+    "noise, constraint, match",
+    [
+        (((11, 2),), None, "noise: got draws of 11 steps, expected at least 12"),
+        (((12, 1),), None, "noise: got 1 draws a step for the solver, expected more than 1"),
+        (((12, 2),), HOLD, "noise: got 0 draws a step for the constraint, expected more than 0"),
+        (((12, 2), (12, 1)), HOLD, "noise: got control of 12 steps, expected at least 13"),
+    ],
+)
+def test_noise_that_was_not_recorded_is_refused(noise, constraint, match):
+    source = sampling.ReplayedNoise(START, *(jnp.zeros((*n, 6, 2)) for n in noise))
+    with pytest.raises(ValueError, match=match):
+        draw(noise=source, constraint=constraint)
+
+
+def test_a_step_past_the_recorded_ones_is_not_a_number():
+    noise = sampling.ReplayedNoise(START, jnp.ones((3, 1, 6, 2)))
+    np.testing.assert_array_equal(noise(jnp.int32(2), 0, (6, 2)), 1.0)
+    assert np.isnan(noise(jnp.int32(3), 0, (6, 2))).all()
+    assert np.isnan(noise(jnp.array([0, 1, 2, 3, 2, 1]), 0, (6, 2))).all(1).tolist() == [
+        False, False, False, True, False, False,
+    ]  # fmt: skip
+
+
+def test_a_constraint_has_recorded_draws_of_its_own():
+    seen = []
+
+    def constraint(x, node, noise):
+        jax.debug.callback(lambda z: seen.append(float(z[0, 0])), noise, ordered=True)
+        return x
+
+    control = jnp.arange(13.0)[:, None, None, None] * jnp.ones((1, 1, 6, 2))
+    noise = sampling.ReplayedNoise(START, -jnp.ones((12, 2, 6, 2)), control)
+    draw(noise=noise, constraint=constraint)
+    jax.effects_barrier()
+    assert seen == list(range(13))
+
+
+# What else the predictor gives.
+
+
+@dataclasses.dataclass(frozen=True)
+class WithTime:
+    """Exact predictions that say at which time they were made."""
+
+    def __call__(self, x, node, cond):
+        return GAUSSIAN(x, node)._replace(aux={"t": node.t})
+
+
+# From the end of the grid, the node of the last evaluation; adaptive solvers go there directly.
+LAST = {"euler": 2, "heun": 1, "ddim": 2, "dpm": 2, "picard": 2, "pc": 2, "stochastic_heun": 1,
+        "ode": 1, "adaptive_sde": 1}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_a_run_returns_what_its_last_evaluation_gave(name):
+    make = functools.partial(
+        sample, jax.random.key(0), VPSDE(), WithTime(), make_solver(name, 12), GRID, (3, 2)
+    )
+    np.testing.assert_allclose(make(denoise="none").aux["t"], GRID.t[-LAST[name]], rtol=1e-5)
+    np.testing.assert_allclose(make().aux["t"], GRID.t[-1], rtol=1e-5)
+
+
+def test_a_predictor_of_nothing_else_gives_no_aux():
+    assert draw(denoise="none").aux == {} and draw().aux == {}

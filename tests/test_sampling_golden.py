@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from golden_models import golden_predictor, nhwc
 
-import sampling
 from sampling import ReplayedNoise, sample
 from sde_lib import VESDE, VPSDE
 from solvers.predictor_corrector import (
@@ -19,6 +18,7 @@ from solvers.predictor_corrector import (
     PredictorCorrector,
     ReverseDiffusion,
 )
+from solvers.published import published_grid
 
 
 def faithful(predictor: str, corrector: str, n: int, probability_flow: bool):
@@ -59,7 +59,7 @@ def test_golden_traces(golden, name, predictor, corrector, flow):
         process,
         golden_predictor(z),
         solver,
-        sampling.published_grid(process, n, t_end=t_end),
+        published_grid(process, n, t_end=t_end),
         nhwc(z["x_init"]).shape,
         noise=ReplayedNoise(nhwc(z["x_init"]) / process.prior_std, noise),
         # The original's predictor "none" returns the noised state as its mean.

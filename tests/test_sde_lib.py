@@ -18,7 +18,11 @@ from sde_lib import (
     Process,
     SMLDSchedule,
     SubVPSDE,
+    dimensions,
+    example_mean,
+    example_sum,
     expand_right,
+    masked,
     posterior_of,
 )
 
@@ -123,19 +127,6 @@ def test_golden_coefficients(golden, name):
     )
 
 
-@pytest.mark.parametrize("name", ["ve50", "ve378", "vp"])
-def test_golden_discrete_chain(golden, name):
-    """x_i = r x_{i-1} + sqrt(b) z with the published f = (r - 1) x and G = sqrt(b)."""
-    z, (process, n) = golden("sde"), GOLDEN_PROCESSES[name]
-    x = jnp.asarray(z["x"])
-    node, before = process.published_nodes(jnp.asarray(z["t"]), n)
-    r = node.alpha / before.alpha
-    variance = node.sigma**2 - r**2 * before.sigma**2
-    f = (expand_right(r, x) - 1) * x
-    np.testing.assert_allclose(f, z[f"{name}/f"], atol=2e-6)
-    np.testing.assert_allclose(np.sqrt(variance), z[f"{name}/G"], rtol=1e-3)
-
-
 def test_golden_ddpm_table(golden):
     z, schedule = golden("sde"), DDPMSchedule()
     np.testing.assert_allclose(schedule.betas(), z["vp/discrete_betas"], rtol=1e-6)
@@ -201,13 +192,35 @@ def test_discrete_schedule_tends_to_the_continuous_process():
         (lambda: DDPMSchedule(num_steps=1), "num_steps"),
         (lambda: DDPMSchedule(num_steps=6), "beta_max / num_steps"),
         (lambda: CosineVP(offset=0.0), "offset"),
-        (lambda: CosineVP(t_max=1.0), "t_max below 1"),
-        (lambda: SubVPSDE().published_nodes(jnp.ones(1), 10), "faithful"),
+        (lambda: CosineVP(t_max=1.0), "t_max: got 1.0"),
+        (lambda: VPSDE().span(0.5, 0.2), "t_min, t_max: got 0.5, 0.2"),
     ],
 )
 def test_bad_processes_are_refused(make, match):
     with pytest.raises(ValueError, match=match):
         make()
+
+
+def test_sums_over_an_example_leave_the_padding_out():
+    x = jnp.arange(24.0).reshape(2, 4, 3)
+    mask = jnp.array([[1, 1, 0, 0], [1, 1, 1, 1]])[..., None]
+    short, whole = x[0, :2], x[1]
+    np.testing.assert_allclose(example_sum(x, mask), [short.sum(), whole.sum()])
+    np.testing.assert_allclose(example_mean(x, mask > 0), [short.mean(), whole.mean()])
+    np.testing.assert_array_equal(dimensions(x, mask), [6, 12])
+    np.testing.assert_array_equal(masked(x, mask)[0, 2:], 0.0)
+    np.testing.assert_array_equal(masked(x.at[0, 3].set(jnp.nan), mask)[0, 3], 0.0)
+    for each, want in ((example_sum, jnp.sum), (example_mean, jnp.mean)):
+        np.testing.assert_allclose(each(x), [want(x[0]), want(x[1])])
+    np.testing.assert_array_equal(dimensions(x), [12, 12])
+
+
+def test_the_prior_density_of_a_padded_example_is_that_of_its_real_part():
+    process, z = VESDE(0.01, 50.0), jax.random.normal(jax.random.key(0), (1, 5, 2))
+    padded = jnp.pad(z, ((0, 0), (0, 3), (0, 0)))
+    mask = (jnp.arange(8) < 5)[None, :, None]
+    found = process.prior_logp(padded, mask=mask)
+    np.testing.assert_allclose(found, process.prior_logp(z), rtol=1e-6)
 
 
 def test_prior_sample_has_the_prior_density():

@@ -14,9 +14,10 @@ from controllable.schedules import Constant, Interval, Linear, Table
 from controllable.sdedit import noised_start
 from oracles import Gaussian, Mixture
 from parameterization import Prediction
-from sampling import log_snr_grid, sample, uniform_grid
+from sampling import sample
 from sde_lib import VESDE, VPSDE
 from solvers import DDIM, AdaptiveODE, AdaptiveSDE, DPMSolverPP, PredictorCorrector
+from solvers.grids import log_snr_grid, uniform_grid
 from solvers.predictor_corrector import Ancestral, NoCorrector
 
 PROCESS = VPSDE()
@@ -152,7 +153,7 @@ IMAGE = jnp.zeros((2, 8, 8, 1))
         (lambda: noised_start(jax.random.key(0), PROCESS, IMAGE, 0.0), "t: got 0.0"),
         (lambda: noised_start(jax.random.key(0), PROCESS, IMAGE, 1.5), "t: got 1.5"),
         (lambda: Resampled(DDIM(), 0), "repeats: got 0"),
-        (lambda: Resampled(AdaptiveODE()), "repeats: AdaptiveODE sets its own pace"),
+        (lambda: Resampled(AdaptiveODE()), "repeats: AdaptiveODE chooses its own"),
         (lambda: Constant(-1.0), "scale: got -1.0"),
         (lambda: Interval(Constant(1.0), 2.0, 1.0), "low, high: got 2.0, 1.0"),
         (lambda: inverse_problems.dps(None, None, scale=-1.0), "scale: got -1.0"),

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from oracles import Gaussian, Mixture
-from sampling import end_clean, sample, uniform_grid
+from sampling import sample
 from sde_lib import VESDE, VPSDE
 from solvers import AdaptiveODE, AdaptiveSDE
+from solvers.grids import end_clean, uniform_grid
 
 DATA = Gaussian(jnp.tile(jnp.array([0.4, -0.2]), 8), jnp.tile(jnp.array([0.5, 1.0]), 8))
 PROCESS = VPSDE()

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from solver_cases import DATA, PROCESSES, STEPS, make_process, make_solver
 
-from sampling import edm_grid, sample, uniform_grid
+from sampling import sample
 from solvers import SOLVERS, Picard, StochasticHeun
+from solvers.grids import edm_grid, uniform_grid
 from solvers.predictor_corrector import Ancestral, EulerMaruyama, NoCorrector, PredictorCorrector
 
 

@@ -7,9 +7,10 @@ import pytest
 from quick import quick_jit
 
 from oracles import Gaussian
-from sampling import edm_grid, log_snr_grid, quadratic_grid, sample, uniform_grid
+from sampling import sample
 from sde_lib import EDM, VESDE, VPSDE, CosineVP, FlowMatching, Node, SubVPSDE
 from solvers import DDIM, AdaptiveODE, DPMSolverPP, Euler, Heun, StochasticHeun
+from solvers.grids import edm_grid, log_snr_grid, quadratic_grid, uniform_grid
 
 DATA = Gaussian(jnp.array([0.4, -0.2]), jnp.array([0.5, 1.0]))
 PROCESSES = [VESDE(0.05, 5.0), VPSDE(), SubVPSDE(), CosineVP(), EDM(t_max=5.0), FlowMatching()]

@@ -15,9 +15,10 @@ from solver_cases import DATA, STEPS, make_process, make_solver
 
 from oracles import Gaussian
 from parameterization import WRITERS, Parameterization
-from sampling import GRIDS, sample
+from sampling import sample
 from sde_lib import PROCESSES
 from solvers import SOLVERS
+from solvers.grids import GRIDS
 
 BATCH, DIM = 150, 32
 KNOWN = jnp.arange(DIM) < DIM // 2  # the coordinates that a constraint holds

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from oracles import Gaussian, Mixture
-from sampling import sample, uniform_grid
+from sampling import sample
 from sde_lib import VESDE, VPSDE
 from solvers import DDIM, Euler, Heun, Picard, PredictorCorrector
+from solvers.grids import uniform_grid
 from solvers.predictor_corrector import Ancestral, EulerMaruyama, NoCorrector
 
 MIXTURE = Mixture(jnp.array([[-1.0, 0.0], [1.0, 0.5]]), 0.2, jnp.array([0.3, 0.7]))
@@ -87,7 +88,8 @@ def test_conditioning_and_constraints_stay_with_their_samples():
 SPREAD = """
 import jax, numpy as np
 from oracles import Gaussian
-from sampling import sample, uniform_grid
+from sampling import sample
+from solvers.grids import uniform_grid
 from sde_lib import VPSDE
 from solvers import DDIM, Picard
 

@@ -15,9 +15,10 @@ from scipy.interpolate import CubicSpline
 
 from oracles import Mixture
 from parameterization import NO_COND
-from sampling import Run, at, uniform_grid
+from sampling import RunContext, at
 from sde_lib import VPSDE
 from solvers import DDIM, AdaptiveSDE, StochasticHeun
+from solvers.grids import uniform_grid
 from solvers.predictor_corrector import (
     Ancestral,
     EulerMaruyama,
@@ -48,7 +49,7 @@ def stepper(solver, grid, batch):
         node, node_next = at(grid, i, batch), at(grid, i + 1, batch)
         if isinstance(solver, AdaptiveSDE):
             noise = Path(z * jnp.sqrt(node.t - node_next.t)[:, None])
-            run = Run(DATA, None, grid, noise, NO_COND, jnp.zeros(0))
+            run = RunContext(DATA, None, grid, noise, NO_COND, jnp.zeros(0))
             span = grid.t[-1], grid.t[0]
             return solver.attempt(PROCESS, run, x, node, node_next, x, span).x
         return solver.step(PROCESS, DATA, x, node, node_next, None, lambda k: z).x

@@ -1,0 +1,48 @@
+"""Runge-Kutta pairs on an equation whose solution is known, y' = y cos t."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from solvers import runge_kutta
+from solvers.adaptive import scaled_norm
+from solvers.runge_kutta import PAIRS, integrate
+
+ORDERS = {"bosh3": 3, "dopri5": 5, "tsit5": 5}
+
+
+def field(t, y):
+    return y * jnp.cos(t)[:, None]
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_equal_steps_have_the_order_of_the_pair(name):
+    def error(steps):
+        times = jnp.linspace(0.0, 6.0, steps + 1)[:, None]
+        y = jnp.ones((1, 1))
+        for t, t_next in zip(times[:-1], times[1:], strict=True):
+            y, slope, _ = runge_kutta.step(PAIRS[name], field, y, field(t, y), t, t_next)
+            np.testing.assert_allclose(slope, field(t_next, y), rtol=1e-6)  # first same as last
+        return abs(float(y[0, 0]) - np.exp(np.sin(6.0)))
+
+    steps = np.array([6, 8, 12, 16])
+    slope = -np.polyfit(np.log(steps), np.log([error(n) for n in steps]), 1)[0]
+    assert abs(slope - ORDERS[name]) < 0.7 and PAIRS[name].order == ORDERS[name]
+
+
+@pytest.mark.parametrize("ends", [(0.0, 6.0), (6.0, 0.0)])
+@pytest.mark.parametrize("name", PAIRS)
+def test_the_error_is_that_of_the_tolerance(name, ends):
+    """Within a factor of 20 for local errors that the equation makes grow; with few steps."""
+    tolerance, (start, end) = 1e-3, (jnp.float32(t) for t in ends)
+    solved = integrate(
+        field,
+        jnp.full((1, 1), jnp.exp(jnp.sin(start))),
+        (start, end),
+        lambda error, y, y_next: scaled_norm(error, tolerance * jnp.ones_like(y)),
+        jnp.int32(1000),
+        name,
+    )
+    error = abs(float(solved.y[0, 0]) - np.exp(np.sin(ends[1])))
+    assert error < 20 * tolerance and 20 < int(solved.evaluations[0]) < 100
+    assert float(solved.t[0]) == ends[1] and not solved.lost.any()
