@@ -49,7 +49,7 @@ class FeatureExtractor:
         """Name and version, as written beside every figure."""
         return f"{self.name}@{self.version}"
 
-    def check(self, image_shape: tuple[int, int, int]) -> None:
+    def check(self, image_shape: tuple[int, ...]) -> None:
         """Raise ValueError if it cannot take images of this shape; nothing is compiled."""
         jax.eval_shape(self.apply, jax.ShapeDtypeStruct((1, *image_shape), np.uint8))
 
