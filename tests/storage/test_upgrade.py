@@ -95,7 +95,9 @@ def test_what_only_the_chosen_class_reads_is_kept():
     config = upgraded(sampling__solver="picard", sampling__inner="heun", sampling__window=4)
     assert (config.sampling.solver.window, config.sampling.solver.solver.name) == (4, "heun")
     config = upgraded(sampling__faithful=True, sampling__grid="published", sampling__num_steps=7)
-    assert config.sampling.solver.predictor.faithful == config.sampling.solver.corrector.faithful == 7
+    assert (
+        config.sampling.solver.predictor.faithful == config.sampling.solver.corrector.faithful == 7
+    )
 
 
 def test_outputs_times_and_controls_keep_their_numbers():
