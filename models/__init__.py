@@ -3,9 +3,10 @@
 from models.ddpm import DDPM
 from models.ncsnpp import NCSNpp
 from models.resnet import ResNet
+from models.sequence import SequenceNetwork
 from models.wide_resnet import WideResNet
 
 # (x, c_noise, **cond) -> an array like x
-MODELS = {"ncsnpp": NCSNpp, "ddpm": DDPM}
+MODELS = {"ncsnpp": NCSNpp, "ddpm": DDPM, "sequence": SequenceNetwork}
 # (x, c_noise) -> logits (batch, num_classes)
 CLASSIFIERS = {"wide_resnet": WideResNet, "resnet": ResNet}

@@ -1,0 +1,169 @@
+"""A network for sequences of different lengths, padded to one: convolutions and self-attention.
+
+    h_0     = dense(x) + features of the position
+    h_{i+1} = attention_i(block_i(h_i, embedding of the noise level))
+    output  = dense(act(norm(h_last))),  0 in the padding
+
+The padding is set to zero before every convolution, which pads the ends by zeros alike, and no
+position attends to it; norms are over the channels of one position. So outputs at real positions
+depend neither on what stands in the padding nor on how much of it there is.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, DTypeLike, Float, Key
+
+from models.layers.activation import ACTIVATIONS
+from models.layers.convolution import dense, fan_avg_init
+from models.layers.dropout import dropout, fold_keys
+from models.layers.embedding import FourierFeatures, positional_features
+from options.choices import choose, require
+from options.errors import InvalidValue, Words
+
+FEATURES: dict[str, Callable] = {
+    "fourier": lambda c_noise, size, scale: FourierFeatures(size // 2, scale, name="fourier")(
+        c_noise
+    ),
+    "positional": lambda c_noise, size, scale: positional_features(c_noise, size),
+}
+DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+
+
+class SequenceNetwork(nn.Module):
+    """x: (b, length, channels), standardised by the caller -> (b, length, out_channels), float32.
+
+    Attributes:
+      nf: channels of every layer.
+      num_blocks: residual blocks, each of two convolutions.
+      kernel_size: of the convolutions, odd.
+      num_heads: of the self-attention behind every block; a divisor of nf; 0 for no attention.
+      dropout: rate, in every block.
+      embedding_type: of c_noise, "fourier" (log sigma) or "positional" (999 t).
+      fourier_scale: standard deviation of the Fourier frequencies.
+      nonlinearity: a key of ACTIVATIONS.
+      out_channels: channels of the output; 0 for as many as the input has.
+      dtype: "float32" or "bfloat16", of the computation; parameters and output are float32.
+    """
+
+    nf: int = 64
+    num_blocks: int = 4
+    kernel_size: int = 5
+    num_heads: int = 4
+    dropout: float = 0.0
+    embedding_type: str = "fourier"
+    fourier_scale: float = 16.0
+    nonlinearity: str = "swish"
+    out_channels: int = 0
+    dtype: str = "float32"
+
+    def check(self, *shape: int) -> None:
+        """InvalidValue for options that cannot work, or examples of another shape than (length,).
+
+        shape: of an example, without its channels.
+        """
+        choose(FEATURES, self.embedding_type, "embedding_type")
+        choose(ACTIVATIONS, self.nonlinearity, "nonlinearity")
+        choose(DTYPES, self.dtype, "dtype")
+        require(self.nf >= 4 and self.nf % 2 == 0, "nf", self.nf, "an even number from 4 on")
+        require(self.num_blocks >= 1, "num_blocks", self.num_blocks, "1 or more")
+        odd = self.kernel_size >= 1 and self.kernel_size % 2 == 1
+        require(odd, "kernel_size", self.kernel_size, "an odd number")
+        divides = self.num_heads == 0 or (self.num_heads > 0 and self.nf % self.num_heads == 0)
+        require(divides, "num_heads", self.num_heads, f"0 or a divisor of nf = {self.nf}")
+        require(0 <= self.dropout < 1, "dropout", self.dropout, "a number in [0, 1)")
+        if len(shape) != 1:
+            got = Words(f"a network for sequences (length, channels), and examples of {shape}")
+            raise InvalidValue("name", got, "a network for examples of that rank")
+
+    @nn.compact
+    def __call__(
+        self,
+        x: Float[Array, "b length c"],
+        c_noise: Float[Array, "b"],
+        *,
+        mask: Bool[Array, "b length 1"] | Float[Array, "b length 1"] | None = None,
+        dropout_keys: Key[Array, "b"] | None = None,
+    ) -> Float[Array, "b length d"]:
+        """mask: 1 where x is real, None for everywhere. keys switch dropout on."""
+        act = ACTIVATIONS[self.nonlinearity]
+        real = jnp.ones((*x.shape[:2], 1), bool) if mask is None else mask > 0
+        embed = partial(dense, 4 * self.nf, dtype=self.dtype)
+        features = FEATURES[self.embedding_type](c_noise, self.nf, self.fourier_scale)
+        embedding = embed(name="embedding_1")(act(embed(name="embedding_0")(features)))
+
+        positions = positional_features(jnp.arange(x.shape[1], dtype=jnp.float32), self.nf)
+        x_real = jnp.where(real, x, 0).astype(self.dtype)
+        h = dense(self.nf, dtype=self.dtype, name="in")(x_real) + positions.astype(self.dtype)
+        for number in range(self.num_blocks):
+            keys = fold_keys(dropout_keys, number)
+            block = SequenceBlock(
+                self.kernel_size, act, self.dropout, self.dtype, name=f"block_{number}"
+            )
+            h = block(h, real, embedding, keys)
+            if self.num_heads:
+                name = f"attention_{number}"
+                h = MaskedAttention(self.num_heads, self.dtype, name=name)(h, real)
+        h = act(nn.LayerNorm(dtype=self.dtype, name="norm_out")(h))
+        y = dense(self.out_channels or x.shape[-1], init_scale=0.0, dtype=self.dtype, name="out")(h)
+        return jnp.where(real, y, 0).astype(jnp.float32)
+
+
+class SequenceBlock(nn.Module):
+    """h + conv(act(norm(conv(act(norm(h))) + embedding))), the padding 0 before a convolution."""
+
+    kernel_size: int
+    act: Callable[[Array], Array]
+    dropout: float
+    dtype: DTypeLike
+
+    @nn.compact
+    def __call__(
+        self,
+        h: Float[Array, "b length c"],
+        real: Bool[Array, "b length 1"],
+        embedding: Float[Array, "b d"],
+        dropout_keys: Key[Array, "b"] | None,
+    ) -> Float[Array, "b length c"]:
+        width = h.shape[-1]
+
+        def convolve(h: Array, number: int, init_scale: float, keys: Array | None) -> Array:
+            h = self.act(nn.LayerNorm(dtype=self.dtype, name=f"norm_{number}")(h))
+            h = dropout(jnp.where(real, h, 0), self.dropout, keys)
+            init, name = fan_avg_init(init_scale), f"conv_{number}"
+            return nn.Conv(
+                width, (self.kernel_size,), kernel_init=init, dtype=self.dtype, name=name
+            )(h)
+
+        shift = dense(width, dtype=self.dtype, name="embedding")(self.act(embedding))
+        inner = convolve(h, 0, 1.0, None) + shift[:, None]
+        return h + convolve(inner, 1, 0.0, dropout_keys)
+
+
+class MaskedAttention(nn.Module):
+    """h + out(softmax(q k^T / sqrt(d)) v) with heads of d channels, over real positions alone."""
+
+    num_heads: int
+    dtype: DTypeLike
+
+    @nn.compact
+    def __call__(
+        self, h: Float[Array, "b length c"], real: Bool[Array, "b length 1"]
+    ) -> Float[Array, "b length c"]:
+        batch, length, width = h.shape
+        normed = nn.LayerNorm(dtype=self.dtype, name="norm")(h)
+
+        def heads(name: str) -> Float[Array, "b length heads d"]:
+            y = dense(width, dtype=self.dtype, name=name)(normed)
+            return y.reshape(batch, length, self.num_heads, -1)
+
+        q, k, v = (heads(name) for name in ("query", "key", "value"))
+        logits = jnp.einsum("bihd,bjhd->bhij", q, k).astype(jnp.float32) * q.shape[-1] ** -0.5
+        away = jnp.finfo(jnp.float32).min
+        logits = jnp.where(real[:, None, None, :, 0], logits, away)
+        weights = jax.nn.softmax(logits).astype(self.dtype)
+        mixed = jnp.einsum("bhij,bjhd->bihd", weights, v).reshape(batch, length, width)
+        return h + dense(width, init_scale=0.0, dtype=self.dtype, name="out")(mixed)
