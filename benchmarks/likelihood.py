@@ -231,7 +231,7 @@ def measure_digits() -> list[dict[str, Any]]:
     )
     x, labels = jnp.asarray(data["image"]), jnp.asarray(data["label"])
     probes = jax.random.rademacher(jax.random.key(0), x.shape, dtype=jnp.float32)
-    to_bits = lambda log_p: transform.value_range.bits_per_dim(np.asarray(log_p), x[0].size)  # noqa: E731
+    to_bits = lambda log_p: transform.space.bits_per_dim(np.asarray(log_p), x[0].size)  # noqa: E731
 
     def ours(part: slice, tolerance: float = TOLERANCE) -> tuple[Any, Any]:
         found = log_likelihood(

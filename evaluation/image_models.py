@@ -280,7 +280,7 @@ class _Work:
         figures = []
         if ok.any():
             log_p = rows["log_p"][ok].astype(np.float64)
-            bits = subject.transform.value_range.bits_per_dim(log_p, dimensions)
+            bits = subject.transform.space.bits_per_dim(log_p, dimensions)
             figures.append(Figure.mean("bits_per_dim", bits, **shared))
             probe_error = rows["probe_error"][ok].astype(np.float64) / (dimensions * math.log(2))
             figures += error_parts(figures[0], probe_error, shared)

@@ -31,8 +31,9 @@ from data import (
     SOURCES,
     UNIT,
     Augment,
+    Folder,
     Loader,
-    Range,
+    Pixels,
     Source,
     Transform,
 )
@@ -150,7 +151,7 @@ def _frozen(value: Any) -> Any:
     return tuple(_frozen(v) for v in value) if isinstance(value, (list, tuple)) else value
 
 
-def value_range(config: ConfigDict) -> Range:
+def value_range(config: ConfigDict) -> Pixels:
     """The range that the process sees pixels in."""
     return CENTERED if config.data.centered else UNIT
 
@@ -187,7 +188,7 @@ def transform(config: ConfigDict) -> Transform:
             flip=config.data.random_flip,
             dequantize=config.data.dequantize,
             augment=Augment(config.data.augment) if config.data.augment else None,
-            value_range=value_range(config),
+            space=value_range(config),
             resize=config.data.resize,
         )
 
@@ -199,19 +200,15 @@ def source(config: ConfigDict, split: str) -> Source:
     """
     options = config.data
     with section("data", split="train_split" if split == options.train_split else "eval_split"):
-        if options.name == "folder":
-            path = Path(options.path).expanduser()
-            if any((path / name).is_dir() for name in (options.train_split, options.eval_split)):
-                path = path / split
-            found = SOURCES["folder"](path, channels=options.num_channels)
-        elif options.name in ("tfds", "npz"):
-            found = SOURCES[options.name](options.path, split)
-        else:
-            found = _choose(SOURCES, options.name, "data.name")(split)
-        if found.image_shape and found.image_shape[2] != options.num_channels:
+        cls = _choose(SOURCES, options.name, "data.name")
+        settings = {"path": options.path} if "path" in _fields(cls) else {}
+        if cls is Folder:
+            settings["channels"] = options.num_channels
+            settings["splits"] = options.train_split, options.eval_split
+        found = cls(**settings).read(split)
+        if found.channels != options.num_channels:
             raise ValueError(
-                f"num_channels: got {options.num_channels}, but {found.name} has "
-                f"{found.image_shape[2]}"
+                f"num_channels: got {options.num_channels}, but {found.name} has {found.channels}"
             )
         if options.num_classes not in (0, found.num_classes):
             raise ValueError(

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from data import EMBEDDED, SOURCES
+from data import SOURCES, digits, emoji
 from data.transforms import CROPS, FILTERS
 from experiment import builders
 from likelihood import PROBES
@@ -143,7 +143,10 @@ def _ranges(config: ConfigDict) -> None:
 
 def _data(config: ConfigDict) -> None:
     options = config.data
-    channels, classes = EMBEDDED.get(options.name, (options.num_channels, options.num_classes))
+    channels, classes = options.num_channels, options.num_classes
+    if options.name in ("digits", "emoji"):
+        held_out = (digits if options.name == "digits" else emoji)("test")
+        channels, classes = held_out.channels, held_out.num_classes
     if options.num_channels != channels:
         raise ValueError(
             f"data.num_channels: got {options.num_channels}, but the {options.name} have {channels}"
@@ -155,7 +158,7 @@ def _data(config: ConfigDict) -> None:
         )
     if options.random_flip and options.augment:
         raise ValueError("data.random_flip: got True together with data.augment, which flips too")
-    if options.name in ("folder", "npz", "tfds") and not options.path:
+    if options.name in ("folder", "npz", "npy", "tfds") and not options.path:
         raise ValueError(f"data.path: got nothing, but data.name = {options.name!r} needs one")
     if options.num_channels not in (1, 3):
         raise ValueError(f"data.num_channels: got {options.num_channels}, expected 1 or 3")

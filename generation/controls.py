@@ -27,7 +27,7 @@ import sampling
 from controllable import inverse_problems, masks, replacement
 from controllable.sdedit import noised_start
 from controllable.super_resolution import LowResolution
-from data.range import Range
+from data.space import Pixels
 from metrics.feature_distance import FeatureDistance
 from parameterization import NO_COND, Predictor, as_pytree
 from sampling import Pacer, Solver
@@ -88,7 +88,7 @@ class Model:
     process: Process
     solver: Solver | Pacer
     make_grid: Callable[[float | None], Node]
-    value_range: Range
+    value_range: Pixels
     num_classes: int = 0
     null_label: int | None = None
     denoise: str = "tweedie"

@@ -13,7 +13,7 @@ from jaxtyping import Array, Key
 from tqdm import tqdm
 
 from controllable.super_resolution import LowResolution
-from data.range import Range
+from data.space import Pixels
 from data.source import Source
 from parameterization import Predictor
 from sampling import Pacer, Solver, keys_for, sample
@@ -56,7 +56,7 @@ class HeldOutLow:
     read: Callable[[], Source]
     prepare: Callable[[np.ndarray], np.ndarray]
     low: LowResolution
-    value_range: Range
+    value_range: Pixels
     level: float
 
     @functools.cached_property
@@ -98,7 +98,7 @@ class Generator:
     solver: Solver | Pacer
     grid: Node
     image_shape: tuple[int, int, int]
-    value_range: Range
+    value_range: Pixels
     num_classes: int = 0
     denoise: str = "tweedie"
     batch_size: int = 64

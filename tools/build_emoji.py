@@ -4,7 +4,7 @@
     python -m tools.build_emoji --archives FOLDER --out runs/emoji --sizes 32,64
 
 FOLDER holds the npm packages that --packages prints, as `npm pack` leaves them; `resvg_py` (PyPI)
-draws their SVG. Each size becomes one file for `data.array_file`. The drawings are by
+draws their SVG. Each size becomes one file for `data.arrays`. The drawings are by
 
     noto, noto-v1      Google, Apache 2.0          fluent-emoji-flat   Microsoft, MIT
     twemoji            Twitter and jdecked, CC BY 4.0
@@ -146,7 +146,7 @@ def draw(svg: str, size: int) -> UInt8[np.ndarray, "size size 3"]:
 
 
 def build(icons: Sequence[tuple[Icon, int]], size: int) -> dict[str, Any]:
-    """The arrays of a data file, see `data.array_file`; empty and equal pictures are left out."""
+    """The arrays of a data file, see `data.arrays`; empty and equal pictures are left out."""
     seen: set[bytes] = set()
     parts: dict[str, list[Any]] = defaultdict(list)
     for icon, label in tqdm(icons, f"{size} px", unit="icon"):

@@ -24,7 +24,7 @@ from tqdm import tqdm
 from configs.saved import get_config
 from controllable.super_resolution import Stage, cascade, check_chain
 from data.image_file import RefusedImage, decode
-from data.range import Range
+from data.space import Pixels
 from experiment import builders, checks, modes
 from generation.sampler import bar_updater
 from storage import pictures
@@ -72,7 +72,7 @@ def picture_of(images: list[np.ndarray], each: int) -> np.ndarray:
     return pictures.grid(together.reshape(-1, *together.shape[2:]), each * len(images))
 
 
-def low_picture(path: str, stage: Stage, value_range: Range) -> np.ndarray:
+def low_picture(path: str, stage: Stage, value_range: Pixels) -> np.ndarray:
     """The picture to enlarge, (height, width, channels) in the model's range."""
     try:
         pixels = decode(Path(path).expanduser(), stage.image_shape[2]).pixels

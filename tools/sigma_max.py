@@ -73,7 +73,7 @@ def _flatten(source: Source, transform: Transform, path: Path) -> UInt8[np.ndarr
     rows = None
     batches = eval_batches(source, BATCH, transform)
     for step, batch in enumerate(tqdm(batches, "Reading images", -(-len(source) // BATCH))):
-        levels = UNIT.to_uint8(batch["image"][batch["mask"]])
+        levels = UNIT.to_uint8(batch["image"][batch["counts"]])
         levels = levels.reshape(len(levels), -1)
         if rows is None:
             width = -(-levels.shape[1] // CHUNK) * CHUNK
@@ -162,15 +162,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", choices=SOURCES, required=True)
     parser.add_argument("--path", help="of the folder or the prepared TFDS data set")
-    parser.add_argument("--split", help="of the digits or the TFDS data set (default: train)")
+    parser.add_argument(
+        "--split", default="train", help="of the digits or the TFDS data set (default: train)"
+    )
     parser.add_argument("--image_size", type=int, help="crop and resize to this size")
     parser.add_argument("--crop", default="center", help="center, or none to squeeze whole images")
     parser.add_argument("--max_images", type=int, help="take so many, at random")
     args = parser.parse_args()
 
-    options = {name: getattr(args, name) for name in ("path", "split")}
+    options = {"path": args.path} if args.path else {}
     try:
-        source = SOURCES[args.data](**{k: v for k, v in options.items() if v is not None})
+        source = SOURCES[args.data](**options).read(args.split)
         if args.max_images and args.max_images < len(source):
             chosen = np.random.default_rng(0).choice(len(source), args.max_images, replace=False)
             source = Subset(source, np.sort(chosen))

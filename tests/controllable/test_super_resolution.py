@@ -7,8 +7,8 @@ import pytest
 from quick import quick_jit
 
 from controllable.super_resolution import LowResolution, Stage, cascade
-from data.range import CENTERED
 from data.source import ArraySource
+from data.space import CENTERED
 from generation.controls import ControlOptions, Model, control
 from generation.sampler import Generator, HeldOutLow
 from oracles import Gaussian

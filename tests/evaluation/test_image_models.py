@@ -67,7 +67,7 @@ def subject() -> Subject:
         ),
         first(digits("train"), 40),
         first(digits("test"), 19),
-        Transform(value_range=UNIT, flip=True),
+        Transform(space=UNIT, flip=True),
     )
 
 

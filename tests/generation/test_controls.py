@@ -8,7 +8,7 @@ from PIL import Image
 
 from configs.saved import get_config
 from controllable.classifier_free import classifier_free
-from data.range import CENTERED, UNIT
+from data.space import CENTERED, UNIT
 from experiment import builders
 from generation.controls import (
     OPERATORS,

@@ -8,7 +8,7 @@ import tarfile
 import numpy as np
 import pytest
 
-from data import array_file
+from data import arrays
 from tools import build_emoji
 
 CATEGORIES = {"Smileys & Emotion": "smileys", "Food & Drink": "food"}
@@ -121,8 +121,8 @@ def test_the_program_writes_a_data_file_for_each_size(archives, tmp_path, monkey
     monkeypatch.setattr(build_emoji, "is_tested", lambda name: name == "apple")
     out = tmp_path / "out"
     run(monkeypatch, "--archives", archives, "--out", out, "--sizes", "4,8")
-    train, test = array_file(out / "emoji_8.npz"), array_file(out / "emoji_8.npz", "test")
-    assert (train.image_shape, len(train), len(test)) == ((8, 8, 3), 5, 5)
+    train, test = arrays(out / "emoji_8.npz"), arrays(out / "emoji_8.npz", "test")
+    assert (train.shape, len(train), len(test)) == ((8, 8, 3), 5, 5)
     assert {train.class_names[k] for k in train.labels} == {"smileys"}
     assert {test.class_names[k] for k in test.labels} == {"food"}
     assert "5 test: activities 0" in capsys.readouterr().out

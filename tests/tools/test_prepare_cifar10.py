@@ -88,7 +88,7 @@ def test_the_prepared_set_holds_every_image_with_its_label(tmp_path):
     assert folder == tmp_path / "out" / "cifar10" / "1.0.0"
     for split, (images, labels) in truth.items():
         source = tfds(tmp_path / "out", split)
-        assert (source.class_names, source.image_shape) == (CLASSES, (32, 32, 3))
+        assert (source.class_names, source.shape) == (CLASSES, (32, 32, 3))
         stored = {source[i]["image"].tobytes(): source[i]["label"] for i in range(len(source))}
         expected = zip(images, labels, strict=True)
         assert stored == {image.tobytes(): int(label) for image, label in expected}

@@ -96,7 +96,10 @@ def test_the_command_takes_a_part(monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--data", "folder", "--path", "/no/such/folder"), "path: no folder /no/such/folder"),
+        (
+            ("--data", "folder", "--path", "/no/such/folder"),
+            "path: got '/no/such/folder', expected a folder",
+        ),
         (("--data", "digits", "--split", "val"), "split: got 'val'"),
         (("--data", "folder"), "path"),
     ],
