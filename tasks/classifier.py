@@ -20,14 +20,15 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 import losses
-from parameterization import C_NOISE
+from options.choices import named, require
+from parameterization import C_NOISE, LogSigma, NoiseConditioning
 from sde_lib import Node, Process, expand_right
 
 
 @functools.partial(
     jax.tree_util.register_dataclass,
     data_fields=["params"],
-    meta_fields=["network", "c_noise", "time_scale"],
+    meta_fields=["network", "c_noise"],
 )
 @dataclasses.dataclass(frozen=True)
 class NoisyClassifier:
@@ -35,20 +36,26 @@ class NoisyClassifier:
 
     Attributes:
       network: a Flax module called as (x, c_noise) -> logits (batch, classes).
-      c_noise, time_scale: what it is told of the noise level, see `parameterization.C_NOISE`;
+      c_noise: how it is conditioned on the noise level, `parameterization.C_NOISE` or a name there;
         "log_sigma" is the published choice.
     """
 
     network: Any
     params: Any
-    c_noise: str = "log_sigma"
-    time_scale: float = 999.0
+    c_noise: NoiseConditioning | str = dataclasses.field(
+        default=LogSigma(), metadata={"choices": C_NOISE}
+    )
+
+    def __post_init__(self) -> None:
+        c_noise = named(C_NOISE, self.c_noise, "c_noise")
+        c_noise.check(self.network)
+        object.__setattr__(self, "c_noise", c_noise)
 
     def logits(
         self, x: Float[Array, "b *shape"], node: Node, **options: Any
     ) -> Float[Array, "b k"]:
         """F of (1); node's fields have shape (batch,), options are the network's own."""
-        c_noise = C_NOISE[self.c_noise](node, self.time_scale)
+        c_noise = named(C_NOISE, self.c_noise, "c_noise")(node)
         return self.network.apply({"params": self.params}, x, c_noise, **options)
 
     def log_probs(self, x: Float[Array, "b *shape"], node: Node) -> Float[Array, "b k"]:
@@ -69,7 +76,7 @@ class ClassifierTask:
     """Training a classifier of noisy states on batches of "image" and "label".
 
     Attributes:
-      network, c_noise, time_scale: see `NoisyClassifier`.
+      network, c_noise: see `NoisyClassifier`.
       shape: of one example, for images (height, width, channels).
       label_smoothing: a of (2), in [0, 1).
       times: how training times are drawn; `losses.LikelihoodTimes` is even in log-SNR. The best
@@ -80,19 +87,19 @@ class ClassifierTask:
     process: Process
     network: Any
     shape: tuple[int, ...]
-    c_noise: str = "log_sigma"
-    time_scale: float = 999.0
+    c_noise: NoiseConditioning | str = dataclasses.field(
+        default=LogSigma(), metadata={"choices": C_NOISE}
+    )
     label_smoothing: float = 0.0
     times: losses.Times = losses.UniformTimes()
     dropout: bool = False
 
     def __post_init__(self) -> None:
-        if not 0 <= self.label_smoothing < 1:
-            raise ValueError(
-                f"label_smoothing: got {self.label_smoothing}, expected a number in [0, 1)"
-            )
-        if self.c_noise not in C_NOISE:
-            raise ValueError(f"c_noise: got {self.c_noise!r}, expected one of {list(C_NOISE)}")
+        smoothing = self.label_smoothing
+        require(0 <= smoothing < 1, "label_smoothing", smoothing, "a number in [0, 1)")
+        c_noise = named(C_NOISE, self.c_noise, "c_noise")
+        c_noise.check(self.network)
+        object.__setattr__(self, "c_noise", c_noise)
 
     def init(self, key: Key[Array, ""]) -> Any:
         """Freshly initialised parameters, float32."""
@@ -100,7 +107,7 @@ class ClassifierTask:
 
     def classifier(self, params: Any) -> NoisyClassifier:
         """The network with these parameters as what guidance takes."""
-        return NoisyClassifier(self.network, params, self.c_noise, self.time_scale)
+        return NoisyClassifier(self.network, params, self.c_noise)
 
     def loss(
         self, params: Any, batch: dict[str, Array], keys: Key[Array, " b"]

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 import losses
+from options.choices import named
 from parameterization import Cond, NetworkPredictor, Parameterization
 from sde_lib import Process
 
@@ -48,9 +49,9 @@ class ImageTask:
       augment_dim: length of the augmentation vector in batch["augment"]; 0 for none.
       conditioning: what else the network is told of each image, such as its low-resolution picture;
         None for nothing.
-      weighting, reduction, bound: see `losses.loss_at`; its sigma_data is the parameterization's.
+      weighting, reduction, bound: see `losses.loss_at`.
       times: how training times are drawn.
-      coupling: how noise goes with images, a key of `losses.COUPLINGS`. "optimal_transport" pairs
+      coupling: how noise goes with images, of `losses.COUPLINGS`. "optimal_transport" pairs
         them within what a device differentiates at once, so that the trajectory depends on the
         microbatch and on the number of devices, which no other choice's does.
       sampler: `sampler(predict, key) -> {name: picture}`, what to draw during training.
@@ -65,10 +66,10 @@ class ImageTask:
     augment_dim: int = 0
     conditioning: Conditioning | None = None
     dropout: bool = False
-    weighting: str = "noise"
-    reduction: str = "mean"
+    weighting: losses.Weighting | str = losses.NoiseWeighting()
+    reduction: losses.Reduction | str = losses.Mean()
     times: losses.Times = losses.UniformTimes()
-    coupling: str = "independent"
+    coupling: losses.Coupling | str = losses.Independent()
     bound: losses.VariationalBound | None = None
     sampler: Callable[[NetworkPredictor, Array], dict[str, Picture]] | None = None
 
@@ -99,7 +100,7 @@ class ImageTask:
         x_0 = batch["image"]
         t, eps = losses.draw_times_and_noise(self.process, noise_keys, x_0.shape[1:], self.times)
         labels = batch["label"] if self.num_classes else None
-        eps = losses.COUPLINGS[self.coupling](x_0, eps, labels)
+        eps = named(losses.COUPLINGS, self.coupling, "coupling")(x_0, eps, labels)
         cond = self._training_cond(batch, label_keys, dropout_keys)
         if self.conditioning is not None:
             told_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, TOLD)
@@ -125,7 +126,6 @@ class ImageTask:
             cond,
             weighting=self.weighting,
             reduction=self.reduction,
-            sigma_data=self.parameterization.sigma_data,
             bound=self.bound,
         )
 

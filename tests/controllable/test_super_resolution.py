@@ -12,7 +12,7 @@ from data.source import ArraySource
 from generation.controls import ControlOptions, Model, control
 from generation.sampler import Generator, HeldOutLow
 from oracles import Gaussian
-from parameterization import NO_COND, Parameterization, Prediction
+from parameterization import NO_COND, Parameterization, Prediction, Time
 from sampling import log_snr_grid
 from sde_lib import VPSDE
 from solvers import DDIM, AdaptiveODE, DPMSolverPP, PredictorCorrector
@@ -198,7 +198,7 @@ def test_no_change_of_the_exact_predictor_lowers_the_training_loss():
     root = np.linalg.cholesky(law.covariance)
     x_0 = law.mean + jax.random.normal(jax.random.key(1), (n, 4)) @ root.T
     batch = {"image": x_0.reshape(n, 2, 2, 1)}
-    told = Parameterization("data", "time", time_scale=1.0)
+    told = Parameterization("data", Time(1.0))
     task = ImageTask(PROCESS, told, Exact(), (2, 2, 1), weighting="data", conditioning=low)
     keys = jax.random.split(KEY, n)
     slope = quick_jit(jax.grad(lambda p: task.loss(p, batch, keys)[0]))

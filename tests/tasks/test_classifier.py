@@ -11,7 +11,7 @@ import pytest
 
 from losses import LikelihoodTimes, UniformTimes
 from oracles import Mixture
-from parameterization import C_NOISE
+from parameterization import C_NOISE, ReversedTime, Time
 from sde_lib import VESDE, VPSDE, SubVPSDE
 from tasks.classifier import ClassifierTask, NoisyClassifier, cross_entropy
 
@@ -157,7 +157,8 @@ def test_the_network_is_told_the_noise_level(c_noise):
             return jnp.stack([c, jnp.zeros_like(c)], axis=1)
 
     node = VP.node(jnp.array([0.1, 0.9]))
-    told = NoisyClassifier(Echo(), {}, c_noise, time_scale=10.0).logits(jnp.zeros((2, 3)), node)
+    scaled = {"time": Time(10.0), "reversed_time": ReversedTime(10.0)}.get(c_noise, c_noise)
+    told = NoisyClassifier(Echo(), {}, scaled).logits(jnp.zeros((2, 3)), node)
     by_hand = {
         "log_sigma": jnp.log(node.sigma),
         "time": 10 * node.t,

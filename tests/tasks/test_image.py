@@ -12,7 +12,7 @@ from solver_cases import make_process
 
 from losses import COUPLINGS, TIMES, WEIGHTINGS, LikelihoodTimes, VariationalBound, transport
 from models import DDPM, NCSNpp
-from parameterization import WRITERS, Parameterization
+from parameterization import OUTPUTS, EDMOutput, Parameterization
 from sde_lib import PROCESSES, VPSDE, FlowMatching
 from tasks.image import ImageTask
 from training.microbatch import mean_over_microbatches
@@ -34,7 +34,8 @@ class Tiny(nn.Module):
 
 
 def make_task(process=VP, output="noise", learned=False, **options):
-    parameterization = Parameterization(output, "edm", sigma_data=0.6, learned_variance=learned)
+    output = EDMOutput(0.6) if output == "edm" else output
+    parameterization = Parameterization(output, "edm", learned_variance=learned)
     return ImageTask(process, parameterization, Tiny(1 + learned), SHAPE, **options)
 
 
@@ -45,7 +46,7 @@ def examples(n=N):
 
 
 # Every process with every output, and what may be chosen beside them by lot.
-EVERY = list(itertools.product(PROCESSES, [*WRITERS, "edm"]))
+EVERY = list(itertools.product(PROCESSES, OUTPUTS))
 LOT = random.Random(0)
 CHOICES = [list(WEIGHTINGS), list(TIMES), list(COUPLINGS), [False, True]]
 CASES = [(*pair, *map(LOT.choice, CHOICES)) for pair in EVERY]
@@ -61,7 +62,7 @@ def test_every_process_and_output_trains_with_every_loss(case):
         weighting=weighting,
         times=TIMES[times](),
         coupling=coupling,
-        bound=VariationalBound(vlb_steps=50) if learned else None,
+        bound=VariationalBound(num_steps=50) if learned else None,
     )
     batch, keys = examples()
     params = task.init(jax.random.key(2))
