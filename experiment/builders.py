@@ -46,7 +46,7 @@ from generation.sampler import DrawSamples, Generator, HeldOutLow
 from metrics.extractors import load as load_extractor
 from metrics.feature_distance import FeatureDistance
 from metrics.legibility import judged
-from parameterization import Parameterization, Predictor
+from parameterization import C_NOISE, OUTPUTS, Parameterization, Predictor
 from sde_lib import PROCESSES, Node, Process
 from solvers import SOLVERS
 from solvers.picard import Picard
@@ -108,9 +108,18 @@ def process(config: ConfigDict) -> Process:
 
 
 def parameterization(config: ConfigDict) -> Parameterization:
-    """What the network predicts and is told."""
-    with section("parameterization"):
-        return Parameterization(**config.parameterization)
+    """What the network predicts and is conditioned on."""
+    options = config.parameterization
+    output = _choose(OUTPUTS, options.output, "parameterization.output")
+    c_noise = _choose(C_NOISE, options.c_noise, "parameterization.c_noise")
+    scale = {"scale": options.time_scale} if "scale" in _fields(c_noise) else {}
+    with section("parameterization", scale="time_scale"):
+        return Parameterization(
+            output(**_known(output, options)),
+            c_noise(**scale),
+            options.centre_input,
+            options.learned_variance,
+        )
 
 
 def network(config: ConfigDict) -> Any:
@@ -370,8 +379,9 @@ def stage(config: ConfigDict, predict: Predictor) -> Stage:
 
 def _times(config: ConfigDict) -> losses.Times:
     times = _choose(losses.TIMES, config.loss.times, "loss.times")
-    with section("loss"):
-        return times(**_known(times, config.loss))
+    spread = {"mean": config.loss.time_mean, "std": config.loss.time_std}
+    with section("loss", mean="time_mean", std="time_std"):
+        return times(**spread if _fields(times) else {})
 
 
 def classifier_task(config: ConfigDict) -> ClassifierTask:
@@ -383,7 +393,6 @@ def classifier_task(config: ConfigDict) -> ClassifierTask:
         return ClassifierTask(
             *parts,
             c_noise=told.c_noise,
-            time_scale=told.time_scale,
             label_smoothing=config.loss.label_smoothing,
             times=times,
         )
@@ -391,23 +400,23 @@ def classifier_task(config: ConfigDict) -> ClassifierTask:
 
 def image_task(config: ConfigDict) -> ImageTask:
     """The training task: losses, parameters and pictures of an image model."""
-    _choose(losses.WEIGHTINGS, config.loss.weighting, "loss.weighting")
-    _choose(losses.REDUCTIONS, config.loss.reduction, "loss.reduction")
-    _choose(losses.COUPLINGS, config.loss.coupling, "loss.coupling")
+    weighting = _choose(losses.WEIGHTINGS, config.loss.weighting, "loss.weighting")
+    reduction = _choose(losses.REDUCTIONS, config.loss.reduction, "loss.reduction")
+    coupling = _choose(losses.COUPLINGS, config.loss.coupling, "loss.coupling")
     pixels = value_range(config)
-    with section("loss"):
-        known = _known(losses.VariationalBound, config.loss)
-        bound = losses.VariationalBound(**known, low=pixels.low, high=pixels.high)
+    with section("loss", num_steps="vlb_steps", weight="vlb_weight"):
+        terms = (config.loss.vlb_steps, config.loss.vlb_weight)
+        bound = losses.VariationalBound(*terms, pixels.low, pixels.high)
     return ImageTask(
         process=process(config),
         parameterization=parameterization(config),
         network=network(config),
         shape=image_shape(config),
         conditions=conditions(config),
-        weighting=config.loss.weighting,
-        reduction=config.loss.reduction,
+        weighting=weighting(**_known(weighting, config.parameterization)),
+        reduction=reduction(),
         times=_times(config),
-        coupling=config.loss.coupling,
+        coupling=coupling(),
         bound=bound if config.parameterization.learned_variance else None,
         sampler=DrawSamples(generator(config), config.sampling.num_samples),
     )

@@ -176,9 +176,8 @@ def _process(config: ConfigDict, process: Process) -> None:
 
 def _parameterization(config: ConfigDict) -> None:
     options = builders.parameterization(config)
-    if options.centre_input and (config.data.centered or options.output == "edm"):
-        why = "data.centered" if config.data.centered else "parameterization.output = 'edm'"
-        raise ValueError(f"parameterization.centre_input: got True, but {why} centres already")
+    if options.centre_input and config.data.centered:
+        raise ValueError("parameterization.centre_input: got True, but data.centered does so")
 
 
 def _network(config: ConfigDict, network: Any) -> None:
@@ -186,12 +185,8 @@ def _network(config: ConfigDict, network: Any) -> None:
         network.check(config.data.image_size, config.data.image_size)
     except ValueError as error:
         raise ValueError(f"model.{error}") from None
-    embedding = config.model.get("embedding_type", "fourier")
-    if embedding == "positional" and config.parameterization.c_noise in ("log_sigma", "edm"):
-        raise ValueError(
-            f"parameterization.c_noise: got {config.parameterization.c_noise!r}, but "
-            "model.embedding_type = 'positional' expects 'time' or 'reversed_time'"
-        )
+    with builders.section("parameterization"):
+        builders.parameterization(config).check(network)
 
 
 def _training(config: ConfigDict, num_devices: int) -> None:
@@ -264,10 +259,10 @@ def _beginning(config: ConfigDict, grid: Node) -> None:
     found = told.predict(lambda x, c_noise: x * c_noise, jnp.ones((1, 1)), first, {})
     if not np.isfinite(found.x_0 + found.eps).all():
         raise ValueError(
-            f"parameterization.output: got {told.output!r} with c_noise = {told.c_noise!r}, which "
-            f"is not finite at t = {first.t[0]:.4g}, where sampling begins and alpha is "
-            f"{first.alpha[0]:.4g}; expected 'data', 'v' or 'velocity', or an earlier "
-            "sampling.t_start"
+            f"parameterization.output: got {config.parameterization.output!r} with c_noise = "
+            f"{config.parameterization.c_noise!r}, which is not finite at t = {first.t[0]:.4g}, "
+            f"where sampling begins and alpha is {first.alpha[0]:.4g}; expected 'data', 'v' or "
+            "'velocity', or an earlier sampling.t_start"
         )
 
 

@@ -14,6 +14,7 @@ from evaluation import classifiers
 from evaluation.classifiers import figures, shown_levels
 from experiment import builders, modes
 from metrics import calibration
+from parameterization import EDMNoise
 from storage import checkpoint, weights
 
 TINY = {
@@ -166,7 +167,7 @@ def test_a_classifier_of_something_else_is_refused(exported, change, what):
 def test_a_classifier_guides_where_the_time_begins_elsewhere_or_no_class_is_known(exported):
     config = image_config()
     config.update_from_flattened_dict({"process.t_min": 1e-3, "data.num_classes": 0})
-    assert builders.classifier(config, exported).c_noise == "edm"
+    assert builders.classifier(config, exported).c_noise == EDMNoise()
 
 
 def test_what_is_no_classifier_is_refused(tmp_path, workdir):
