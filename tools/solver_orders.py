@@ -111,9 +111,8 @@ def final_error(process: Process, solver: Any, steps: int, t_end: float) -> floa
         x, before, draws = basis[:, 0], basis[:, 1], basis[:, 2:]
         if isinstance(solver, Adaptive):
             run = RunContext(data, None, grid, _Increment(draws[:, 0]), NO_COND, jnp.zeros(0))
-            ends = grid.t[-1], grid.t[0]
             slope = solver.refresh(process, run, x, node)
-            found = solver.attempt(process, run, x, node, node_next, slope, ends)
+            found = solver.attempt(process, run, x, node, node_next, slope)
             return jnp.stack([found.x, found.x]), memory
         state = solver.init(x)
         if state is not None:
