@@ -3,8 +3,8 @@
     python -m tools.export_weights --workdir runs/mine --out mine.npz
     python main.py --weights mine.npz --mode sample
 
-The file remembers the complete configuration and the step. Matrices and kernels are float16, half the size
-of what was trained; --dtype float32 keeps all bits.
+The file remembers the complete configuration and the step. Matrices and kernels are float16, half
+the size of what was trained; --dtype float32 keeps all bits.
 """
 
 import argparse

@@ -165,11 +165,12 @@ def without_class(
     generator: "Generator", label: "Condition | None", asked: "np.ndarray"
 ) -> tuple["Generator", "np.ndarray"]:
     """How unconditional samples are drawn: the generator, and the labels that it is given."""
+    import jax.numpy as jnp
     import numpy as np
 
     if label is None:
         return dataclasses.replace(generator, num_classes=0), asked
-    return generator, np.asarray(label.null(asked))
+    return generator, np.asarray(label.null(jnp.asarray(asked)))
 
 
 def contest(args: argparse.Namespace) -> None:

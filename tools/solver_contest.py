@@ -117,7 +117,7 @@ class Cell(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """A measured run: mean evaluations of a sample, the fraction that reached the end, the metrics."""
+    """A measured run: mean evaluations of a sample, fraction that reached the end, metrics."""
 
     evaluations: float
     finished: float

@@ -106,7 +106,7 @@ def train(
 
 
 def finish(params: dict, images: Float[Array, "n 28 28"]) -> dict:
-    """The same features at mean square 1 over `images`, and the bias for the fraction of rejects expected.
+    """The same features at mean square 1 over `images`, and the bias for the rejects expected.
 
     ReLU is homogeneous: what the hidden layer is divided by, the output kernel is multiplied by,
     and no logit changes. The kernel of KID needs features of about this size. By Bayes' rule the
