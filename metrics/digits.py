@@ -61,7 +61,7 @@ def extractor(path: Path = WEIGHTS) -> FeatureExtractor:
             )
         return forward(images)
 
-    return FeatureExtractor("digits", version, network.dim, apply)
+    return FeatureExtractor("digits", version, network.dim, apply, channels=1)
 
 
 def probabilities(logits: Float[Array | np.ndarray, "b 11"]) -> Float32[np.ndarray, "b 11"]:
