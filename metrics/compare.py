@@ -39,11 +39,12 @@ def main() -> None:
     parser.add_argument("--save", type=Path, help="where to keep the second's statistics")
     arguments = parser.parse_args()
     try:
+        extractor = extractors.load(arguments.extractor, arguments.weights)
         report, reference = compare(
             arguments.first,
             arguments.second,
-            extractors.load(arguments.extractor, arguments.weights),
-            channels=arguments.channels or (1 if arguments.extractor == "digits" else 3),
+            extractor,
+            channels=arguments.channels or extractor.channels,
             size=arguments.size,
             batch_size=arguments.batch_size,
         )

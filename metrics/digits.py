@@ -61,7 +61,7 @@ def extractor(path: Path = WEIGHTS) -> FeatureExtractor:
             raise InvalidValue("images", got, "(28, 28, 1), which the digit network takes")
         return forward(images)
 
-    return FeatureExtractor("digits", version, network.dim, apply)
+    return FeatureExtractor("digits", version, network.dim, apply, channels=1)
 
 
 def probabilities(logits: Float[Array | np.ndarray, "b 11"]) -> Float32[np.ndarray, "b 11"]:

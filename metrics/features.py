@@ -42,12 +42,14 @@ class FeatureExtractor:
     dim: length of a feature vector.
     apply: jitted map of uint8 images (b, H, W, C) to `Activations`. It does its own resizing and
         normalisation, and raises InvalidValue for a shape that it cannot take.
+    channels: of the images that it is for, 1 or 3.
     """
 
     name: str
     version: str
     dim: int
     apply: Callable[[UInt8[Array | np.ndarray, "b h w c"]], Activations]
+    channels: int = 3
 
     @property
     def identity(self) -> str:

@@ -13,9 +13,10 @@ from controllable.schedules import Constant, Interval
 from options.errors import InvalidValue
 from oracles import Gaussian
 from parameterization import MASK
-from sampling import log_snr_grid, sample
+from sampling import sample
 from sde_lib import VPSDE
 from solvers import DPMSolverPP
+from solvers.grids import log_snr_grid
 
 PROCESS, STD, N = VPSDE(), 0.5, 6
 NODE = PROCESS.node(jnp.linspace(0.1, 0.9, N))
