@@ -12,16 +12,16 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiment import sections
 from options.errors import InvalidValue, UserError, within
+from options.fields import flat
 from parameterization import Parameterization
 from sde_lib import Node
 
 
 def check_numbers(config: ConfigDict, default: ConfigDict) -> None:
     """InvalidValue for a number that is nan, or infinite where the default is not."""
-    own = sections.flat(default)
-    for name, value in sections.flat(config).items():
+    own = flat(default)
+    for name, value in flat(config).items():
         for number in value if type(value) is tuple else (value,):
             unbounded = own.get(name) == math.inf
             if type(number) is float and not math.isfinite(number):

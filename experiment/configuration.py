@@ -17,7 +17,7 @@ from experiment import sections
 from experiment.sections import as_section, is_section
 from options.choices import did_you_mean
 from options.errors import InvalidValue, StorageError
-from options.fields import entries, fields
+from options.fields import entries, fields, flat
 from storage.upgrade import upgrade_config
 from storage.weights import read_meta
 from storage.workdir import read_config
@@ -87,7 +87,7 @@ def override(
     for name, value in values.items():
         section, last = _section(config, name), name.rpartition(".")[2]
         if section is None or last not in section:
-            hint = did_you_mean(name, sections.flat(config))
+            hint = did_you_mean(name, flat(config))
             raise InvalidValue(name, value, but=f"the configuration has no such field{hint}")
         if not is_section(section[last]):
             _at(given, name.rpartition(".")[0])[last] = value

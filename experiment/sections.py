@@ -167,16 +167,5 @@ def make(cls: type, section: Mapping[str, Any], path: str = "") -> Any:
         return cls(**values)
 
 
-def flat(section: Mapping[str, Any], path: str = "") -> dict[str, Any]:
-    """Every plain field of a section by its dotted name."""
-    found: dict[str, Any] = {}
-    for name, value in section.items():
-        if is_section(value):
-            found |= flat(value, _join(path, name))
-        else:
-            found[_join(path, name)] = value
-    return found
-
-
 def _join(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name

@@ -77,12 +77,8 @@ class Report:
 
 
 def _json(value: Any) -> Any:
-    """Numbers that are not finite as None: JSON has no others."""
-    if isinstance(value, Mapping):
-        return {key: _json(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_json(entry) for entry in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    """What JSON can hold of a value: numbers that are not finite become None."""
+    return json.loads(json.dumps(value), parse_constant=lambda name: None)
 
 
 def distances(
