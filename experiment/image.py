@@ -20,7 +20,7 @@ from experiment.experiment import Experiment, Trained, at
 from experiment.settings import ImageSettings
 from generation.controls import Controls
 from generation.guide import Guide
-from generation.sampler import DrawSamples, Generator, HeldOutLow
+from generation.sampler import DrawSamples, Generator, HeldOutLow, HeldOutMasks
 from metrics import extractors
 from metrics.feature_distance import FeatureDistance
 from metrics.legibility import judged
@@ -128,7 +128,13 @@ class ImageExperiment(Experiment):
                 space=self.space,
                 level=options.sampling.low_level,
             )
-        return Generator(self.sampler, self.num_classes, options.sampling.batch_size, low)
+        return Generator(
+            self.sampler,
+            self.num_classes,
+            options.sampling.batch_size,
+            low,
+            None if self.space.is_pixels else HeldOutMasks(lambda: self.held_out),
+        )
 
     @functools.cached_property
     def num_classes(self) -> int:

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from data.source import Source
 from data.space import Space
-from parameterization import Predictor
+from parameterization import MASK, Predictor
 from sampling import keys_for
 from solvers.sampler import Sampler
 from storage import pictures
@@ -36,6 +36,7 @@ class Generated(NamedTuple):
       path: of images, the way of the first batch from noise to samples, uint8 (b, frames, height,
         width, channels), each frame scaled by its own noise level so that it can be seen; None
         unless asked for.
+      mask: of padded data, which coordinates are real, bool (n, ...); None for others.
     """
 
     data: np.ndarray
@@ -43,11 +44,13 @@ class Generated(NamedTuple):
     nfe: float
     ok: np.ndarray
     path: np.ndarray | None = None
+    mask: np.ndarray | None = None
 
     def arrays(self) -> dict[str, np.ndarray]:
         """What a file of samples holds."""
         nfe = np.array(self.nfe, np.float32)
-        return {"images": self.data, "labels": self.labels, "nfe": nfe, "ok": self.ok}
+        found = {"images": self.data, "labels": self.labels, "nfe": nfe, "ok": self.ok}
+        return found if self.mask is None else found | {"mask": self.mask}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -94,6 +97,29 @@ class HeldOutLow:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
+class HeldOutMasks:
+    """Padding of samples: that of held-out examples, so that samples are as long as the data are.
+
+    Attributes:
+      read: the source of the examples, read when it is first needed.
+    """
+
+    read: Callable[[], Source]
+
+    def cond(self, first_index: int, count: int) -> dict[str, Any]:
+        """The conditioning of a batch: the mask of sample i depends on i alone; none where the
+        examples are not padded."""
+        source = self.read()
+        if not source.masked:
+            return {}
+        chosen = [
+            np.random.default_rng(i).integers(len(source))
+            for i in range(first_index, first_index + count)
+        ]
+        return {MASK: jnp.asarray(source.take(np.array(chosen))["mask"])}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Generator:
     """A sampler in batches, for labels.
 
@@ -104,12 +130,14 @@ class Generator:
       num_classes: classes that can be asked for; 0 for none.
       batch_size: drawn at once, over all devices of the host.
       low: the images that an upsampler enlarges; None for other models.
+      masks: the padding of samples; None where data are never padded.
     """
 
     sampler: Sampler
     num_classes: int = 0
     batch_size: int = 64
     low: HeldOutLow | None = None
+    masks: HeldOutMasks | None = None
 
     def labels(self, count: int) -> np.ndarray:
         """The classes in turn, 0, 1, ..., int32 (count,); -1 throughout without classes."""
@@ -120,7 +148,8 @@ class Generator:
     def cond(self, labels: np.ndarray, first_index: int) -> dict[str, Any]:
         """The conditioning of a batch."""
         cond: dict[str, Any] = {"labels": jnp.asarray(labels)} if self.num_classes else {}
-        return cond | (self.low.cond(labels, first_index) if self.low is not None else {})
+        cond |= self.low.cond(labels, first_index) if self.low is not None else {}
+        return cond | (self.masks.cond(first_index, len(labels)) if self.masks is not None else {})
 
     def draw(
         self,
@@ -143,16 +172,18 @@ class Generator:
         frames = min(frames, len(self.sampler.grid.t)) if self.sampler.space.is_pixels else 0
         batches = math.ceil(count / size)
         found: list[tuple[np.ndarray, ...]] = []
-        path = None
+        path, masks = None, []
         for number in range(batches):
             # The last batch is filled up with samples that are dropped: one program serves all.
             chosen = np.resize(labels[number * size :], size)
             first = first_index + number * size
+            cond = self.cond(chosen, first)
+            masks += [np.asarray(cond[MASK])] if MASK in cond else []
             samples = self.sampler.draw(
                 key,
                 predict,
                 size,
-                cond=self.cond(chosen, first),
+                cond=cond,
                 first_index=first,
                 frames=0 if number else frames,
                 progress=_offset(progress, number, batches) if progress else None,
@@ -162,7 +193,8 @@ class Generator:
             if samples.path is not None:
                 path = self._shown(samples.path)[:count]
         data, nfe, ok = (np.concatenate(parts)[:count] for parts in zip(*found, strict=True))
-        return Generated(data, labels, float(nfe.mean()), ok, path)
+        mask = np.concatenate(masks)[:count] if masks else None
+        return Generated(data, labels, float(nfe.mean()), ok, path, mask)
 
     def _batch(self, count: int) -> int:
         """Samples drawn at once: as many on each device of the host."""
