@@ -88,7 +88,7 @@ class Mixture:
 
     def log_probs(self, x: Float[Array, "b d"], node: Node) -> Float[Array, "b k"]:
         """log p(k | x_t) of each component k: the exact classifier of noisy states, with the
-        interface of `classification.NoisyClassifier`."""
+        interface of `tasks.classifier.NoisyClassifier`."""
         return jax.nn.log_softmax(self.log_parts(node, x), axis=-1)
 
     def __call__(self, x: Array, node: Node, cond: Cond = NO_COND) -> Prediction:
