@@ -10,7 +10,7 @@ import pytest
 
 from oracles import Mixture
 from sde_lib import VPSDE
-from tools import solver_orders, solver_report
+from tools import solver_orders, solver_page, solver_report
 from tools.solver_contest import (
     CONTESTANTS,
     MixtureSubject,
@@ -91,12 +91,12 @@ def test_the_report_is_whole_and_goes_on(tmp_path, monkeypatch, capsys):
 
 
 def test_intervals():
-    found = solver_report.summary([1.0, 2.0, 3.0])
+    found = solver_page.summary([1.0, 2.0, 3.0])
     assert found["mean"] == 2 and found["deviation"] == 1
     assert found["half_interval"] == pytest.approx(4.3027 / math.sqrt(3), rel=1e-4)
-    assert solver_report.summary([1.0])["half_interval"] is None
-    assert solver_report.show(found) == "2.0 ± 1.0"
-    assert solver_report.show({"mean": 0.12345, "deviation": 0.0123}) == "0.123 ± 0.012"
+    assert solver_page.summary([1.0])["half_interval"] is None
+    assert solver_page.show(found) == "2.0 ± 1.0"
+    assert solver_page.show({"mean": 0.12345, "deviation": 0.0123}) == "0.123 ± 0.012"
 
 
 @pytest.mark.parametrize(
