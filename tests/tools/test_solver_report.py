@@ -1,4 +1,5 @@
 import base64
+import html
 import json
 import math
 import re
@@ -11,6 +12,7 @@ import pytest
 from oracles import Mixture
 from sde_lib import VPSDE
 from tools import solver_orders, solver_page, solver_report
+from tools.command_line import hardware
 from tools.solver_contest import (
     CONTESTANTS,
     MixtureSubject,
@@ -85,7 +87,8 @@ def test_the_report_is_whole_and_goes_on(tmp_path, monkeypatch, capsys):
     page = (folder / "report.html").read_text()
     picture = base64.b64decode(re.search(r"base64,([^\"]+)", page)[1])
     assert picture == (folder / "report.png").read_bytes() and picture[1:4] == b"PNG"
-    for part in ("python -m tools.solver_report --mixture", "cores", "quadratic", "real data"):
+    parts = ("python -m tools.solver_report --mixture", "quadratic", "real data")
+    for part in (*parts, html.escape(hardware())):
         assert part in page
     assert "| Euler | 4: " in capsys.readouterr().out
 
