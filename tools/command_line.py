@@ -1,7 +1,10 @@
 """What the command lines of the tools share."""
 
 import contextlib
+import os
+import platform
 from collections.abc import Iterator
+from pathlib import Path
 
 import main
 from options.errors import InvalidValue, UserError
@@ -25,3 +28,18 @@ def numbers(field: str, text: str) -> list[float]:
         return [float(part) for part in text.split(",")] if text else []
     except ValueError:
         raise InvalidValue(field, text, "numbers with commas between") from None
+
+
+def hardware() -> str:
+    """The accelerator, or the processor and the cores that may be used."""
+    import jax
+
+    device = jax.devices()[0]
+    if device.platform != "cpu":
+        return f"{jax.device_count()} x {device.device_kind}"
+    cpuinfo = Path("/proc/cpuinfo")
+    text = cpuinfo.read_text() if cpuinfo.exists() else ""
+    names = [e.partition(":")[2].strip() for e in text.splitlines() if e.startswith("model name")]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    counted = "1 core" if cores == 1 else f"{cores} cores"
+    return f"{counted} of {names[0] if names else platform.processor() or platform.machine()}"

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import main
 from options.choices import require
-from tools.command_line import numbers, one_line_errors
+from tools.command_line import hardware, numbers, one_line_errors
 from tools.markdown import table
 
 if TYPE_CHECKING:
@@ -180,7 +180,6 @@ def contest(args: argparse.Namespace) -> None:
     from metrics import extractors
     from storage.files import atomic_write
     from storage.pictures import enlarge, grid, write_png
-    from tools.solver_report import hardware
     from tools.trained_model import open_model
 
     scales, zone = numbers("scales", args.scales), numbers("zone", args.zone)

@@ -8,7 +8,7 @@ from PIL import Image
 from tiny_weights import export
 
 from configs.digits import vp
-from tools import gallery
+from tools import gallery, gallery_scenes
 
 
 @pytest.fixture
@@ -25,13 +25,13 @@ def call(monkeypatch, folder, only):
 
 def test_scenes_are_pictures_with_metrics_and_are_made_once(weights, monkeypatch, tmp_path):
     solvers = {"dpm": ("DPM-Solver++ 2M", {"solver": "dpm", "num_steps": 2, "grid": "log_snr"})}
-    scene = gallery.Scene(
+    scene = gallery_scenes.Scene(
         "box", "The middle.", weights, {"task": "inpaint", "task.mask": "box"}, solvers=("dpm",),
         images=5, results=2,
     )  # fmt: skip
-    monkeypatch.setattr(gallery, "SOLVERS", solvers)
-    monkeypatch.setattr(gallery, "DIGITS", weights)
-    monkeypatch.setattr(gallery, "scenes", lambda folder: [scene])
+    monkeypatch.setattr(gallery_scenes, "SOLVERS", solvers)
+    monkeypatch.setattr(gallery_scenes, "DIGITS", weights)
+    monkeypatch.setattr(gallery_scenes, "scenes", lambda folder: [scene])
     call(monkeypatch, tmp_path, "inpaint")
     text = (tmp_path / "docs" / "gallery.md").read_text()
     assert "## Inpainting" in text and "## SDEdit" not in text
@@ -55,7 +55,7 @@ def test_every_scene_is_a_config_that_can_be(tmp_path):
     """Names of fields, tasks and solvers, of all scenes of which the weights are there."""
     from experiment import kinds
 
-    shipped = [s for s in gallery.scenes(tmp_path) if s.weights == gallery.DIGITS]
+    shipped = [s for s in gallery_scenes.scenes(tmp_path) if s.weights == gallery_scenes.DIGITS]
     assert shipped
     for scene in shipped:
         for solver in scene.solvers:
@@ -63,7 +63,7 @@ def test_every_scene_is_a_config_that_can_be(tmp_path):
             experiment = kinds.open_experiment(scene.weights, settings)
             experiment.check_all(1)
             assert experiment.config.control.task.name == scene.task
-            assert scene.task in gallery.ABOUT
+            assert scene.task in gallery_scenes.ABOUT
 
 
 def test_an_unknown_task_is_refused(monkeypatch, tmp_path, capsys):
@@ -76,7 +76,7 @@ def test_weights_that_are_not_there_are_named_before_anything_is_made(
     monkeypatch, tmp_path, capsys
 ):
     monkeypatch.setattr("experiment.modes.controlled", None)
-    monkeypatch.setattr(gallery, "EMOJI", str(tmp_path / "none.npz"))
+    monkeypatch.setattr(gallery_scenes, "EMOJI", str(tmp_path / "none.npz"))
     with pytest.raises(SystemExit):
         call(monkeypatch, tmp_path, "inpaint,colorize")
     assert "none.npz, which inpaint, colorize need" in capsys.readouterr().err

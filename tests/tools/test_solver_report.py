@@ -1,4 +1,5 @@
 import base64
+import html
 import json
 import math
 import re
@@ -10,7 +11,8 @@ import pytest
 
 from oracles import Mixture
 from sde_lib import VPSDE
-from tools import solver_orders, solver_report
+from tools import solver_orders, solver_page, solver_report
+from tools.command_line import hardware
 from tools.solver_contest import (
     CONTESTANTS,
     MixtureSubject,
@@ -85,18 +87,19 @@ def test_the_report_is_whole_and_goes_on(tmp_path, monkeypatch, capsys):
     page = (folder / "report.html").read_text()
     picture = base64.b64decode(re.search(r"base64,([^\"]+)", page)[1])
     assert picture == (folder / "report.png").read_bytes() and picture[1:4] == b"PNG"
-    for part in ("python -m tools.solver_report --mixture", "cores", "quadratic", "real data"):
+    parts = ("python -m tools.solver_report --mixture", "quadratic", "real data")
+    for part in (*parts, html.escape(hardware())):
         assert part in page
     assert "| Euler | 4: " in capsys.readouterr().out
 
 
 def test_intervals():
-    found = solver_report.summary([1.0, 2.0, 3.0])
+    found = solver_page.summary([1.0, 2.0, 3.0])
     assert found["mean"] == 2 and found["deviation"] == 1
     assert found["half_interval"] == pytest.approx(4.3027 / math.sqrt(3), rel=1e-4)
-    assert solver_report.summary([1.0])["half_interval"] is None
-    assert solver_report.show(found) == "2.0 ± 1.0"
-    assert solver_report.show({"mean": 0.12345, "deviation": 0.0123}) == "0.123 ± 0.012"
+    assert solver_page.summary([1.0])["half_interval"] is None
+    assert solver_page.show(found) == "2.0 ± 1.0"
+    assert solver_page.show({"mean": 0.12345, "deviation": 0.0123}) == "0.123 ± 0.012"
 
 
 @pytest.mark.parametrize(
