@@ -195,10 +195,9 @@ class RunContext(NamedTuple):
         """Draw `number` of a step, like x."""
         return masked(self.noise(step, number, shape), self.mask)
 
-    def brownian(
-        self, low: Array, high: Array, span: tuple[Array, Array], shape: tuple[int, ...]
-    ) -> Array:
-        """An increment of each sample's Brownian path, like x."""
+    def brownian(self, low: Array, high: Array, shape: tuple[int, ...]) -> Array:
+        """W(high) - W(low) of each sample's Brownian path, times (batch,), like x."""
+        span = self.grid.t[-1], self.grid.t[0]
         return masked(self.noise.brownian(low, high, span, shape), self.mask)
 
     def constrain(self, x: Array, node: Node, step: Array, number: int = 0) -> Array:

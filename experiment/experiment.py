@@ -18,22 +18,26 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from data import Loader, Source, Transform
-from experiment import checks, sections
+from evaluation.image_models import asked_for
+from experiment import checks, configuration, sections
 from metrics.report import Report
-from options.errors import InvalidValue, within
+from options.errors import InvalidValue, UserError, within
 from sde_lib import Process
-from storage import checkpoint, weights
+from storage import weights
 from tasks.task import Task
 from training import loop
 from training.loop import TrainOptions
 
 PyTree = Any
+SPLIT = {"split"}  # what a source calls the part of the data that it is asked for
 
 
 class Experiment(ABC):
     """What a complete configuration describes."""
 
     settings: type  # the dataclass that its configuration has
+    kind: str  # its name in `experiment.kinds.KINDS`
+    draws_samples = False
 
     def __init__(self, config: ConfigDict) -> None:
         """InvalidValue, with the name of the field, for a value that its class refuses."""
@@ -43,8 +47,7 @@ class Experiment(ABC):
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> Self:
         """The experiment of sparse sections of this kind of task."""
-        rest = {name: value for name, value in given.items() if name != "task"}
-        return cls(sections.complete(cls.settings, rest))
+        return cls(sections.complete(cls.settings, configuration.without_task(given)))
 
     # What a kind of task defines.
 
@@ -83,7 +86,7 @@ class Experiment(ABC):
 
     @functools.cached_property
     def shape(self) -> tuple[int, ...]:
-        """Of one example as the network sees it. Reads the data where the configuration is silent."""
+        """Of one example as the network sees it; where the configuration is silent, of the data."""
         size = self.options.data.size
         if size is not None:
             return (*size, self.options.data.num_channels)
@@ -100,14 +103,25 @@ class Experiment(ABC):
     def source(self, split: str) -> Source:
         """The examples of a split. Reads the disk."""
         options = self.options.data
-        with within("data", split="train_split" if split == options.train_split else "eval_split"):
-            with within("source", split="split"):
-                found = options.reader.read(split)
-            self.transform.check(found)
-            if options.size is not None and found.channels != options.num_channels:
-                but = f"{found.name} has {found.channels}"
-                raise InvalidValue("num_channels", options.num_channels, but=but)
+        try:
+            found = options.reader.read(split)
+        except UserError as error:
+            names = {options.train_split: "train_split", options.eval_split: "eval_split"}
+            section = "data" if error.field in SPLIT else "data.source"
+            with within(section, split=names.get(split, "split")):
+                raise
+        self.check_source(found)
         return found
+
+    def check_source(self, found: Source) -> None:
+        """InvalidValue where the data are not what the configuration says."""
+        with within("data", flip="random_flip"):
+            self.transform.check(found)
+            channels = self.options.data.num_channels
+            if self.options.data.size is not None and found.channels != channels:
+                raise InvalidValue(
+                    "num_channels", channels, but=f"{found.name} has {found.channels}"
+                )
 
     @property
     def train_source(self) -> Source:
@@ -144,6 +158,11 @@ class Experiment(ABC):
             )
 
     @functools.cached_property
+    def evaluation(self) -> Any:
+        """What an evaluation computes."""
+        return dataclasses.replace(self.options.eval, seed=self.options.seed)
+
+    @functools.cached_property
     def template(self) -> PyTree:
         """Shapes of the parameters."""
         return jax.eval_shape(self.task.init, jax.random.key(0))
@@ -159,11 +178,16 @@ class Trained:
     workdir: Path
     weights: Path | None = None
 
+    @property
+    def place(self) -> Path:
+        """The file, or the workdir."""
+        return self.weights or self.workdir
+
     def params(self, template: PyTree) -> PyTree:
         """The averaged parameters, of the newest checkpoint or of the file."""
         if self.weights is not None:
             return weights.load_weights(self.weights, template)
-        return checkpoint.load_ema(self.workdir / "checkpoints", template=template)[0]
+        return weights.load_run(self.workdir, template)[0]
 
     def chosen(self, checkpoints: str, template: PyTree) -> Iterator[tuple[PyTree, int]]:
         """(averaged parameters, step): of the file, or of the checkpoints that are asked for.
@@ -174,19 +198,13 @@ class Trained:
             step = weights.read_meta(self.weights).get("step", 0)
             yield weights.load_weights(self.weights, template), step
             return
-        folder = self.workdir / "checkpoints"
-        if checkpoints == "latest":
-            yield checkpoint.load_ema(folder, template=template)
-            return
-        every = checkpoint.inspect(folder)["steps"]
-        steps = every if checkpoints == "all" else [int(step) for step in checkpoints.split(",")]
-        for step in steps:
-            yield checkpoint.load_ema(folder, step, template=template)
+        for step in asked_for(checkpoints, self.workdir / "checkpoints"):
+            yield weights.load_run(self.workdir, template, step)
 
 
-def at(where: str | Path) -> Trained:
-    """The parameters in exported weights or in a workdir."""
+def at(where: str | Path, field: str = "weights") -> Trained:
+    """The parameters in exported weights or in a workdir; `field` is the one that names it."""
     where = Path(where).expanduser()
     if not where.exists():
-        raise InvalidValue("", str(where), "exported weights or a workdir")
+        raise InvalidValue(field, str(where), "exported weights or a workdir", but="there is none")
     return Trained(where, where) if where.is_file() else Trained(where)
