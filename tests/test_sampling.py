@@ -283,7 +283,7 @@ def test_an_empty_grid_is_refused(steps):
 @pytest.mark.parametrize("process", [VPSDE(), VESDE(0.01, 10.0), EDM(), FlowMatching()], ids=ids)
 def test_grids_fall_from_one_end_to_the_other(process, name):
     t_end = process.t_min
-    grid = grids.GRIDS[name](process, 12, t_end=t_end)
+    grid = grids.GRIDS[name]()(process, 12, t_end=t_end)
     t = np.asarray(grid.t)
     assert t[0] == np.float32(process.t_max) and t[-1] == np.float32(t_end) and t.size == 13
     assert np.all(np.diff(t[:-1]) < 0)
