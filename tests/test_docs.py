@@ -1,19 +1,25 @@
 """What the documents show runs, and what they name is there."""
 
 import ast
-import importlib.util
+import dataclasses
+import importlib
 import pathlib
 import re
 import tomllib
 
 import pytest
 
-from configs.default import get_default_config
+from experiment import configuration, kinds
+from experiment.sections import flat
+from experiment.settings import ClassifierSettings, ImageSettings
+from options.fields import choices, entries, fields
 
 ROOT = pathlib.Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 # What runs and the examples make.
 PRODUCTS = {"runs", "eval", "checkpoints", "tensorboard", "pictures", "samples", "docs"}
+# The configuration of a run that a page speaks of, where it says no other.
+OF_A_RUN = "configs/digits/vp.py"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -43,7 +49,7 @@ def commands() -> list[tuple[str, str]]:
 @pytest.mark.parametrize(("name", "program"), sections(), ids=[name for name, _ in sections()])
 def test_python_runs(name, program, tmp_path, monkeypatch):
     """As it stands, but that ten digits are drawn where the first screen draws a hundred."""
-    program = program.replace("shape=(100,", "shape=(10,").replace("arange(100)", "arange(10)")
+    program = program.replace("labels(100)", "labels(10)").replace('num_steps": 50', 'num_steps": 5')
     monkeypatch.chdir(tmp_path)
     for folder in ("pretrained", "data", "configs"):
         (tmp_path / folder).symlink_to(ROOT / folder)
@@ -70,20 +76,51 @@ def test_commands_name_what_there_is(page, command):
         assert f'"{option}"' in (ROOT / "main.py").read_text() or option == "help", option
     for file in re.findall(r"--config[= ](\S+\.py)", command):
         assert (ROOT / file).is_file(), file
-    default = get_default_config().to_dict()
-    for section, field in re.findall(r"--config\.(\w+)\.(\w+)", command):
-        assert section == "model" or field in default[section], f"{section}.{field}"
+    overrides = dict(re.findall(r"--config\.([\w.]+)=(\S*)", command))
+    if overrides:
+        given = re.search(r"--(?:config|weights)[= ](configs/\S+|pretrained/\S+)", command)
+        read = configuration.read(ROOT / (given[1] if given else OF_A_RUN))
+        known = flat(kinds.complete(read, overrides))
+        for name in overrides:
+            assert name in known or f"{name}.name" in known, name
+
+
+def field_of(cls: type, path: list[str]) -> bool:
+    """Whether a dotted name is a field of the sections of this class, whatever is chosen in it."""
+    name, *rest = path
+    field = next((field for field in fields(cls) if field.name == name), None)
+    if field is None:
+        return False
+    if table := choices(field):
+        return rest in ([], ["name"]) or any(field_of(made, rest) for made in table.values())
+    if table := entries(field):
+        known = not rest or rest[0] in table
+        return known and (len(rest) < 2 or field_of(table[rest[0]], rest[1:]))
+    if dataclasses.is_dataclass(field.default) and rest:
+        return field_of(type(field.default), rest)
+    return not rest
+
+
+def attribute_of(path: list[str]) -> bool:
+    """Whether a dotted name is something of the module of that name."""
+    try:
+        module = importlib.import_module(path[0])
+    except ImportError:
+        return False
+    return hasattr(module, path[1])
 
 
 def test_fields_that_are_mentioned_exist():
-    """`section.field` is a field of the configs, or something of the module of that name."""
-    default = get_default_config().to_dict()
+    """`section.field` is a field of the configurations, or something of the module of that name."""
+    settings = (ImageSettings, ClassifierSettings)
+    known = {field.name for cls in settings for field in fields(cls)}
     for page in PAGES:
-        for section, field in re.findall(r"`(\w+)\.(\w+)(?:=[^`]*)?`", page.read_text()):
-            if section == "model" or not isinstance(default.get(section), dict) or field == "py":
+        for name in re.findall(r"`(\w+(?:\.\w+)+)(?:=[^`]*)?`", page.read_text()):
+            path = name.split(".")
+            if path[0] not in known or path[-1] in ("py", "npz"):
                 continue
-            module = importlib.import_module(section) if importlib.util.find_spec(section) else None
-            assert field in default[section] or hasattr(module, field), f"{page.name}: {field}"
+            of_settings = any(field_of(cls, path) for cls in settings)
+            assert of_settings or attribute_of(path), f"{page.name}: {name}"
 
 
 def test_versions_agree():
