@@ -9,10 +9,16 @@ import tomllib
 
 import pytest
 
+import data
+import models
+import sde_lib
+import solvers
 from experiment import configuration, kinds
 from experiment.sections import flat
 from experiment.settings import ClassifierSettings, ImageSettings
+from generation import controls
 from options.fields import choices, entries, fields
+from tasks import conditions
 
 ROOT = pathlib.Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -21,6 +27,28 @@ PRODUCTS = {"runs", "eval", "checkpoints", "tensorboard", "pictures", "samples",
 # The configuration of a run that a page speaks of, where it says no other.
 OF_A_RUN = "configs/digits/vp.py"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+# What the examples add a line to.
+TABLES = (
+    sde_lib.PROCESSES,
+    solvers.SOLVERS,
+    models.MODELS,
+    conditions.CONDITIONS,
+    data.SOURCES,
+    data.SPACES,
+    controls.TASKS,
+    kinds.KINDS,
+)
+
+
+@pytest.fixture
+def _tables_as_they_were():
+    kept = [dict(table) for table in TABLES]
+    yield
+    for table, entries_ in zip(TABLES, kept, strict=True):
+        table.clear()
+        table.update(entries_)
 
 
 def sections() -> list[tuple[str, str]]:
@@ -46,10 +74,13 @@ def commands() -> list[tuple[str, str]]:
     return found
 
 
+@pytest.mark.usefixtures("_tables_as_they_were")
 @pytest.mark.parametrize(("name", "program"), sections(), ids=[name for name, _ in sections()])
 def test_python_runs(name, program, tmp_path, monkeypatch):
     """As it stands, but that ten digits are drawn where the first screen draws a hundred."""
-    program = program.replace("labels(100)", "labels(10)").replace('num_steps": 50', 'num_steps": 5')
+    program = program.replace("labels(100)", "labels(10)").replace(
+        'num_steps": 50', 'num_steps": 5'
+    )
     monkeypatch.chdir(tmp_path)
     for folder in ("pretrained", "data", "configs"):
         (tmp_path / folder).symlink_to(ROOT / folder)
