@@ -43,7 +43,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from options.choices import choose, require
 from options.errors import InvalidValue
-from parameterization import MASK, NO_COND, Cond, Predictor
+from parameterization import MASK, NO_COND, Cond, Predictor, as_pytree
 from sde_lib import Process, dimensions, example_mean, example_sum, masked
 from solvers.adaptive import scaled_norm
 from solvers.probability_flow import FlowOptions, FlowProblem, report_failures
@@ -143,7 +143,7 @@ def log_likelihood(
         keys = key if key.ndim else jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(len(x)))
         probes = jax.vmap(lambda key: draw(key, num_probes, x.shape[1:]))(keys)
     exact = draw is _unit_vectors
-    solved = _solve(process, predict, x, probes, cond, problem, exact)
+    solved = _solve(process, as_pytree(predict), x, probes, cond, problem, exact)
     report_failures(solved, problem.end, throw)
     return _conclude(process, solved, problem.end, cond.get(MASK), exact)
 

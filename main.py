@@ -101,7 +101,7 @@ def parse(argv: list[str]) -> list[str]:
     _parse_others(argv)
     # What needs JAX comes after all that does not.
     from experiment import kinds
-    from experiment.sections import flat
+    from options.fields import flat
 
     try:
         config = kinds.complete(kinds.configuration.read(where), overrides)

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from options.choices import require
+from options.choices import choose, require
 from options.errors import InvalidValue, NotFinite, Words
 from parameterization import MASK, NO_COND, Cond, Prediction, Predictor, as_pytree
 from sde_lib import Node, Process, expand_right, masked
@@ -31,7 +31,6 @@ from sde_lib import Node, Process, expand_right, masked
 BROWNIAN_TOLERANCE = 2.0**-20
 # Draws of a constraint are numbered after those of any solver in the same step.
 CONSTRAINT_DRAW = 1 << 16
-DENOISE_CHOICES = ("tweedie", "mean", "none")
 
 
 @runtime_checkable
@@ -196,10 +195,9 @@ class RunContext(NamedTuple):
         """Draw `number` of a step, like x."""
         return masked(self.noise(step, number, shape), self.mask)
 
-    def brownian(
-        self, low: Array, high: Array, span: tuple[Array, Array], shape: tuple[int, ...]
-    ) -> Array:
-        """An increment of each sample's Brownian path, like x."""
+    def brownian(self, low: Array, high: Array, shape: tuple[int, ...]) -> Array:
+        """W(high) - W(low) of each sample's Brownian path, times (batch,), like x."""
+        span = self.grid.t[-1], self.grid.t[0]
         return masked(self.noise.brownian(low, high, span, shape), self.mask)
 
     def constrain(self, x: Array, node: Node, step: Array, number: int = 0) -> Array:
@@ -345,10 +343,45 @@ def _record(run: RunContext, before: SamplerState, after: SamplerState) -> Array
 
 
 @jax.jit
-def _denoise(run: RunContext, x: Array, node: Node) -> tuple[Array, Mapping[str, Any]]:
+def _expected_data(run: RunContext, x: Array, node: Node) -> tuple[Array, Mapping[str, Any]]:
     """Tweedie's formula, E[x_0 | x_t] (Efron 2011; Song et al. 2021, app. G), and its aux."""
     found = run.predict_at(x, node)
     return found.x_0, found.aux or {}
+
+
+def _as_it_is(run: RunContext, state: SamplerState, first_index: int) -> SamplerState:
+    return state
+
+
+def _by_tweedie(run: RunContext, state: SamplerState, first_index: int) -> SamplerState:
+    """E[x_0 | x], constrained; a state at the clean node as it is."""
+    if not float(run.grid.sigma[-1]) > 0:
+        return state
+    last = at(run.grid, run.grid.t.size - 1, len(state.x))
+    x, aux = _expected_data(run, state.x, last)
+    _require_finite(jnp.where(_finite(x), jnp.nan, last.t), first_index)
+    spent = {"nfe": state.nfe + 1, "depth": state.depth + 1}
+    return _constrained(run, state._replace(x=x, aux=aux, **spent))
+
+
+def _by_mean(run: RunContext, state: SamplerState, first_index: int) -> SamplerState:
+    """The mean of the last step before its noise, constrained."""
+    return _constrained(run, state._replace(x=state.x_mean))
+
+
+def _constrained(run: RunContext, state: SamplerState) -> SamplerState:
+    """Of data without noise."""
+    clean = Node(*(jnp.full(len(state.x), value) for value in (0.0, 1.0, 0.0)))
+    return state._replace(x=run.constrain(state.x, clean, jnp.int32(run.grid.t.size - 1)))
+
+
+# How a run ends: (run, last state, index of its first sample) -> the state that is returned.
+Finish = Callable[[RunContext, SamplerState, int], SamplerState]
+DENOISE_CHOICES: dict[str, Finish] = {
+    "tweedie": _by_tweedie,
+    "mean": _by_mean,
+    "none": _as_it_is,
+}
 
 
 def _check_grid(grid: Node) -> int:
@@ -421,7 +454,7 @@ def sample(
     ok = False.
     """
     steps = _check_grid(grid)
-    require(denoise in DENOISE_CHOICES, "denoise", denoise, f"one of {DENOISE_CHOICES}")
+    finish = choose(DENOISE_CHOICES, denoise, "denoise")
     solver.validate(process, grid)
     predict, constraint = as_pytree(predict), as_pytree(constraint)
     if guidance is not None:
@@ -440,7 +473,7 @@ def sample(
     rounds = _Rounds(solver.budget(steps), steps, chunk, progress)
     state = rounds.run(process, solver, run, state, first_index)
     _require_finite(state.lost, first_index)
-    state = _finish(run, state, denoise, first_index)
+    state = finish(run, state, first_index)
 
     path = None
     if frames:
@@ -478,23 +511,6 @@ def _initial_state(
     got = Words(f"a state at t = {node.t}")
     require(begins, "start", got, f"the time at which the grid begins, {grid.t[0]}")
     return x
-
-
-def _finish(run: RunContext, state: SamplerState, denoise: str, first_index: int) -> SamplerState:
-    """The state with what is returned as its x: denoised as asked for, and constrained after it."""
-    batch, steps = len(state.x), run.grid.t.size - 1
-    denoise = denoise if denoise == "mean" or float(run.grid.sigma[-1]) > 0 else "none"
-    if denoise == "none":
-        return state
-    if denoise == "mean":
-        state = state._replace(x=state.x_mean)
-    else:
-        last = at(run.grid, steps, batch)
-        x, aux = _denoise(run, state.x, last)
-        _require_finite(jnp.where(_finite(x), jnp.nan, last.t), first_index)
-        state = state._replace(x=x, nfe=state.nfe + 1, depth=state.depth + 1, aux=aux)
-    clean = Node(*(jnp.full(batch, value) for value in (0.0, 1.0, 0.0)))
-    return state._replace(x=run.constrain(state.x, clean, jnp.int32(steps)))
 
 
 class _Rounds(NamedTuple):

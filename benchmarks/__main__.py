@@ -2,7 +2,7 @@
 
     python -m benchmarks --torch_python PATH        (about a quarter of an hour)
 
-PATH is a Python with benchmarks/requirements.txt; without it, the opponent's columns stay empty.
+PATH is a Python with benchmarks/requirements.txt; without it the baseline's columns stay empty.
 """
 
 import argparse
@@ -18,10 +18,13 @@ from benchmarks.batches import batch_table
 from benchmarks.breakdown import breakdown_table
 from benchmarks.compare import Options, compare_table, details_table, flags_table, measure
 from benchmarks.likelihood import likelihood_tables
+from benchmarks.networks import NETWORKS
 from benchmarks.sampling import sampling_table
 from benchmarks.scaling import scaling_table
 from benchmarks.startup import startup_table
 from benchmarks.tables import Table
+from options.choices import choose
+from tools.command_line import one_line_errors
 
 
 def networks(args: argparse.Namespace, cache: Path) -> Iterator[Table]:
@@ -74,15 +77,26 @@ def run() -> None:
     parser.add_argument("--sections", default=",".join(SECTIONS))
     parser.add_argument("--networks", default="reduced,full,digits")
     parser.add_argument("--small", default="reduced", help="network of batch and scaling")
-    parser.add_argument("--rounds", type=int, default=7, help="turns of each contestant")
+    parser.add_argument(
+        "--rounds", type=int, default=7, help="rounds in which each contestant is measured"
+    )
     parser.add_argument("--out", type=Path, default=Path("runs/benchmarks/tables.md"))
     args = parser.parse_args()
+    with one_line_errors():
+        measure_all(args)
+
+
+def measure_all(args: argparse.Namespace) -> None:
+    """Every section that is asked for; InvalidValue before any work for one that there is not."""
+    sections = [choose(SECTIONS, name, "sections") for name in args.sections.split(",")]
+    for network in (*args.networks.split(","), args.small):
+        choose({**NETWORKS, "digits": None}, network, "networks")
     texts = [machine() + "\n"]
     print(texts[0])
     args.out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as cache:
-        for section in args.sections.split(","):
-            for table in SECTIONS[section](args, Path(cache)):
+        for section in sections:
+            for table in section(args, Path(cache)):
                 print(table.markdown(), flush=True)
                 texts.append(table.markdown())
                 args.out.write_text("\n".join(texts))

@@ -33,7 +33,7 @@ KINDS = (
 
 
 def breakdown_table(network: str, cache: str) -> Table:
-    """Shares of the time of one step."""
+    """Fractions of the time of one step."""
     command = [sys.executable, "-m", "benchmarks.breakdown", "--network", network]
     worker = Worker(command, {"JAX_COMPILATION_CACHE_DIR": cache})
     worker.close()
@@ -43,7 +43,9 @@ def breakdown_table(network: str, cache: str) -> Table:
     ]
     rate, peak = worker.facts["gflops"], worker.facts["peak_gflops"]
     note = f"The step computes at {rate:.0f} GFLOP/s, a product of large matrices at {peak:.0f}."
-    return Table(f"The training step of the {network} network", ["what", "ms", "share"], rows, note)
+    return Table(
+        f"The training step of the {network} network", ["what", "ms", "fraction"], rows, note
+    )
 
 
 def origins(program: str) -> dict[str, str]:
@@ -73,11 +75,9 @@ def run() -> None:
     main.prepare_jax()
     import jax
 
-    from benchmarks.jax_side import Step, config_of
+    from benchmarks.jax_side import Step, config_of, whole_batch
 
-    config = config_of(args.network)
-    config.training.microbatch = str(config.training.batch_size)
-    step = Step(config)
+    step = Step(whole_batch(config_of(args.network)))
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(2):
             step()

@@ -1,6 +1,6 @@
 """Speed, memory and compilation of the two networks, beside PyTorch's in the same run.
 
-Contestants take turns on each quantity; a figure is the median over all turns.
+Contestants take turns on each quantity; a number is the median over all turns.
 """
 
 import sys
@@ -11,7 +11,7 @@ from benchmarks.networks import NETWORKS, QUANTITIES
 from benchmarks.tables import Cell, Table, times
 from benchmarks.worker import Worker, take_turns
 
-# XLA leaves a setting that says what it does anyhow alone, and so does `main.prepare_jax`.
+# The default of XLA said explicitly, so that `main.prepare_jax` leaves it as it is.
 NO_FLAG = {"XLA_FLAGS": "--xla_cpu_experimental_ynn_fusion_type=+individual_convolution"}
 HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 
@@ -35,8 +35,8 @@ class Results:
     peak: dict[tuple[str, str, str], float] = field(default_factory=dict)
     facts: dict[tuple[str, str, str], dict] = field(default_factory=dict)
 
-    def opponent(self, network: str, quantity: str, what: str = "ms") -> float | None:
-        """The better figure of the opponent's eager layouts."""
+    def baseline(self, network: str, quantity: str, what: str = "ms") -> float | None:
+        """The better number of the baseline's eager layouts."""
         found = getattr(self, what)
         values = [found.get((network, quantity, name)) for name in EAGER]
         return min((value for value in values if value is not None), default=None)
@@ -58,7 +58,7 @@ def ours(options: Options, network: str, quantity: str, name: str) -> Worker:
 
 
 def theirs(options: Options, network: str, quantity: str, name: str) -> Worker:
-    """A process of the opponent."""
+    """A process of the baseline."""
     command = [options.torch_python, "-m", "benchmarks.torch_side", "--network", network]
     command += ["--quantity", quantity] + (["--channels_last"] if name != EAGER[0] else [])
     return Worker(command + (["--compile"] if name == COMPILED else []))
@@ -132,9 +132,9 @@ its program from the cache and trains; one that compiles it holds what the last 
 def _speed_row(results: Results, network: str, quantity: str, title: str) -> list[Cell]:
     n = NETWORKS[network]
     mine, scan = (results.ms.get((network, quantity, name)) for name in (OURS, SCAN))
-    rival, recorded = results.opponent(network, quantity), n.recorded.get(quantity)
+    rival, recorded = results.baseline(network, quantity), n.recorded.get(quantity)
     known = quantity if quantity in n.recorded_diffusers else "forward"
-    now, then = results.opponent(network, known), n.recorded_diffusers.get(known)
+    now, then = results.baseline(network, known), n.recorded_diffusers.get(known)
     rescaled = recorded * now / then if recorded and now and then else None
     best = min((value for value in (mine, scan) if value), default=None)
     aim = f"{n.aims[quantity]} x" if quantity in n.aims else None
@@ -156,7 +156,7 @@ def _compile_row(results: Results, network: str, cached: bool) -> list[Cell]:
 def _memory_row(results: Results, network: str) -> list[Cell]:
     n = NETWORKS[network]
     mine, scan = (results.peak.get((network, "train", name)) for name in (OURS, SCAN))
-    rival, recorded = results.opponent(network, "train", "peak"), n.recorded.get("memory")
+    rival, recorded = results.baseline(network, "train", "peak"), n.recorded.get("memory")
     best = min((value for value in (mine, scan) if value), default=None)
     aim = f"{n.aims['memory']} x" if "memory" in n.aims else None
     return [network, "peak memory of training, MB", mine, scan, rival, times(rival, best),

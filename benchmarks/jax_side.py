@@ -10,32 +10,50 @@ import os
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from ml_collections import ConfigDict
 
 import main
 from benchmarks.networks import NETWORKS, QUANTITIES
-from benchmarks.worker import serve
+from benchmarks.worker import ROOT, serve
 
+if TYPE_CHECKING:
+    from experiment.image import ImageExperiment
+
+CONFIGS = ROOT / "configs"
 STEPS = 4  # of the sampler in one run
 
 
-def config_of(network: str, batch: int = 0, scan: bool = False) -> Any:
-    """The configuration of a network, "digits" being the one that the project ships."""
+def config_of(network: str, batch: int = 0, scan: bool = False) -> ConfigDict:
+    """The configuration of a network, "digits" being the one that the project ships.
+
+    batch: examples of a training step; 0 for the network's own.
+    """
+    from experiment import kinds
+
+    overrides: dict[str, Any] = {"model.scan_blocks": scan}
     if network == "digits":
-        from configs.digits.vp import get_config
-
-        config = get_config()
+        path = CONFIGS / "digits" / "vp.py"
     else:
-        from configs.ve.cifar10_ncsnpp import get_config
+        path, n = CONFIGS / "ve" / "cifar10_ncsnpp.py", NETWORKS[network]
+        for name in ("nf", "num_res_blocks", "ch_mult", "dropout"):
+            overrides[f"model.{name}"] = getattr(n, name)
+        overrides["training.batch_size"] = n.batch
+    return kinds.load(path, overrides | ({"training.batch_size": batch} if batch else {}))
 
-        config, n = get_config(), NETWORKS[network]
-        config.model.update(
-            nf=n.nf, num_res_blocks=n.num_res_blocks, ch_mult=n.ch_mult, dropout=n.dropout
-        )
-        config.training.batch_size = n.batch
-    config.training.batch_size = batch or config.training.batch_size
-    config.model.update(scan_blocks=scan)
+
+def whole_batch(config: ConfigDict) -> ConfigDict:
+    """The configuration with a microbatch of all examples of the step."""
+    config.training.microbatch = str(config.training.batch_size)
     return config
+
+
+def image_experiment(config: ConfigDict) -> "ImageExperiment":
+    """The experiment of a configuration of `config_of`."""
+    from experiment.image import ImageExperiment
+
+    return ImageExperiment(config)
 
 
 class Step:
@@ -45,23 +63,23 @@ class Step:
     operations, bytes.
     """
 
-    def __init__(self, config: Any, strategy: str = "shard_map"):
+    def __init__(self, config: ConfigDict, strategy: str = "shard_map"):
         import jax
 
-        from experiment import builders
         from training import loop, microbatch, parallel
         from training.program import apply_gradient, mean_gradient, return_free_memory
 
-        options, task = builders.train_options(config), builders.task(config)
+        experiment = image_experiment(config)
+        options, task = experiment.training, experiment.task
         ways = parallel.STRATEGIES[strategy](parallel.make_mesh())
-        self.batches = ways.put(self._batches(config))
+        self.batches = ways.put(_batches(experiment))
         began = time.perf_counter()
         state = loop.new_state(task, options)
         self.state = jax.block_until_ready(parallel.place(state, ways.sharding(state)))
         del state
         initialised = time.perf_counter()
         return_free_memory()
-        per_device = loop.examples_per_device(options)
+        per_device = loop.examples_per_device(options, jax.device_count())
         gradient = partial(mean_gradient, task.loss, per_device)
         update = partial(apply_gradient, options.optimizer, options.ema)
         lowered = ways.lower(gradient, update, self.state, self.batches)
@@ -87,62 +105,60 @@ class Step:
         self.state, summaries = self.compiled(self.state, self.batches)
         jax.block_until_ready(summaries)
 
-    def _batches(self, config: Any) -> dict[str, Any]:
-        import numpy as np
 
-        from experiment import builders
+def _batches(experiment: "ImageExperiment") -> dict[str, Any]:
+    """One step's batch of random images, under a leading axis of steps."""
+    import numpy as np
 
-        batch = config.training.batch_size
-        images = np.random.default_rng(0).random((1, batch, *builders.image_shape(config)))
-        return {"image": images.astype(np.float32), "label": np.zeros((1, batch), np.int32)}
+    batch = experiment.options.training.batch_size
+    images = np.random.default_rng(0).random((1, batch, *experiment.shape))
+    return {"image": images.astype(np.float32), "label": np.zeros((1, batch), np.int32)}
 
 
-def prepare_train(config: Any) -> tuple[Callable[[], None], dict[str, Any]]:
-    config.training.microbatch = str(config.training.batch_size)
-    step = Step(config)
+def prepare_train(config: ConfigDict) -> tuple[Callable[[], None], dict[str, Any]]:
+    step = Step(whole_batch(config))
     return step, step.facts
 
 
-def prepare_forward(config: Any) -> tuple[Callable[[], None], dict[str, Any]]:
+def prepare_forward(config: ConfigDict) -> tuple[Callable[[], None], dict[str, Any]]:
     import jax
 
-    from experiment import builders
-
-    predict, shape, cond = _sampled(config)
-    node = builders.process(config).node(jax.numpy.full(shape[0], 0.5))
+    experiment = image_experiment(config)
+    predict, shape, cond = new_model(experiment)
+    node = experiment.process.node(jax.numpy.full(shape[0], 0.5))
     x = jax.random.normal(jax.random.key(1), shape)
     forward = jax.jit(lambda predict, x: predict(x, node, cond).eps)
     return lambda: jax.block_until_ready(forward(predict, x)), {}
 
 
-def prepare_pc(config: Any) -> tuple[Callable[[], None], dict[str, Any]]:
+def prepare_pc(config: ConfigDict) -> tuple[Callable[[], None], dict[str, Any]]:
+    import dataclasses
+
     import jax
 
-    from experiment import builders
-    from sampling import sample
+    from solvers.predictor_corrector import Langevin, PredictorCorrector, ReverseDiffusion
 
-    config.sampling.update(predictor="reverse_diffusion", corrector="langevin", num_steps=STEPS)
-    predict, shape, cond = _sampled(config)
-    key, process = jax.random.key(1), builders.process(config)
-    method = builders.solver(config), builders.grid(config)
+    config.sampling.num_steps = STEPS
+    experiment = image_experiment(config)
+    solver = PredictorCorrector(ReverseDiffusion(), Langevin())
+    sampler = dataclasses.replace(experiment.sampler, solver=solver, denoise="none")
+    predict, shape, cond = new_model(experiment)
+    key = jax.random.key(1)
 
     def run() -> None:
-        samples = sample(key, process, predict, *method, shape, cond=cond, denoise="none")
-        jax.block_until_ready(samples.x)
+        jax.block_until_ready(sampler.draw(key, predict, shape[0], cond=cond).x)
 
     return run, {"runs": STEPS}
 
 
-def _sampled(config: Any) -> tuple[Any, tuple[int, ...], dict[str, Any]]:
+def new_model(experiment: "ImageExperiment") -> tuple[Any, tuple[int, ...], dict[str, Any]]:
     """A predictor with new parameters, the shape of a batch, and its labels if it has classes."""
     import jax
 
-    from experiment import builders
-
-    task, batch = builders.image_task(config), config.training.batch_size
-    cond = {"labels": jax.numpy.zeros(batch, int)} if config.data.num_classes else {}
-    shape = (batch, *builders.image_shape(config))
-    return task.predictor(jax.jit(task.init)(jax.random.key(0))), shape, cond
+    task, batch = experiment.task, experiment.options.training.batch_size
+    cond = {"labels": jax.numpy.zeros(batch, int)} if experiment.labels else {}
+    params = jax.jit(task.init)(jax.random.key(0))
+    return task.predictor(params), (batch, *experiment.shape), cond
 
 
 PREPARE = {"forward": prepare_forward, "train": prepare_train, "pc": prepare_pc}

@@ -50,7 +50,7 @@ def likelihood_tables(
 
 
 _NOTE = """\
-Drift and divergence with one probe, and the solver's share of the step. Medians over all turns.
+Drift and divergence with one probe, and the solver's part of the step. Medians over all turns.
 *Two passes and scipy* runs our network, compiled. The port was recorded on another day."""
 
 
@@ -134,24 +134,21 @@ def prepare_jax(network: str, side: str) -> tuple[Callable[[], None], int]:
     import jax
     import jax.numpy as jnp
 
-    from benchmarks.jax_side import config_of
-    from experiment import builders
+    from benchmarks.jax_side import config_of, image_experiment, new_model
     from likelihood import _solve
+    from solvers.probability_flow import FlowProblem
 
-    config = config_of(network)
-    task = builders.image_task(config)
-    params = jax.jit(task.init)(jax.random.key(0))
-    predict, process = task.predictor(params), task.process
-    shape = (config.training.batch_size, *builders.image_shape(config))
+    experiment = image_experiment(config_of(network))
+    (predict, shape, _), process = new_model(experiment), experiment.process
     x = jax.random.uniform(jax.random.key(1), shape)
     probes = jax.random.rademacher(jax.random.key(2), shape, dtype=jnp.float32)
     ends = process.t_min, process.t_max
     if side == OURS:
         # No step meets this tolerance, so that the number of evaluations is that of the attempts.
-        settings = (*ends, 0.0, 1e-30, STEPS)
+        problem = FlowProblem(*map(jnp.float32, ends), 0.0, 1e-30, jnp.int32(STEPS))
 
         def run() -> None:
-            solved = _solve(process, predict, x, probes[:, None], {}, *settings)
+            solved = _solve(process, predict, x, probes[:, None], {}, problem, False)
             jax.block_until_ready(solved)
             assert int(solved.evaluations.max()) == 2 + 6 * STEPS
 
@@ -214,21 +211,15 @@ def measure_digits() -> list[dict[str, Any]]:
     import jax
     import jax.numpy as jnp
     import numpy as np
-    from configs.saved import get_config
 
-    from experiment import builders
+    import main
     from likelihood import log_likelihood
-    from storage import weights
+    from tools.trained_model import open_model
 
-    path = "pretrained/digits.npz"
-    config = get_config(path)
-    task = builders.image_task(config)
-    process, predict = task.process, task.predictor(weights.load_weights(path))
-    transform = builders.transform(config).for_evaluation()
-    transform = dataclasses.replace(transform, dequantize=True)
-    data = transform(
-        builders.source(config, config.data.eval_split).take(np.arange(IMAGES)), range(IMAGES), 0
-    )
+    experiment, predict = open_model(main.PRETRAINED)
+    process = experiment.process
+    transform = dataclasses.replace(experiment.transform.for_evaluation(), dequantize=True)
+    data = transform(experiment.held_out.take(np.arange(IMAGES)), range(IMAGES), 0)
     x, labels = jnp.asarray(data["image"]), jnp.asarray(data["label"])
     probes = jax.random.rademacher(jax.random.key(0), x.shape, dtype=jnp.float32)
     to_bits = lambda log_p: transform.space.bits_per_dim(np.asarray(log_p), x[0].size)  # noqa: E731

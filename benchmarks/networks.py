@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Network:
-    """An NCSN++ for 32 x 32 x 3 pictures with attention at 16, FIR filters and dropout 0.1.
+    """An NCSN++ for 32 x 32 x 3 images with attention at 16, FIR filters and dropout 0.1.
 
     recorded: of the original's PyTorch port on another day, on a machine of this kind (median ms;
-    memory: peak MB of training). recorded_diffusers: likewise of the opponent.
+    memory: peak MB of training). recorded_diffusers: likewise of the baseline.
     aims: how many times faster than the port we want to be; for memory, how many times smaller.
     """
 
@@ -43,7 +43,7 @@ NETWORKS = {
         recorded_diffusers={"forward": 312, "train": 1190},
         aims={"train": 1.15, "pc": 1.15, "memory": 1.0},
     ),
-    # Not a rival of anything: it exercises the programs in seconds.
+    # Compared with nothing: it exercises the programs in seconds.
     "toy": Network(nf=32, num_res_blocks=1, batch=4, ch_mult=(1, 1), dropout=0.0),
 }
 QUANTITIES = {

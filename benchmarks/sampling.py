@@ -22,7 +22,7 @@ STEPS = 20
 OURS, STEP, NETWORK, DIFFUSERS = "whole", "jitted step", "network", "diffusers"
 # Solvers by the names of diffusers' schedulers.
 SCHEDULERS = {"ddim": "DDIMScheduler", "dpm": "DPMSolverMultistepScheduler"}
-# What is sampled, and whether diffusers has the like of it.
+# What is sampled, and whether diffusers has a counterpart of it.
 SUBJECTS = {"mixture": False, "digits": False, "reduced": True}
 
 
@@ -36,11 +36,10 @@ def subject(name: str) -> tuple[Any, Any, tuple[int, ...], dict[str, Any]]:
 
         data = Mixture(jnp.array([[1.0, 0.0], [-1.0, 0.0]]), 0.1, jnp.array([0.5, 0.5]))
         return VPSDE(), data, (100, 2), {}
-    from benchmarks.jax_side import _sampled, config_of
-    from experiment import builders
+    from benchmarks.jax_side import config_of, image_experiment, new_model
 
-    config = config_of(name, batch=8)
-    return (builders.process(config), *_sampled(config))
+    experiment = image_experiment(config_of(name, batch=8))
+    return experiment.process, *new_model(experiment)
 
 
 def looped(name: str, solver: Any, whole_step: bool) -> Callable[[], None]:

@@ -23,8 +23,8 @@ def ring_bytes(received: Mapping[str, int], devices: int) -> float:
     n - 1 shards of one that is reduced and scattered (Patarasuk & Yuan 2009).
     """
     n = devices
-    share = {"all-reduce": 2 * (n - 1) / n, "all-gather": (n - 1) / n, "reduce-scatter": n - 1}
-    return sum(share[kind] * size for kind, size in received.items())
+    sent = {"all-reduce": 2 * (n - 1) / n, "all-gather": (n - 1) / n, "reduce-scatter": n - 1}
+    return sum(sent[kind] * size for kind, size in received.items())
 
 
 def scaling_table(network: str, cache: str) -> Table:

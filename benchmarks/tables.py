@@ -8,7 +8,7 @@ Cell = str | float | None
 
 @dataclass(frozen=True)
 class Table:
-    """A titled table. Numbers are shown to three figures, None as a dash."""
+    """A titled table. Numbers are shown to three digits, None as a dash."""
 
     title: str
     header: Sequence[str]

@@ -1,6 +1,6 @@
-"""The opponent, one quantity a process: `diffusers`' UNet2DModel in its NCSN++ layout.
+"""The baseline, one quantity a process: `diffusers`' UNet2DModel in its NCSN++ layout.
 
-Its pyramids are the 256-pixel models' (pictures added on the way in and out) where ours is the
+Its pyramids are the 256-pixel models' (images added on the way in and out) where ours is the
 CIFAR-10 model's; widths, blocks, attention, FIR filters, embedding and dropout are the same.
 Nothing of this project but the plain numbers of `networks` is imported: run it by a Python that has
 PyTorch. The state is kept channels last if asked for.

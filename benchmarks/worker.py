@@ -1,8 +1,8 @@
 """A measurement in a process of its own, so that its peak memory and compilation are its own.
 
-The child prepares and says one line of facts; for every number that it then reads it runs so many
-times and answers with the seconds that each run took; at the end of its input it tells its peak
-memory. The parent can so take turns between several children, A B A B, on a machine whose speed
+The child prepares and prints one line of facts; for every number that it then reads it runs so many
+times and answers with the seconds that each run took; at the end of its input it prints its peak
+memory. The parent can so alternate between several children, A B A B, on a machine whose speed
 drifts. All messages are lines of JSON.
 """
 
@@ -20,7 +20,7 @@ ROOT = Path(__file__).parent.parent
 
 
 def serve(run: Callable[[], None], facts: dict[str, Any], warm_up: int = 1) -> None:
-    """The child's side: `run` does what is measured once, to the end."""
+    """The child's side. run: does once, to the end, what is measured."""
     for _ in range(warm_up):
         run()
     _say(facts)
@@ -39,7 +39,7 @@ def _say(message: Any) -> None:
 
 
 def peak_memory() -> float:
-    """MB that this process has held at most.
+    """The most MB that this process has held.
 
     VmHWM rather than getrusage's ru_maxrss, which also counts what its parent held at the fork.
     """

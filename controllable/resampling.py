@@ -16,7 +16,7 @@ from options.choices import require
 from options.errors import InvalidValue
 from sampling import CONSTRAINT_DRAW, NoiseSource, RunContext, SamplerState, at
 from sde_lib import Node, Process, expand_right, transition
-from solvers.fixed_step import FixedStep
+from solvers.fixed_step import FixedStep, is_fixed_step
 
 # Draws of a repetition are numbered after all others of its step.
 REPEAT_DRAW = CONSTRAINT_DRAW << 1
@@ -61,7 +61,7 @@ class Resampled:
 
     def __post_init__(self) -> None:
         require(self.repeats >= 1, "repeats", self.repeats, "at least 1")
-        if not isinstance(self.solver, FixedStep):
+        if not is_fixed_step(self.solver):
             name = type(self.solver).__name__
             needed = "resampling needs a solver of fixed steps"
             raise InvalidValue("repeats", but=f"{name} chooses its own steps; {needed}")

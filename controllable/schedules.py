@@ -26,7 +26,7 @@ def _require_scale(name: str, value: float) -> None:
 
 def as_schedule(scale: "Schedule | float") -> Any:
     """A number as a constant schedule, and a plain function as a pytree without leaves."""
-    return as_pytree(Constant(scale) if isinstance(scale, (int, float)) else scale)
+    return as_pytree(scale if callable(scale) else Constant(scale))
 
 
 def level_of(node: Node) -> Float[Array, " b"]:

@@ -33,18 +33,29 @@ from tasks.conditions import LABELS, LowResolution
 class CascadeStage:
     """A model of a cascade, and how it is sampled.
 
-    low: the condition of an upsampler; None for a model that begins a cascade. num_classes: 0 for a
-    model without classes.
+    Attributes:
+      sampler: its space says within which bounds states of data lie, if there are any.
+      predict: the model.
+      low: the condition of an upsampler; None for a model that begins a cascade.
+      num_classes: 0 for a model without classes.
+      level: of the noise on what an upsampler enlarges.
     """
 
     sampler: Sampler
     predict: Predictor
     low: LowResolution | None = None
     num_classes: int = 0
+    level: float = 0.0
+
+    @property
+    def bounds(self) -> tuple[float, float] | None:
+        """Of states that are data; None for data without bounds."""
+        space = self.sampler.space
+        return None if space is None or space.low is None else (space.low, space.high)
 
 
 def check_chain(stages: Sequence[CascadeStage], given: bool = False) -> None:
-    """InvalidValue where a stage does not take what the one before makes.
+    """InvalidValue where a stage does not take what the one before makes, or not with that noise.
 
     given: whether the first stage, too, is an upsampler, of images from elsewhere.
     """
@@ -58,10 +69,15 @@ def check_chain(stages: Sequence[CascadeStage], given: bool = False) -> None:
                 f"{first.num_classes}",
                 expected="the same",
             )
+        if stage.bounds != first.bounds:
+            but = f"stage {number} has data within {stage.bounds} and stage 0 within {first.bounds}"
+            raise InvalidValue("stages", but=but, expected="the same")
         enlarges = number > 0 or given
         if (stage.low is not None) != enlarges:
             found = "no upsampler" if enlarges else "an upsampler, which needs images to enlarge"
             raise InvalidValue("stages", but=f"stage {number} is {found}")
+        if stage.low is not None:
+            stage.low.check_level(stage.level)
         if number and stage.low is not None:
             takes, makes = stage.low.shape(stage.sampler.shape), stages[number - 1].sampler.shape
             if takes != makes:
@@ -72,17 +88,15 @@ def check_chain(stages: Sequence[CascadeStage], given: bool = False) -> None:
                 )
 
 
-def check_low(
-    stage: CascadeStage, low: Float[Array, "b h w c"], data_range: tuple[float, float] | None
-) -> None:
+def check_low(stage: CascadeStage, low: Float[Array, "b h w c"]) -> None:
     """InvalidValue for images that the upsampler cannot enlarge: their size or their range."""
     assert stage.low is not None
     takes = stage.low.shape(stage.sampler.shape)
     fits = low.ndim == 4 and low.shape[1:] == takes
     got = Words(f"images of shape {low.shape[1:]}")
     require(fits, "low", got, f"{takes} for this upsampler")
-    if data_range is not None:
-        check_range(low, data_range, "low")
+    if stage.bounds is not None:
+        check_range(low, stage.bounds, "low")
 
 
 def cascade(
@@ -92,20 +106,16 @@ def cascade(
     *,
     labels: Int[Array, " b"] | None = None,
     given: Float[Array, "b h w c"] | None = None,
-    level: float | Sequence[float] = 0.0,
-    data_range: tuple[float, float] | None = (-1.0, 1.0),
     first_index: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Samples]:
-    """`count` samples of every stage, each enlarging what the one before made.
+    """`count` samples of every stage, each enlarging what the one before made, within its bounds.
 
     Args:
       key: sample i depends on it and `first_index + i` alone.
       labels: int32 (count,) if the models have classes.
-      given: images (count, h, w, c) for the first stage to enlarge, where it is an upsampler.
-      level: of the noise on what an upsampler enlarges, one or one for each upsampler.
-      data_range: what a stage made is clipped to before the next enlarges it, and `given` images
-        must lie within; None for data without bounds.
+      given: images (count, h, w, c) for the first stage to enlarge, where it is an upsampler, as
+        states within its bounds.
       progress: called as progress(steps done, steps in all) over all stages.
 
     Raises:
@@ -113,11 +123,9 @@ def cascade(
     """
     stages = list(stages)
     check_chain(stages, given is not None)
-    enlarging = [stage for stage in stages if stage.low is not None]
-    levels = _levels(enlarging, level)
     if given is not None:
         given = jnp.asarray(given, jnp.float32)
-        check_low(stages[0], given, data_range)
+        check_low(stages[0], given)
         require(len(given) == count, "given", Words(f"{len(given)} images"), str(count))
     cond = _labels(stages[0], labels, count)
 
@@ -129,7 +137,7 @@ def cascade(
         if stage.low is not None:
             assert low is not None
             keys = sampling.keys_for(noise_key, count, first_index)
-            more[stage.low.name] = stage.low.noised(low, jnp.full(count, levels.pop(0)), keys)
+            more[stage.low.name] = stage.low.noised(low, jnp.full(count, stage.level), keys)
         samples = stage.sampler.draw(
             sample_key,
             stage.predict,
@@ -139,19 +147,8 @@ def cascade(
             progress=_after(progress, sum(steps[:number]), sum(steps)),
         )
         made.append(samples)
-        low = samples.x if data_range is None else jnp.clip(samples.x, *data_range)
+        low = samples.x if stage.bounds is None else jnp.clip(samples.x, *stage.bounds)
     return made
-
-
-def _levels(enlarging: list[CascadeStage], level: float | Sequence[float]) -> list[float]:
-    """The level of each upsampler."""
-    levels = [level] * len(enlarging) if isinstance(level, (int, float)) else list(level)
-    got, expected = Words(f"{len(levels)} levels"), f"one for each of {len(enlarging)} upsamplers"
-    require(len(levels) == len(enlarging), "level", got, expected)
-    for stage, each in zip(enlarging, levels, strict=True):
-        assert stage.low is not None
-        stage.low.check_level(each)
-    return levels
 
 
 def _labels(stage: CascadeStage, labels: Array | None, count: int) -> dict[str, Any]:

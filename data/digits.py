@@ -25,6 +25,7 @@ class Digits:
 
     channels: ClassVar[int] = 1
     num_classes: ClassVar[int] = 10
+    judge: ClassVar[str] = "digits"  # the extractor that says whether they are legible
 
     def read(self, split: str = "train") -> ArraySource:
         """See `digits`."""

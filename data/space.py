@@ -68,7 +68,7 @@ class Space(Protocol):
         """8-bit images, with noise u in [0, 1) within each level, as states."""
         raise self._no("dequantisation")
 
-    def bits_per_dim(self, log_p: Any, dimensions: int) -> Any:
+    def bits_per_dim(self, log_p: Any, dimensions: Any) -> Any:
         """Bits per dimension of data whose states have density `log_p`, in nats."""
         raise self._no("bits per dimension")
 
@@ -134,7 +134,7 @@ class Pixels(Space):
         """Equation (2) with y = levels + u."""
         return self.from_unit((levels.astype(np.float32) + u) / 256)
 
-    def bits_per_dim(self, log_p: Any, dimensions: int) -> Any:
+    def bits_per_dim(self, log_p: Any, dimensions: Any) -> Any:
         """Bits per dimension of 8-bit data whose dequantised form has density `log_p` (nats).
 
         -log p(y) / (D ln 2), which by equation (3) is -log p(x) / (D ln 2) + 8 - log2(width):

@@ -171,10 +171,8 @@ class Transform:
 
 def height_width(size: int | tuple[int, ...]) -> tuple[int, int]:
     """(height, width); a number is the side of a square."""
-    if isinstance(size, int):
-        return size, size
-    require(len(size) == 2, "image_size", size, "one number or (height, width)")
-    height, width = size
+    require(np.size(size) in (1, 2), "image_size", size, "one number or (height, width)")
+    height, width = np.broadcast_to(size, 2).tolist()
     return height, width
 
 

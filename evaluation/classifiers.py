@@ -177,7 +177,7 @@ class _Work:
 
         identity = {
             "parameters": fingerprint(jax.tree.leaves(self.params)),
-            "task": repr(dataclasses.replace(task, dropout=False)),
+            "task": repr(task),
             "source": source.name,
             "transform": repr(transform),
             "levels": options.levels,

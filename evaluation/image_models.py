@@ -15,7 +15,7 @@ import dataclasses
 import functools
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,7 @@ from options.errors import InvalidValue
 from options.fields import hidden
 from parameterization import MASK, Predictor
 from sde_lib import dimensions
+from storage import checkpoint
 from storage.pictures import grid, write_png
 from tasks.conditions import draw as draw_conditions
 from tasks.image import ImageTask
@@ -105,11 +106,24 @@ class EvalOptions:
             )
 
 
+# Which of a run's checkpoints are evaluated; None for the newest that can be read.
+CHECKPOINTS: dict[str, Callable[[Path], Sequence[int | None]]] = {
+    "latest": lambda folder: [None],
+    "all": lambda folder: checkpoint.inspect(folder)["steps"],
+}
+
+
 def check_checkpoints(asked: str) -> None:
     """InvalidValue unless checkpoints are asked for as "latest", "all" or steps."""
-    steps = asked.split(",")
-    known = asked in ("latest", "all") or all(step.strip().isdecimal() for step in steps)
+    known = asked in CHECKPOINTS or all(step.strip().isdecimal() for step in asked.split(","))
     require(known, "checkpoints", asked, "'latest', 'all' or steps as in '1000,2000'")
+
+
+def asked_for(checkpoints: str, folder: Path) -> Sequence[int | None]:
+    """The steps of the checkpoints that are asked for; None for the newest that can be read."""
+    if checkpoints in CHECKPOINTS:
+        return CHECKPOINTS[checkpoints](folder)
+    return [int(step) for step in checkpoints.split(",")]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

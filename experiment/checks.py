@@ -12,16 +12,16 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiment import sections
 from options.errors import InvalidValue, UserError, within
+from options.fields import flat
 from parameterization import Parameterization
 from sde_lib import Node
 
 
 def check_numbers(config: ConfigDict, default: ConfigDict) -> None:
     """InvalidValue for a number that is nan, or infinite where the default is not."""
-    own = sections.flat(default)
-    for name, value in sections.flat(config).items():
+    own = flat(default)
+    for name, value in flat(config).items():
         for number in value if type(value) is tuple else (value,):
             unbounded = own.get(name) == math.inf
             if type(number) is float and not math.isfinite(number):
@@ -81,9 +81,9 @@ def check_classes(experiment: Any, field: str, classes: int) -> None:
 
 
 def _check_parameterization(options: Parameterization, space: Any) -> None:
-    if options.centre_input and (space.low == -1 or options.output.scales_input):
-        why = "data.space" if space.low == -1 else "parameterization.output"
-        raise InvalidValue("parameterization.centre_input", True, but=f"{why} centres already")
+    if options.centre_input and space.low == -1:
+        but = "data.space centres already"
+        raise InvalidValue("parameterization.centre_input", True, but=but)
 
 
 def _check_sampling(experiment: Any) -> None:
@@ -106,7 +106,7 @@ def _check_sampling(experiment: Any) -> None:
 
 
 def _validate_solver(sampling: Any, process: Any, grid: Node) -> None:
-    """What the solver refuses of the process and the grid; of the grid the fields are sampling's."""
+    """What the solver refuses; where that is of the grid, the field is one of `sampling`."""
     of_grid = {field.name for field in dataclasses.fields(sampling)} - {"solver"}
     try:
         sampling.solver.validate(process, grid)

@@ -13,12 +13,14 @@ from metrics.report import Report
 from options.choices import require
 from options.errors import InvalidValue, within
 from tasks.classifier import ClassifierTask
+from tasks.conditions import LABELS, find
 
 
 class ClassifierExperiment(Experiment):
     """A classifier of noisy images, to guide a generative model with."""
 
     settings = ClassifierSettings
+    kind = "classifier"
     options: ClassifierSettings
 
     @functools.cached_property
@@ -64,7 +66,7 @@ class ClassifierExperiment(Experiment):
                 but = f"its {what} is {got}, the model's {expected}"
                 raise InvalidValue("guidance.classifier", where, but=but)
         classes = self.options.model.num_classes
-        labels = next((c for c in getattr(model, "conditions", ()) if c.name == "labels"), None)
+        labels = find(getattr(model, "conditions", ()), LABELS)
         if labels is not None and labels.num_classes != classes:
             but = f"it knows {classes} classes, the model {labels.num_classes}"
             raise InvalidValue("guidance.classifier", where, but=but)

@@ -14,15 +14,21 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from experiment import sections
+from experiment.sections import as_section, is_section
 from options.choices import did_you_mean
 from options.errors import InvalidValue, StorageError
-from options.fields import entries, fields
+from options.fields import entries, fields, flat
 from storage.upgrade import upgrade_config
 from storage.weights import read_meta
 from storage.workdir import read_config
 
-DEFAULT_TASK = "image"
+TASK, DEFAULT_TASK = "task", "image"
 SettingsOf = Callable[[str], type]
+
+
+def read(where: str | Path) -> dict[str, Any]:
+    """The sections given by a configuration file (.py), or remembered by weights or a workdir."""
+    return read_file(where) if str(where).endswith(".py") else remembered(where)
 
 
 def read_file(path: str | Path) -> dict[str, Any]:
@@ -41,31 +47,35 @@ def read_file(path: str | Path) -> dict[str, Any]:
 
 
 def remembered(where: str | Path) -> dict[str, Any]:
-    """The sections that exported weights (.npz) or a workdir remember, in the present shape."""
+    """The sections that exported weights (a file) or a workdir remember, in the present shape."""
     where = Path(where)
-    if where.suffix == ".npz" or where.is_file():
-        meta = read_meta(where)
-        if "config" not in meta:
-            raise InvalidValue("weights", str(where), "--config", but="it remembers no config")
-        return upgrade_config(meta["config"])
-    return upgrade_config(read_config(where))
+    if where.is_dir() or not where.suffix:
+        return upgrade_config(read_config(where))
+    meta = read_meta(where)
+    if "config" not in meta:
+        raise InvalidValue("weights", str(where), "--config", but="it remembers no config")
+    return upgrade_config(meta["config"])
 
 
-def read(where: str | Path) -> dict[str, Any]:
-    """The sections given by a configuration file (.py), or remembered by weights or a workdir."""
-    return read_file(where) if str(where).endswith(".py") else remembered(where)
+def without_task(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The sections of a configuration, less the kind of its task."""
+    given = dict(given)
+    given.pop(TASK, None)
+    return given
 
 
 def complete(
     given: Mapping[str, Any], overrides: Mapping[str, Any], settings_of: SettingsOf
 ) -> ConfigDict:
-    """Every field of a configuration, locked; of the overrides only the choices, the outer first."""
-    given = ConfigDict(dict(given)).to_dict()
-    config = _complete(given, settings_of)
+    """Every field of a configuration, locked; of the overrides only the choices are made."""
+    own: dict[str, Any] = ConfigDict(dict(given), type_safe=False).to_dict()
+    own[TASK] = overrides.get(TASK, own.get(TASK, DEFAULT_TASK))
+    config = _complete(own, settings_of)
+    # The outer ones first, since what is chosen decides which fields there are.
     for name in sorted(overrides, key=lambda name: name.count(".")):
         path = name.removesuffix(".name")
-        if _choose(config, given, path, overrides[name], settings_of):
-            config = _complete(given, settings_of)
+        if _choose(config, own, path, overrides[name], settings_of):
+            config = _complete(own, settings_of)
     return config
 
 
@@ -77,18 +87,16 @@ def override(
     for name, value in values.items():
         section, last = _section(config, name), name.rpartition(".")[2]
         if section is None or last not in section:
-            hint = did_you_mean(name, sections.flat(config))
+            hint = did_you_mean(name, flat(config))
             raise InvalidValue(name, value, but=f"the configuration has no such field{hint}")
-        if not isinstance(section[last], ConfigDict):
+        if not is_section(section[last]):
             _at(given, name.rpartition(".")[0])[last] = value
     return complete(given)
 
 
 def _complete(given: dict[str, Any], settings_of: SettingsOf) -> ConfigDict:
-    task = given.get("task", DEFAULT_TASK)
-    rest = {name: value for name, value in given.items() if name != "task"}
-    config = sections.complete(settings_of(task), rest)
-    config.task = task
+    config = sections.complete(settings_of(given[TASK]), without_task(given))
+    config[TASK] = given[TASK]
     return config.lock()
 
 
@@ -97,9 +105,6 @@ def _choose(
 ) -> bool:
     """Makes the choice of an override in `given`; whether that changed which fields there are."""
     outer, _, last = path.rpartition(".")
-    if path == "task":
-        given["task"] = value
-        return True
     for field in fields(settings_of(config.task)):
         if entries(field) and path.startswith(f"{field.name}."):
             entry = path.split(".")[1]
@@ -107,12 +112,10 @@ def _choose(
                 _at(given, field.name).setdefault(entry, {})
                 return True
     section = _section(config, path)
-    current = section.get(last) if section is not None else None
-    if not isinstance(current, ConfigDict) or "name" not in current:
+    current: Any = section.get(last) if section is not None else None
+    if not is_section(current) or "name" not in current or current["name"] == value:
         return False
-    if not isinstance(value, str) or current.name == value:
-        return False
-    _at(given, outer)[last] = {"name": value}
+    _at(given, outer)[last] = as_section(value)
     return True
 
 
@@ -120,14 +123,13 @@ def _section(config: ConfigDict, name: str) -> ConfigDict | None:
     """The section that a dotted name lies in; None where there is none."""
     place: Any = config
     for part in name.split(".")[:-1]:
-        place = place.get(part) if isinstance(place, ConfigDict) else None
-    return place if isinstance(place, ConfigDict) else None
+        place = place.get(part) if is_section(place) else None
+    return place if is_section(place) else None
 
 
 def _at(given: dict[str, Any], path: str) -> dict[str, Any]:
     """The dict at a dotted path of what is given, made where it lacks; a name as its section."""
     for part in path.split(".") if path else ():
-        inner = given.get(part, {})
-        given[part] = {"name": inner} if isinstance(inner, str) else inner
+        given[part] = as_section(given.get(part, {}))
         given = given[part]
     return given

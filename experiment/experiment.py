@@ -18,11 +18,12 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from data import Loader, Source, Transform
-from experiment import checks, sections
+from evaluation.image_models import asked_for
+from experiment import checks, configuration, sections
 from metrics.report import Report
 from options.errors import InvalidValue, within
 from sde_lib import Process
-from storage import checkpoint, weights
+from storage import weights
 from tasks.task import Task
 from training import loop
 from training.loop import TrainOptions
@@ -34,6 +35,8 @@ class Experiment(ABC):
     """What a complete configuration describes."""
 
     settings: type  # the dataclass that its configuration has
+    kind: str  # its name in `experiment.kinds.KINDS`
+    draws_samples = False
 
     def __init__(self, config: ConfigDict) -> None:
         """InvalidValue, with the name of the field, for a value that its class refuses."""
@@ -43,8 +46,7 @@ class Experiment(ABC):
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> Self:
         """The experiment of sparse sections of this kind of task."""
-        rest = {name: value for name, value in given.items() if name != "task"}
-        return cls(sections.complete(cls.settings, rest))
+        return cls(sections.complete(cls.settings, configuration.without_task(given)))
 
     # What a kind of task defines.
 
@@ -83,7 +85,7 @@ class Experiment(ABC):
 
     @functools.cached_property
     def shape(self) -> tuple[int, ...]:
-        """Of one example as the network sees it. Reads the data where the configuration is silent."""
+        """Of one example as the network sees it; where the configuration is silent, of the data."""
         size = self.options.data.size
         if size is not None:
             return (*size, self.options.data.num_channels)
@@ -163,7 +165,7 @@ class Trained:
         """The averaged parameters, of the newest checkpoint or of the file."""
         if self.weights is not None:
             return weights.load_weights(self.weights, template)
-        return checkpoint.load_ema(self.workdir / "checkpoints", template=template)[0]
+        return weights.load_run(self.workdir, template)[0]
 
     def chosen(self, checkpoints: str, template: PyTree) -> Iterator[tuple[PyTree, int]]:
         """(averaged parameters, step): of the file, or of the checkpoints that are asked for.
@@ -174,14 +176,8 @@ class Trained:
             step = weights.read_meta(self.weights).get("step", 0)
             yield weights.load_weights(self.weights, template), step
             return
-        folder = self.workdir / "checkpoints"
-        if checkpoints == "latest":
-            yield checkpoint.load_ema(folder, template=template)
-            return
-        every = checkpoint.inspect(folder)["steps"]
-        steps = every if checkpoints == "all" else [int(step) for step in checkpoints.split(",")]
-        for step in steps:
-            yield checkpoint.load_ema(folder, step, template=template)
+        for step in asked_for(checkpoints, self.workdir / "checkpoints"):
+            yield weights.load_run(self.workdir, template, step)
 
 
 def at(where: str | Path) -> Trained:

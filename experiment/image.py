@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -21,12 +21,13 @@ from experiment.settings import ImageSettings
 from generation.controls import Controls
 from generation.guide import Guide
 from generation.sampler import DrawSamples, Generator, HeldOutLow
-from metrics.extractors import load as load_extractor
+from metrics import extractors
 from metrics.feature_distance import FeatureDistance
 from metrics.legibility import judged
 from metrics.report import Report
 from options.errors import InvalidValue, within
 from sde_lib import Node
+from solvers.fixed_step import FixedStep
 from solvers.sampler import Sampler
 from storage.files import cache_folder
 from tasks.conditions import Augmentation, ClassLabel, Condition, LowResolution, find
@@ -37,6 +38,8 @@ class ImageExperiment(Experiment):
     """A generative model, its samples, its likelihood and its control."""
 
     settings = ImageSettings
+    kind = "image"
+    draws_samples = True
     options: ImageSettings
 
     @functools.cached_property
@@ -158,10 +161,9 @@ class ImageExperiment(Experiment):
         where = self.options.guidance.classifier
         with within("guidance", weights="classifier", workdir="classifier"):
             given = configuration.remembered(where)
-        if (kind := given.get("task")) != "classifier":
-            raise InvalidValue(
-                "guidance.classifier", where, but=f"it holds a model of task {kind!r}"
-            )
+        if (kind := given.get("task")) != ClassifierExperiment.kind:
+            but = f"it holds a model of task {kind!r}"
+            raise InvalidValue("guidance.classifier", where, but=but)
         return ClassifierExperiment.of(given)
 
     @functools.cached_property
@@ -192,12 +194,12 @@ class ImageExperiment(Experiment):
 
     @functools.cached_property
     def controls(self) -> Controls:
-        """What controlled generation samples with; not the guidance, which is read from the disk."""
+        """What controlled generation samples with, but for the guidance, which reads the disk."""
         options, sampling = self.options, self.options.sampling
         sampler = self.sampler
         if options.control.repeats != 1:
             with within("control"):
-                solver = Resampled(sampling.solver, options.control.repeats)
+                solver = Resampled(cast(FixedStep, sampling.solver), options.control.repeats)
             sampler = dataclasses.replace(sampler, solver=solver)
 
         def starting_at(t_start: float | None) -> Sampler:
@@ -208,17 +210,22 @@ class ImageExperiment(Experiment):
             conditions=self.conditions,
             num_classes=self.num_classes,
             low_level=sampling.low_level,
-            judge=_judge_digits if _are_digits(options.data) else None,
+            judge=_judge_digits if self._judge else None,
             distance=self._feature_distance(),
         )
 
+    @property
+    def _judge(self) -> str:
+        """The extractor that judges whether such data are legible; "" for none."""
+        return getattr(self.options.data.source, "judge", "")
+
     def _feature_distance(self) -> FeatureDistance | None:
-        """By the extractor of `eval`, if its weights are named; that of the digits is there."""
+        """By the extractor of `eval`, if its weights are named or it is the judge of the data."""
         options = self.options.eval
-        if not (options.weights or (_are_digits(self.options.data) and options.shipped)):
+        if not options.weights and options.extractor != self._judge:
             return None
         with within("eval", images="extractor"):
-            extractor = load_extractor(options.extractor, options.weights)
+            extractor = extractors.load(options.extractor, options.weights)
             extractor.check(self.shape)
         return FeatureDistance(extractor)
 
@@ -290,14 +297,9 @@ class ImageExperiment(Experiment):
         checks.check_image(self)
 
 
-def _are_digits(data: Any) -> bool:
-    """Whether the data are those that the shipped digit classifier judges."""
-    return getattr(data.source, "legible", False)
-
-
 def _judge_digits(images: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     """The fraction legible as the class asked for, and the fraction of that class at all."""
-    found = judged(load_extractor("digits"), images, labels)
+    found = judged(extractors.load("digits"), images, labels)
     return {name: found[name] for name in ("legible", "accuracy")}
 
 

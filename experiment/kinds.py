@@ -13,8 +13,7 @@ from experiment.image import ImageExperiment
 from options.choices import choose
 
 KINDS: dict[str, type[Experiment]] = {
-    "image": ImageExperiment,
-    "classifier": ClassifierExperiment,
+    cls.kind: cls for cls in (ImageExperiment, ClassifierExperiment)
 }
 
 

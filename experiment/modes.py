@@ -4,7 +4,7 @@ import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jax
 import numpy as np
@@ -88,10 +88,7 @@ def checked(command: Command) -> Experiment:
 
 def run_train(command: Command) -> int:
     """Trains, or goes on training, in the workdir."""
-    if command.cluster[0] == "auto":
-        jax.distributed.initialize()
-    elif command.cluster[0]:
-        parallel.initialize(*command.cluster)
+    parallel.join(*command.cluster)
     experiment = checked(command)
     result = loop.fit(
         experiment.task,
@@ -184,14 +181,14 @@ def write_path(to: Path, made: Generated) -> None:
 def image_experiment(command: Command) -> ImageExperiment:
     """The checked experiment of a model that can be sampled."""
     experiment = checked(command)
-    if not isinstance(experiment, ImageExperiment):
+    if not experiment.draws_samples:
         raise InvalidValue(
             "task",
             command.config.task,
             "the config, workdir or weights of a generative model",
             but="it draws no samples",
         )
-    return experiment
+    return cast(ImageExperiment, experiment)
 
 
 def predictor(experiment: ImageExperiment, command: Command) -> NetworkPredictor:

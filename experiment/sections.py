@@ -15,6 +15,7 @@ its fields set, with no edit here.
 """
 
 import dataclasses
+import inspect
 import types
 import typing
 from collections.abc import Mapping
@@ -25,6 +26,16 @@ from ml_collections import ConfigDict, config_dict
 from options.choices import choose, did_you_mean
 from options.errors import InvalidValue, within
 from options.fields import Table, choices, entries, fields
+
+
+def is_section(value: Any) -> bool:
+    """Whether a value has fields of its own."""
+    return isinstance(value, Mapping | ConfigDict)
+
+
+def as_section(given: Any) -> Any:
+    """A choice by its name alone as the section with that name; anything else as it is."""
+    return {"name": given} if isinstance(given, str) else given
 
 
 def name_in(table: Table, value: Any) -> str:
@@ -59,18 +70,18 @@ def complete(default: Any, given: Mapping[str, Any], path: str = "") -> ConfigDi
 
 def _own(default: Any, field: dataclasses.Field) -> Any:
     """The value of a field in an instance, or the default of a class; MISSING if it has none."""
-    if not isinstance(default, type):
+    if not inspect.isclass(default):
         return getattr(default, field.name)
     factory = field.default_factory
     return field.default if factory is dataclasses.MISSING else factory()
 
 
 def _name(default: Any) -> str:
-    return (default if isinstance(default, type) else type(default)).__name__
+    return (default if inspect.isclass(default) else type(default)).__name__
 
 
 def _complete_choice(table: Table, default: Any, given: Any, path: str) -> ConfigDict:
-    given = {"name": given} if isinstance(given, str) else dict(_mapping(given, path))
+    given = dict(_mapping(as_section(given), path))
     name = given.pop("name", None) or name_in(table, default)
     cls = choose(table, name, path)
     section = ConfigDict({"name": name})
@@ -89,7 +100,7 @@ def _complete_several(table: Table, default: tuple, given: Any, path: str) -> Co
 
 
 def _mapping(given: Any, path: str) -> Mapping[str, Any]:
-    if not isinstance(given, Mapping | ConfigDict):
+    if not is_section(given):
         raise InvalidValue(path, given, "a section with fields")
     return given
 
@@ -99,9 +110,8 @@ def _plain(field: dataclasses.Field, default: Any, given: Any, path: str) -> Any
     kinds = _types(field, default)
     if given is dataclasses.MISSING:
         return config_dict.placeholder(kinds[0])  # `make` asks for it
-    if isinstance(given, list):
-        given = tuple(given)
-    if tuple in kinds and isinstance(given, int):
+    given = _tuple(given)
+    if tuple in kinds and type(given) is int:
         given = (given,)
     if float in kinds and type(given) is int:
         given = float(given)
@@ -114,12 +124,17 @@ def _plain(field: dataclasses.Field, default: Any, given: Any, path: str) -> Any
     return given
 
 
+def _tuple(value: Any) -> Any:
+    """A list, as JSON has it, as a tuple, so that what is made of it is hashable."""
+    return tuple(value) if isinstance(value, list) else value
+
+
 def _types(field: dataclasses.Field, default: Any) -> list[type]:
     """The types that a value may have, that of the default first."""
     named = field.type
     union = typing.get_origin(named) in (typing.Union, types.UnionType)
     parts = [typing.get_origin(p) or p for p in (typing.get_args(named) if union else (named,))]
-    kinds = [part for part in parts if isinstance(part, type)]
+    kinds = [part for part in parts if inspect.isclass(part)]
     first = [] if default in (None, dataclasses.MISSING) else [type(default)]
     return first + [kind for kind in kinds if kind not in first]
 
@@ -147,20 +162,9 @@ def make(cls: type, section: Mapping[str, Any], path: str = "") -> Any:
             kinds = _types(field, own)
             if value is None and type(None) not in kinds:
                 raise InvalidValue(place, expected=" or ".join(map(_called, kinds)))
-            values[field.name] = tuple(value) if isinstance(value, list) else value
+            values[field.name] = _tuple(value)
     with within(path):
         return cls(**values)
-
-
-def flat(section: Mapping[str, Any], path: str = "") -> dict[str, Any]:
-    """Every plain field of a section by its dotted name."""
-    found: dict[str, Any] = {}
-    for name, value in section.items():
-        if isinstance(value, Mapping | ConfigDict):
-            found |= flat(value, _join(path, name))
-        else:
-            found[_join(path, name)] = value
-    return found
 
 
 def _join(path: str, name: str) -> str:

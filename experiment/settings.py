@@ -9,7 +9,6 @@ import dataclasses
 from typing import Any
 
 import flax.linen as nn
-from solvers.grids import GRIDS, UniformGrid, end_clean
 
 from controllable.strategies import STRATEGIES, Strategy
 from data import SOURCES, SPACES, Digits, Pixels, Transform
@@ -38,6 +37,7 @@ from parameterization import C_NOISE, EDMNoise, LogSigma, Parameterization, Scal
 from sampling import DENOISE_CHOICES, Solver
 from sde_lib import PROCESSES, VESDE, Node, Process
 from solvers import SOLVERS
+from solvers.grids import GRIDS, UniformGrid, end_clean
 from solvers.predictor_corrector import PredictorCorrector
 from tasks.conditions import CONDITIONS, LABELS, Condition, require_dropout
 from training.ema import EMA
@@ -213,6 +213,7 @@ class Unguided:
     """No guidance."""
 
     needs_classifier = False
+    guides = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -230,7 +231,7 @@ class GuidanceOptions:
     @property
     def guiding(self) -> Strategy | None:
         """The strategy; None for no guidance."""
-        return None if isinstance(self.strategy, Unguided) else self.strategy
+        return self.strategy if getattr(self.strategy, "guides", True) else None
 
     def check(self, process: Process, conditions: tuple[Condition, ...]) -> None:
         """InvalidValue where a model of these conditions cannot be guided so."""

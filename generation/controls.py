@@ -91,10 +91,13 @@ class Controlled(NamedTuple):
 class ControlTask(Protocol):
     """What is known of images. A frozen dataclass of its own options.
 
-    `enlarges`: whether it is for upsamplers, which need an image to enlarge.
+    Attributes:
+      enlarges: whether it is for upsamplers, which need an image to enlarge.
+      resembles: whether results should look like the image.
     """
 
     enlarges: bool
+    resembles: bool
 
     def check(self, controls: "Controls") -> None:
         """InvalidValue where the model cannot do it; `control.task` is put before the field."""
@@ -117,6 +120,7 @@ class _OfImages:
     """A control task that an ordinary model can do."""
 
     enlarges = False
+    resembles = True
 
     def check(self, controls: "Controls") -> None:
         pass
@@ -363,6 +367,8 @@ class Edit(_OfImages):
 class Guide(_OfImages):
     """Nothing but the class is known."""
 
+    resembles = False
+
     def setup(self, controls: "Controls", x: Array, asked: Asked) -> Setup:
         return Setup({}, None, lambda found: {})
 
@@ -372,6 +378,7 @@ class Upscale:
     """A smaller image of each is known; for upsamplers."""
 
     enlarges = True
+    resembles = True
 
     def check(self, controls: "Controls") -> None:
         if controls.low is None:
@@ -503,11 +510,12 @@ class Controls:
 
     def _judged(self, asked: Asked, data: np.ndarray) -> dict[str, float]:
         """What networks say of the results (n, results, h, w, c), where there are any."""
-        flat, found = data.reshape(-1, *self.shape), {}
+        flat = data.reshape(-1, *self.shape)
+        found: dict[str, float] = {}
         if self.judge is not None and np.all(asked.labels >= 0):
             found |= self.judge(flat, np.repeat(asked.labels, asked.results))
         same_size = asked.images.shape[1:] == self.shape
-        if self.distance is not None and same_size and not isinstance(asked.task, Guide):
+        if self.distance is not None and same_size and asked.task.resembles:
             truth = np.repeat(asked.images, asked.results, axis=0)
             found["feature_distance"] = float(self.distance(flat, truth).mean())
             if len(asked.images) > 1:

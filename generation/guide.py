@@ -16,7 +16,7 @@ from jaxtyping import Array
 from tqdm import tqdm
 
 from controllable.automatic.gain import measure
-from controllable.automatic.measurement import VERSION, Measured
+from controllable.automatic.measurement import VERSION, GuidedModel, Measured
 from controllable.strategies import Strategy
 from metrics.calibration import Classifier
 from metrics.resumable import fingerprint
@@ -63,16 +63,8 @@ class Guide:
                 bar.total = total
                 bar.update(done - bar.n)
 
-            found = measure(
-                jax.random.key(0),
-                self.process,
-                predict,
-                self.classifier,
-                x_0,
-                labels,
-                conditions=self.conditions,
-                progress=progress,
-            )
+            model = GuidedModel(self.process, predict, self.classifier, self.conditions)
+            found = measure(jax.random.key(0), model, x_0, labels, progress=progress)
         if kept is not None:
             with atomic_write(kept) as file:
                 np.savez(file, allow_pickle=False, **dataclasses.asdict(found))

@@ -52,7 +52,7 @@ class Generated(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class HeldOutLow:
-    """What an upsampler enlarges: low-resolution images of held-out images of the classes asked for.
+    """What an upsampler enlarges: held-out images of the classes asked for, made smaller.
 
     Attributes:
       read: the source of the images, read when it is first needed.

@@ -14,7 +14,6 @@ The expected calibration error (ibid., eq. 3) is the mean of |accuracy - confide
 confidence, the probability of the most likely class, each weighted by its fraction of the data.
 """
 
-from collections.abc import Callable
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import jax
@@ -110,13 +109,12 @@ def measure(
     *,
     levels: int = 20,
     batch_size: int = 250,
-    progress: Callable[[int, int], None] | None = None,
 ) -> Calibration:
     """The calibration of a classifier on data that it was not trained on.
 
     Args:
       x_0, labels: the data in the process's range, and its classes.
-      levels: see `level_edges`. progress: called as progress(examples done, of all).
+      levels: see `level_edges`.
     """
     count, edges = len(x_0), level_edges(process, levels)
 
@@ -130,8 +128,6 @@ def measure(
         rows = np.minimum(np.arange(start, start + batch_size), count - 1)
         keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.asarray(rows))
         found.append(np.asarray(compute(classifier, jnp.asarray(x_0[rows]), keys)))
-        if progress is not None:
-            progress(min(start + batch_size, count), count)
     return calibrate(edges, np.concatenate(found)[:count], np.asarray(labels))
 
 

@@ -2,8 +2,8 @@
 
     python -m metrics.compare DIR_A DIR_B --extractor efficientnet_lite0 --weights lite0.npz
 
-Prints the figures and writes them as JSON, with the extractor and the numbers of images. Images
-that differ in size within or between the folders need --size: they are then cropped to a square
+Prints the metrics and writes them as JSON, with the extractor and the numbers of images. Images
+that differ in size within or between the folders need --size: they are then cropped to its aspect
 and resized, with antialiasing. --save keeps the statistics of DIR_B in a file, which can stand in
 its place from then on.
 """
@@ -20,6 +20,7 @@ from metrics import extractors
 from metrics.features import FeatureExtractor, extract
 from metrics.report import Report, distances
 from metrics.statistics import Statistics
+from options.errors import InvalidValue, Words
 
 
 def main() -> None:
@@ -32,17 +33,18 @@ def main() -> None:
     parser.add_argument("--extractor", default="digits", choices=sorted(extractors.EXTRACTORS))
     parser.add_argument("--weights", type=Path, help="file of the extractor's weights")
     parser.add_argument("--channels", type=int, help="1 or 3; default 1 for digits, else 3")
-    parser.add_argument("--size", type=int, help="side in pixels to crop and resize to")
+    parser.add_argument("--size", type=parse_size, help="side, or HEIGHT,WIDTH, to resize to")
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--out", type=Path, default=Path("comparison.json"))
     parser.add_argument("--save", type=Path, help="where to keep the second's statistics")
     arguments = parser.parse_args()
     try:
+        extractor = extractors.load(arguments.extractor, arguments.weights)
         report, reference = compare(
             arguments.first,
             arguments.second,
-            extractors.load(arguments.extractor, arguments.weights),
-            channels=arguments.channels or (1 if arguments.extractor == "digits" else 3),
+            extractor,
+            channels=arguments.channels or extractor.channels,
             size=arguments.size,
             batch_size=arguments.batch_size,
         )
@@ -55,12 +57,18 @@ def main() -> None:
         reference.save(arguments.save)
 
 
+def parse_size(text: str) -> int | tuple[int, ...]:
+    """A number, or several between commas."""
+    numbers = tuple(map(int, text.split(",")))
+    return numbers if len(numbers) > 1 else numbers[0]
+
+
 def compare(
     first: Path,
     second: Path,
     extractor: FeatureExtractor,
     channels: int = 3,
-    size: int | None = None,
+    size: int | tuple[int, ...] | None = None,
     batch_size: int = 64,
 ) -> tuple[Report, Statistics]:
     """FID and KID of the images in `first` to those in `second`, every readable one counted.
@@ -71,7 +79,8 @@ def compare(
     sources = [folder(path, channels=channels) for path in folders]
     shapes = {source.shape for source in sources}
     if size is None and (len(shapes) > 1 or None in shapes):
-        raise ValueError("size: got none, but images differ in size within or between the folders")
+        but = "images differ in size within or between the folders"
+        raise InvalidValue("size", Words("none"), but=but)
     found = [statistics(source, extractor, size, batch_size) for source in sources]
     reference = found[1] if len(found) == 2 else Statistics.load(second, extractor)
     about = {
@@ -84,7 +93,7 @@ def compare(
 
 
 def statistics(
-    source: Source, extractor: FeatureExtractor, size: int | None, batch_size: int
+    source: Source, extractor: FeatureExtractor, size: int | tuple[int, ...] | None, batch_size: int
 ) -> Statistics:
     """Features of all images of a source, read one at a time, and their moments."""
 

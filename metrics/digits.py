@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Array, Float, Float32, UInt8
 
 from metrics.features import Activations, FeatureExtractor, read_weights
+from options.errors import InvalidValue, Words
 
 NUM_DIGITS = 10
 REJECT = 10
@@ -56,12 +57,11 @@ def extractor(path: Path = WEIGHTS) -> FeatureExtractor:
 
     def apply(images: UInt8[Array | np.ndarray, "b h w c"]) -> Activations:
         if images.shape[1:] != (28, 28, 1):
-            raise ValueError(
-                f"images: got shape {images.shape[1:]}, the digit network takes (28, 28, 1)"
-            )
+            got = Words(f"shape {images.shape[1:]}")
+            raise InvalidValue("images", got, "(28, 28, 1), which the digit network takes")
         return forward(images)
 
-    return FeatureExtractor("digits", version, network.dim, apply)
+    return FeatureExtractor("digits", version, network.dim, apply, channels=1)
 
 
 def probabilities(logits: Float[Array | np.ndarray, "b 11"]) -> Float32[np.ndarray, "b 11"]:

@@ -19,6 +19,7 @@ from flax.traverse_util import flatten_dict
 from jaxtyping import Array, Float, UInt8
 
 from metrics.features import Activations, FeatureExtractor, read_weights
+from options.errors import InvalidValue, Words
 
 SIZE = 224
 
@@ -105,7 +106,8 @@ def preprocess(images: UInt8[Array, "b h w c"], size: int = SIZE) -> Float[Array
     """Grey repeated to three channels, bilinear (antialiased when shrinking), normalised."""
     b, _, _, channels = images.shape
     if channels not in (1, 3):
-        raise ValueError(f"images: got {channels} channels, EfficientNet-Lite0 takes 1 or 3")
+        got = Words(f"{channels} channels")
+        raise InvalidValue("images", got, "1 or 3, which EfficientNet-Lite0 takes")
     x = jax.image.resize(images.astype(jnp.float32), (b, size, size, channels), "bilinear")
     return jnp.broadcast_to((x - 127.0) / 128.0, (b, size, size, 3))
 
@@ -120,9 +122,8 @@ def load(path: Path) -> tuple[dict, str]:
     )
     if found != wanted:
         wrong = sorted(set(found.items()) ^ set(wanted.items()))[0]
-        raise ValueError(
-            f"{path}: got other parameters than EfficientNet-Lite0's, first at {wrong}"
-        )
+        got = Words(f"{path} with other parameters, first at {wrong}")
+        raise InvalidValue("weights", got, "those of EfficientNet-Lite0")
     return params, version
 
 

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from metrics import digits, efficientnet_lite0
 from metrics.features import FeatureExtractor
+from options.choices import choose, require
+from options.errors import InvalidValue, Words
 
 
 def load_digits(weights: Path | None) -> FeatureExtractor:
@@ -15,9 +17,10 @@ def load_digits(weights: Path | None) -> FeatureExtractor:
 def load_efficientnet_lite0(weights: Path | None) -> FeatureExtractor:
     """EfficientNet-Lite0, whose weights are not shipped."""
     if weights is None:
-        raise ValueError(
-            "weights: efficientnet_lite0 needs a file; make it by "
-            "`python -m tools.convert_efficientnet_lite0`"
+        raise InvalidValue(
+            "weights",
+            Words("none"),
+            "a file for efficientnet_lite0, made by `python -m tools.convert_efficientnet_lite0`",
         )
     return efficientnet_lite0.extractor(weights)
 
@@ -30,9 +33,7 @@ EXTRACTORS: dict[str, Callable[[Path | None], FeatureExtractor]] = {
 
 def load(name: str, weights: str | Path | None = None) -> FeatureExtractor:
     """The extractor of that name with the weights at a path, by default the shipped ones."""
-    if name not in EXTRACTORS:
-        raise ValueError(f"extractor: got {name!r}, expected one of {sorted(EXTRACTORS)}")
+    make = choose(EXTRACTORS, name, "extractor")
     path = Path(weights) if weights else None
-    if path is not None and not path.is_file():
-        raise ValueError(f"weights: no file {path}")
-    return EXTRACTORS[name](path)
+    require(path is None or path.is_file(), "weights", str(path), "a file")
+    return make(path)

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from metrics.features import FeatureExtractor, extract
+from options.choices import require
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,8 +38,7 @@ class FeatureDistance:
     def between(self, images: UInt8[np.ndarray, "n h w c"]) -> float:
         """The mean of (1) over all pairs of different images."""
         n = len(images)
-        if n < 2:
-            raise ValueError(f"images: got {n}, expected at least 2")
+        require(n >= 2, "images", n, "at least 2")
         found = self.directions(images)
         cosines = (np.sum(found.sum(0) ** 2) - np.sum(found**2)) / (n * (n - 1))
         return float(2 - 2 * cosines)

@@ -1,11 +1,13 @@
 """Images to feature vectors, behind one small interface.
 
 A feature network is a `FeatureExtractor`: a name, a version that changes with its weights, and
-`apply`, which maps uint8 images to features and, for networks that classify, logits. A figure
+`apply`, which maps uint8 images to features and, for networks that classify, logits. A metric
 computed from features means nothing without the extractor's identity, so the two travel together.
 """
 
 import hashlib
+import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +20,14 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxtyping import Array, Float, Float32, UInt8
 from tqdm import tqdm
 
+from options.errors import InvalidValue, Words
 from storage.files import atomic_write
+
+UNREADABLE = (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 class Activations(NamedTuple):
-    """What a feature network says of a batch of images."""
+    """The output of a feature network for a batch of images."""
 
     features: Float[Array | np.ndarray, "b dim"]
     logits: Float[Array | np.ndarray, "b classes"] | None
@@ -33,24 +38,26 @@ class FeatureExtractor:
     """A feature network with its weights.
 
     name: which network ("digits", "efficientnet_lite0", ...).
-    version: hash of its weights; figures of different versions cannot be compared.
+    version: hash of its weights; metrics of different versions cannot be compared.
     dim: length of a feature vector.
     apply: jitted map of uint8 images (b, H, W, C) to `Activations`. It does its own resizing and
-        normalisation, and raises ValueError for a shape that it cannot take.
+        normalisation, and raises InvalidValue for a shape that it cannot take.
+    channels: of the images that it is for, 1 or 3.
     """
 
     name: str
     version: str
     dim: int
     apply: Callable[[UInt8[Array | np.ndarray, "b h w c"]], Activations]
+    channels: int = 3
 
     @property
     def identity(self) -> str:
-        """Name and version, as written beside every figure."""
+        """Name and version, as written beside every metric."""
         return f"{self.name}@{self.version}"
 
-    def check(self, image_shape: tuple[int, int, int]) -> None:
-        """Raise ValueError if it cannot take images of this shape; nothing is compiled."""
+    def check(self, image_shape: tuple[int, ...]) -> None:
+        """InvalidValue if it cannot take images of this shape; nothing is compiled."""
         jax.eval_shape(self.apply, jax.ShapeDtypeStruct((1, *image_shape), np.uint8))
 
     def __call__(self, images: UInt8[np.ndarray, "b h w c"]) -> Float32[np.ndarray, "b dim"]:
@@ -72,11 +79,15 @@ def read_weights(path: Path) -> tuple[dict, str]:
     Of the arrays, not of the file, which holds the time at which it was written.
     """
     digest, flat = hashlib.sha256(), {}
-    with np.load(path, allow_pickle=False) as file:
-        for name in sorted(file.files):
-            value = file[name]
-            digest.update(f"{name} {value.dtype} {value.shape} ".encode() + value.tobytes())
-            flat[name] = jnp.asarray(value, jnp.float32)
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            for name in sorted(file.files):
+                value = file[name]
+                digest.update(f"{name} {value.dtype} {value.shape} ".encode() + value.tobytes())
+                flat[name] = jnp.asarray(value, jnp.float32)
+    except UNREADABLE:
+        expected = "an .npz file of weights, which can be read"
+        raise InvalidValue("weights", str(path), expected) from None
     return unflatten_dict(flat, sep="/"), digest.hexdigest()[:12]
 
 
@@ -117,7 +128,7 @@ def extract(
     """`stream`, gathered into one array of features (and logits) for the whole set."""
     parts = list(stream(extractor, images, batch_size, total, progress))
     if not parts:
-        raise ValueError("images: got an empty set, expected at least one image")
+        raise InvalidValue("images", Words("an empty set"), "at least one image")
     features = np.concatenate([part.features for part in parts])
     logits = [part.logits for part in parts if part.logits is not None]
     return Activations(features, np.concatenate(logits) if logits else None)
@@ -127,10 +138,8 @@ def _batches(images: Iterable[np.ndarray], batch_size: int) -> Iterator[np.ndarr
     batch: list[np.ndarray] = []
     for image in images:
         if batch and image.shape != batch[0].shape:
-            raise ValueError(
-                f"images: got shapes {batch[0].shape} and {image.shape}, expected one shape; "
-                "resize them to one size first"
-            )
+            got = Words(f"shapes {batch[0].shape} and {image.shape}")
+            raise InvalidValue("images", got, "one shape; resize them to one size first")
         batch.append(image)
         if len(batch) == batch_size:
             yield np.stack(batch)

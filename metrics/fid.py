@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Float64
 
+from options.errors import InvalidValue, Words
+
 
 @dataclass(frozen=True)
 class Moments:
@@ -43,15 +45,13 @@ class Moments:
 
 
 def frechet_distance(a: Moments, b: Moments) -> float:
-    """d^2 of (1). Biased upwards for small sets: compare figures of equal counts only."""
+    """d^2 of (1). Biased upwards for small sets: compare values of equal counts only."""
     if a.mean.shape != b.mean.shape:
-        raise ValueError(
-            f"features: got {a.mean.size} and {b.mean.size} dimensions, expected equal ones"
-        )
-    if min(a.count, b.count) < 2:
-        raise ValueError(
-            f"samples: got {min(a.count, b.count)} images, a covariance needs at least 2"
-        )
+        got = Words(f"{a.mean.size} and {b.mean.size} dimensions")
+        raise InvalidValue("features", got, "equal ones")
+    fewest = min(a.count, b.count)
+    if fewest < 2:
+        raise InvalidValue("samples", Words(f"{fewest} images"), "at least 2, for a covariance")
     root_product = _square_root(a.covariance) @ _square_root(b.covariance)
     overlap = np.linalg.svd(root_product, compute_uv=False).sum()
     gap = a.mean - b.mean

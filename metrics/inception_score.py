@@ -3,12 +3,14 @@
     IS = exp( mean_n KL( p(y | x_n) || p(y) ) )        with p(y) = mean_n p(y | x_n)
 
 Salimans et al. 2016. Between 1 and the number of classes. It never sees a real image, so it is a
-figure to stand beside another, not on its own.
+metric to stand beside another, not on its own.
 """
 
 import numpy as np
 from jaxtyping import Float
 from scipy.special import log_softmax
+
+from options.choices import require
 
 
 def inception_score(
@@ -19,8 +21,7 @@ def inception_score(
     Shuffle the rows first if neighbours are of one class.
     """
     n = len(logits)
-    if not 1 <= splits <= n:
-        raise ValueError(f"splits: got {splits}, expected between 1 and the {n} samples")
+    require(1 <= splits <= n, "splits", splits, f"between 1 and the {n} samples")
     log_p = log_softmax(np.asarray(logits, np.float64), axis=1)
     scores = []
     for i in range(splits):

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
+from options.errors import InvalidValue, Words
+
 
 @dataclass(frozen=True)
 class KID:
@@ -74,12 +76,11 @@ def kid(
     the error of having drawn finitely many.
     """
     if x.shape[1] != y.shape[1]:
-        raise ValueError(
-            f"features: got {x.shape[1]} and {y.shape[1]} dimensions, expected equal ones"
-        )
+        got = Words(f"{x.shape[1]} and {y.shape[1]} dimensions")
+        raise InvalidValue("features", got, "equal ones")
     n = min(len(x), len(y))
     if n < 4:
-        raise ValueError(f"samples: got {n} images, KID needs at least 4")
+        raise InvalidValue("samples", Words(f"{n} images"), "at least 4, for KID")
     m = min(subset_size, n // 2)
     index_x, index_y = draw_subsets(seed, len(x), len(y), subsets, m)
     values = np.array([mmd2(x[i], y[j]) for i, j in zip(index_x, index_y, strict=True)])

@@ -1,8 +1,8 @@
-"""Can the samples be read: the share put into the class asked for, beside its controls.
+"""Can the samples be read: the fraction put into the class asked for, beside its controls.
 
     legible = mean over samples of [ p(class asked for | sample) > 0.9 ]
 
-A figure from a judge is worth what the judge is worth, so the same figure is given for held-out
+A metric is worth what its classifier is worth, so the same metric is given for held-out
 real digits (the ceiling), for noise, and for chimeras glued from held-out digits (the floor).
 """
 
@@ -13,6 +13,7 @@ from jaxtyping import Int, UInt8
 
 from metrics import digits, rejects
 from metrics.features import FeatureExtractor, extract
+from options.errors import InvalidValue
 
 THRESHOLD = 0.9
 
@@ -32,7 +33,7 @@ def legibility(
     held_out, held_out_labels: real digits that the judge was not trained on.
     seed: of the controls.
 
-    Returns a JSON-able dict: `legible` with its standard error and number of samples, share
+    Returns a JSON-able dict: `legible` with its standard error and number of samples, fraction
     rejected, histogram of the classes found (the last one is reject), accuracy and confusion
     (rows: asked, columns: found), and the same for each of `controls`.
     """
@@ -53,10 +54,10 @@ def legibility(
 def judged(
     judge: FeatureExtractor, images: UInt8[np.ndarray, "n 28 28 1"], labels: Int[np.ndarray, "n"]
 ) -> dict:
-    """The figures of one set of images; labels as in `legibility`."""
+    """The metrics of one set of images; labels as in `legibility`."""
     logits = extract(judge, images, batch_size=256, progress=False).logits
     if logits is None:
-        raise ValueError(f"extractor: got {judge.name}, expected one that classifies digits")
+        raise InvalidValue("extractor", judge.name, "one that classifies digits")
     p = digits.probabilities(logits)
     found = np.argmax(p, axis=1)
     wanted = np.where(labels < 0, np.argmax(p[:, : digits.NUM_DIGITS], axis=1), labels)
@@ -77,7 +78,7 @@ def judged(
 
 
 def _binomial_error(hits: np.ndarray) -> float:
-    """Standard error of a share, which stays above zero at 0 and 1.
+    """Standard error of a fraction, which stays above zero at 0 and 1.
 
     Agresti and Coull 1998: two successes and two failures are added.
     """

@@ -1,4 +1,4 @@
-"""A judge of classes for any data set: multinomial logistic regression on a network's features.
+"""A classifier that judges samples: multinomial logistic regression on a network's features.
 
     p(y | x) = softmax(W f(x) + b)_y,    f standardised over the training set
     loss     = mean -log p(y | x) + weight_decay |W|^2 / 2
@@ -51,7 +51,7 @@ class LinearJudge:
         return _log_softmax(_with_one((features - self.mean) / self.std) @ self.weights)
 
     def accuracy(self, features: Float[np.ndarray, "n dim"], labels: Int[np.ndarray, "n"]) -> float:
-        """The share whose likeliest class is the label."""
+        """The fraction whose likeliest class is the label."""
         return float(np.mean(self.log_probs(features).argmax(1) == labels))
 
 

@@ -2,7 +2,7 @@
 
     d(x) = min over training images y of |x - y|_2,    pixels in [0, 1]
 
-A distance alone says nothing. It is set beside that of held-out real images to the training set
+A distance alone means nothing. It is set beside that of held-out real images to the training set
 (what a perfect model would show) and of training images to the nearest other one. Samples nearer
 than nearly all held-out images are suspects, and are counted.
 """
@@ -72,12 +72,13 @@ def memorisation(
 
     Quantiles of d for samples, held-out images and training images against the training set (of
     the latter two up to `max_real`, evenly spaced); `ratio`, the median of the samples over that
-    of held-out images (1 for a model that neither copies nor strays); `suspects`, the share of
+    of held-out images (1 for a model that neither copies nor strays); `suspects`, the fraction of
     samples nearer than 99 % of the held-out images (0.01 is what chance gives); and the ten
-    nearest pairs, to look at.
+    nearest pairs, to look at. `ratio` is None where held-out images are training images.
     """
     of_samples, index = nearest(samples, train)
     of_held_out, _ = nearest(held_out[_spaced(len(held_out), max_real)], train)
+    typical = np.median(of_held_out)
     some = _spaced(len(train), max_real)
     of_train, _ = nearest(train[some], train, exclude=some)
     return {
@@ -86,7 +87,7 @@ def memorisation(
         "samples": _quantiles(of_samples),
         "held_out": _quantiles(of_held_out),
         "train_leave_one_out": _quantiles(of_train),
-        "ratio": float(np.median(of_samples) / np.median(of_held_out)),
+        "ratio": float(np.median(of_samples) / typical) if typical else None,
         "suspects": float(np.mean(of_samples < np.quantile(of_held_out, 0.01))),
         "nearest_pairs": [
             {"sample": int(i), "train": int(index[i]), "distance": float(of_samples[i])}

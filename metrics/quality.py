@@ -1,4 +1,4 @@
-"""All that is said of a set of samples: FID, KID, Inception Score, legibility, memorisation.
+"""All metrics of a set of samples: FID, KID, Inception Score, legibility, memorisation.
 
 Samples are compared with the training set, since that is what they are samples of; held-out images
 are compared with it too, as what a perfect model would reach.
@@ -20,6 +20,7 @@ from metrics.report import Figure, distances
 from metrics.resumable import Resumable, Rows, fill, fingerprint
 from metrics.statistics import Statistics
 
+BLOCK = 256  # images that a checksum reads at a time
 Labelled = tuple[UInt8[np.ndarray, "b h w c"], Int[np.ndarray, "b"]]
 
 
@@ -27,22 +28,30 @@ Labelled = tuple[UInt8[np.ndarray, "b h w c"], Int[np.ndarray, "b"]]
 class ImageSet:
     """Images that are read as they are needed.
 
-    read: from indices to images, uint8 (b, H, W, C) of one size, and labels, int (b,); -1 where
+    Attributes:
+      read: from indices to images, uint8 (b, H, W, C) of one size, and labels, int (b,); -1 where
         there is no class.
+      checksum: a text that differs where any image or label does; where it is empty, one is
+        computed from all of them.
     """
 
     name: str
     count: int
     read: Callable[[Int[np.ndarray, "b"]], Labelled]
+    checksum: str = ""
 
     def everything(self) -> Labelled:
         """All images at once, with their labels."""
         return self.read(np.arange(self.count))
 
     def identity(self) -> dict[str, Any]:
-        """Name, size, and a checksum of 16 images spread over the set."""
-        some, _ = self.read(np.linspace(0, self.count - 1, min(self.count, 16)).astype(np.int64))
-        return {"images": self.name, "count": self.count, "checksum": fingerprint([some])}
+        """Name, size and checksum."""
+        return {"images": self.name, "count": self.count, "checksum": self.checksum or self._sum()}
+
+    def _sum(self) -> str:
+        starts = range(0, self.count, BLOCK)
+        blocks = (np.arange(i, min(i + BLOCK, self.count)) for i in starts)
+        return fingerprint(array for block in blocks for array in self.read(block))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -65,7 +74,7 @@ class Judge:
     def __call__(
         self, samples: ImageSet, folder: Path, solver: str, evaluations: float
     ) -> tuple[list[Figure], dict[str, Any]]:
-        """Figures, and details by their name; features of the samples are kept in `folder`."""
+        """Metrics, and details by their name; features of the samples are kept in `folder`."""
         spent: dict[str, Any] = {"solver": solver, "evaluations": evaluations}
         rows = self._activations(samples, folder)
         of_train, of_held_out = (

@@ -1,4 +1,4 @@
-"""Figures with what they mean beside them, as JSON and as lines to read."""
+"""Metrics with what they mean beside them, as JSON and as lines to read."""
 
 import json
 import math
@@ -13,6 +13,7 @@ from jaxtyping import Float
 from metrics.fid import frechet_distance
 from metrics.kid import kid
 from metrics.statistics import Statistics
+from options.errors import InvalidValue, Words
 from storage.files import atomic_write
 
 
@@ -61,17 +62,23 @@ class Report:
     details: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """Figures without the fields that do not apply to them."""
+        """For JSON: metrics without the fields that do not apply to them."""
         figures = [{k: v for k, v in asdict(f).items() if v is not None} for f in self.figures]
-        return {"about": dict(self.about), "figures": figures, "details": dict(self.details)}
+        found = {"about": dict(self.about), "figures": figures, "details": dict(self.details)}
+        return _json(found)
 
     def write(self, path: str | Path) -> None:
         """As JSON, whole or not at all."""
         with atomic_write(path, "w") as file:
-            json.dump(self.to_json(), file, indent=2)
+            json.dump(self.to_json(), file, indent=2, allow_nan=False)
 
     def __str__(self) -> str:
         return "\n".join(str(figure) for figure in self.figures)
+
+
+def _json(value: Any) -> Any:
+    """What JSON can hold of a value: numbers that are not finite become None."""
+    return json.loads(json.dumps(value), parse_constant=lambda name: None)
 
 
 def distances(
@@ -82,10 +89,8 @@ def distances(
 ) -> list[Figure]:
     """FID and KID of samples to a reference set, from features of one extractor."""
     if samples.extractor != reference.extractor:
-        raise ValueError(
-            f"extractor: got features of {samples.extractor} and {reference.extractor}, "
-            "expected those of one network"
-        )
+        got = Words(f"features of {samples.extractor} and {reference.extractor}")
+        raise InvalidValue("extractor", got, "those of one network")
     estimate = kid(samples.features, reference.features)
     shared: dict[str, Any] = {
         "samples": samples.moments.count,

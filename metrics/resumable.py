@@ -9,7 +9,9 @@ gives, since a result may depend on its example's index but not on its batch.
 
 import hashlib
 import json
+import logging
 import time
+import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -20,6 +22,7 @@ from tqdm import tqdm
 
 from storage.files import atomic_write
 
+logger = logging.getLogger(__name__)
 # Arrays with a leading axis over examples.
 Rows = dict[str, Any]
 # What at most is lost when a process is killed; what is interrupted loses nothing.
@@ -50,7 +53,16 @@ class Resumable:
 
     @property
     def done(self) -> int:
-        """How many examples have rows."""
+        """How many examples have rows. Files that are damaged are removed, to be computed again."""
+        for _, _, path in self._files():
+            try:
+                with zipfile.ZipFile(path) as file:
+                    damaged = file.testzip()
+            except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+                damaged = str(error)
+            if damaged:
+                logger.warning("%s is damaged (%s); its rows are computed again", path, damaged)
+                path.unlink()
         files = self._files()
         return files[-1][1] if files else 0
 

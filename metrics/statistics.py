@@ -12,12 +12,13 @@ from jaxtyping import Array, Float32
 
 from metrics.features import FeatureExtractor
 from metrics.fid import Moments
+from options.errors import InvalidValue, Words
 from storage.files import atomic_write
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """What FID and KID need to know of a data set.
+    """What FID and KID need of a data set.
 
     extractor: `FeatureExtractor.identity`.
     data: name of the set, with its split and any resizing.
@@ -53,11 +54,10 @@ class Statistics:
 
     @staticmethod
     def load(path: Path, extractor: FeatureExtractor) -> "Statistics":
-        """Read, or raise ValueError if another extractor made them."""
+        """Read; InvalidValue if another extractor made them."""
         with np.load(path, allow_pickle=False) as file:
             if str(file["extractor"]) != extractor.identity:
-                raise ValueError(
-                    f"{path}: got statistics of {file['extractor']}, expected {extractor.identity}"
-                )
+                got = Words(f"statistics of {file['extractor']}")
+                raise InvalidValue(str(path), got, extractor.identity)
             moments = Moments(int(file["count"]), file["mean"], file["covariance"])
             return Statistics(extractor.identity, str(file["data"]), moments, file["features"])

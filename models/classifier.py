@@ -14,7 +14,7 @@ from jaxtyping import Array, DTypeLike, Float
 from models.layers.activation import ACTIVATIONS
 from models.layers.conditioning import Embedding
 from models.layers.convolution import dense
-from models.layers.embedding import FourierFeatures, positional_features
+from models.layers.embedding import NOISE_FEATURES
 from models.layers.patches import to_patches
 from models.sizes import (
     check_choice,
@@ -46,10 +46,7 @@ def noise_embedding(
     c_noise: Float[Array, "b"], kind: str, size: int, scale: float, width: int, dtype: DTypeLike
 ) -> Float[Array, "b width"]:
     """The embedding of the noise level: 2 size features and two dense layers, swish between."""
-    if kind == "fourier":
-        features = FourierFeatures(size, scale, name="fourier")(c_noise)
-    else:
-        features = positional_features(c_noise, 2 * size)
+    features = NOISE_FEATURES[kind].features(c_noise, 2 * size, scale)
     embed = Embedding(width, nn.swish, dtype=dtype, name="embedding")
     vector = embed(features, {}, (), len(c_noise)).embedding
     assert vector is not None
@@ -97,7 +94,7 @@ class Classifier(nn.Module):
 
     def check(self, height: int, width: int) -> None:
         """InvalidValue, which names a field, if images of this size cannot do."""
-        check_choice(self, "embedding_type", ("fourier", "positional"))
+        check_choice(self, "embedding_type", tuple(NOISE_FEATURES))
         check_choice(self, "nonlinearity", tuple(ACTIVATIONS))
         check_choice(self, "dtype", ("float32", "bfloat16"))
         check_positive(self, "nf", "embed_dim", "patch_size")

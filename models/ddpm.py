@@ -28,6 +28,9 @@ from models.sizes import check_choice, check_grid, check_positive, check_rate
 from options.choices import require
 from options.fields import hidden
 
+# Whether attention on the way up is after every block, by `attention_in_up`.
+ATTENTION_AFTER_EACH = {"level": False, "block": True}
+
 
 class DDPM(nn.Module):
     """x: (b, h, w, c) in the range that the caller trains in -> (b, h, w, out_channels),
@@ -57,7 +60,7 @@ class DDPM(nn.Module):
     def check(self, height: int, width: int) -> None:
         """InvalidValue, which names a field, if images of this size cannot do."""
         check_choice(self, "nonlinearity", tuple(ACTIVATIONS))
-        check_choice(self, "attention_in_up", ("level", "block"))
+        check_choice(self, "attention_in_up", tuple(ATTENTION_AFTER_EACH))
         check_choice(self, "dtype", ("float32", "bfloat16"))
         check_positive(self, "num_res_blocks")
         check_rate(self, "dropout")
@@ -126,13 +129,13 @@ class DDPM(nn.Module):
         h = middle(widths[-1], name="middle_1")(h, embedding, keys())
 
         # Up
+        after_each = ATTENTION_AFTER_EACH[self.attention_in_up]
         for level, width in reversed(list(enumerate(widths))):
             num_units = self.num_res_blocks + 1
             from_below = [skips.pop() for _ in range(num_units)]
-            after_each = attends(h) and self.attention_in_up == "block"
-            units = stage(width, num_units, f"up_{level}", after_each)
+            units = stage(width, num_units, f"up_{level}", attends(h) and after_each)
             h = units(h, from_below, embedding, keys(), tokens)[-1]
-            if attends(h) and self.attention_in_up == "level":
+            if attends(h) and not after_each:
                 h = attention(name=f"up_{level}_attention")(h, tokens)
             if level > 0:
                 h = Upsample(width, name=f"grow_{level}", **resample)(h)

@@ -23,17 +23,19 @@ from jaxtyping import Array, Float, Key
 from models.layers.activation import ACTIVATIONS
 from models.layers.attention import AttentionBlock
 from models.layers.conditioning import Embedding, Encoding, check_names
-from models.layers.convolution import Conv, dense
+from models.layers.convolution import Conv
 from models.layers.dropout import fold_keys
-from models.layers.embedding import FourierFeatures, positional_features
-from models.layers.normalization import GroupNorm
+from models.layers.embedding import NOISE_FEATURES
 from models.layers.patches import from_patches, to_patches
-from models.layers.resampling import Downsample, Upsample, resize_down, resize_up
-from models.layers.residual import ResidualBlock, add_residual
+from models.layers.pyramid import COMBINATIONS, INPUTS, OUTPUTS, NoInput, NoOutput
+from models.layers.residual import ResidualBlock
+from models.layers.resolution import RESOLUTION_CHANGES, ResolutionChange
 from models.layers.stage import Stage
 from models.sizes import check_choice, check_grid, check_kernel, check_positive, check_rate
 from options.choices import require
 from options.fields import hidden
+
+FEATURES_PER_CHANNEL = {"fourier": 2, "positional": 1}
 
 
 class NCSNpp(nn.Module):
@@ -100,18 +102,19 @@ class NCSNpp(nn.Module):
 
     def check(self, height: int, width: int) -> None:
         """InvalidValue, which names a field, if images of this size cannot do."""
-        check_choice(self, "resblock_type", ("biggan", "ddpm"))
-        check_choice(self, "progressive", ("none", "output_skip", "residual"))
-        check_choice(self, "progressive_input", ("none", "input_skip", "residual"))
-        check_choice(self, "progressive_combine", ("sum", "cat"))
-        check_choice(self, "embedding_type", ("fourier", "positional"))
+        check_choice(self, "resblock_type", tuple(RESOLUTION_CHANGES))
+        check_choice(self, "progressive", tuple(OUTPUTS))
+        check_choice(self, "progressive_input", tuple(INPUTS))
+        check_choice(self, "progressive_combine", tuple(COMBINATIONS))
+        check_choice(self, "embedding_type", tuple(NOISE_FEATURES))
         check_choice(self, "nonlinearity", tuple(ACTIVATIONS))
         check_choice(self, "dtype", ("float32", "bfloat16"))
         check_positive(self, "nf", "num_res_blocks", "conv_size", "patch_size")
         check_rate(self, "dropout")
         check_kernel(self.fir_kernel)
-        enough = self.embedding_type != "positional" or self.nf >= 4
-        require(enough, "nf", self.nf, "4 or more for a positional embedding")
+        least = NOISE_FEATURES[self.embedding_type].least
+        expected = f"{least} or more for a {self.embedding_type} embedding"
+        require(self._num_features >= least, "nf", self.nf, expected)
         check_names(self.conditions)
         check_grid(self, height, width, self.patch_size)
 
@@ -131,8 +134,6 @@ class NCSNpp(nn.Module):
         Every dropout layer folds a number of its own into each example's key.
         """
         act = ACTIVATIONS[self.nonlinearity]
-        norm = partial(GroupNorm, dtype=self.dtype)
-        conv = partial(Conv, dtype=self.dtype)
         attention, block, stage = self._layers(act)
         layer_number = count()
 
@@ -147,20 +148,20 @@ class NCSNpp(nn.Module):
         if more_channels is not None:
             x = jnp.concatenate([x, more_channels], axis=-1)
         x = to_patches(x, self.patch_size).astype(self.dtype)
+        resolution, in_pyramid, out_pyramid = self._beside(act, out_channels)
         last = len(self.ch_mult) - 1
         widths = [self.nf * multiple for multiple in self.ch_mult]
 
         # Down
-        h = conv(self.nf, self.conv_size, name="conv_in")(x)
-        skips = [h]
-        in_pyramid = x
+        h = Conv(self.nf, self.conv_size, dtype=self.dtype, name="conv_in")(x)
+        skips, pyramid = [h], x
         for level, width in enumerate(widths):
             units = stage(width, self.num_res_blocks, name=f"down_{level}", attend=attends(h))
             skips += units(h, None, embedding, keys(), tokens)
             h = skips[-1]
             if level < last:
-                h = self._shrink(block, level, h, embedding, keys())
-                h, in_pyramid = self._join_input(level, h, in_pyramid)
+                h = resolution.shrink(block, width, f"shrink_{level}")(h, embedding, keys())
+                h, pyramid = in_pyramid.join(level, h, pyramid)
                 skips.append(h)
 
         # Middle
@@ -169,24 +170,19 @@ class NCSNpp(nn.Module):
         h = block(widths[-1], name="middle_1")(h, embedding, keys())
 
         # Up
-        out_pyramid = None
+        built = None
         for level, width in reversed(list(enumerate(widths))):
             from_below = [skips.pop() for _ in range(self.num_res_blocks + 1)]
             units = stage(width, self.num_res_blocks + 1, name=f"up_{level}")
             h = units(h, from_below, embedding, keys(), tokens)[-1]
             if attends(h):
                 h = attention(name=f"up_{level}_attention")(h, tokens)
-            h, out_pyramid = self._join_output(level, h, out_pyramid, out_channels)
+            h, built = out_pyramid.join(level, h, built)
             if level > 0:
-                h = self._grow(block, level, h, embedding, keys())
+                h = resolution.grow(block, width, f"grow_{level}")(h, embedding, keys())
         assert not skips
 
-        if self.progressive == "output_skip":
-            assert out_pyramid is not None
-            y = out_pyramid
-        else:
-            h = act(norm(name="norm_out")(h))
-            y = conv(out_channels, init_scale=self.init_scale, name="conv_out")(h)
+        y = out_pyramid.output(h, built)
         return from_patches(y, self.patch_size).astype(jnp.float32)
 
     def _layers(self, act: Callable[[Array], Array]) -> tuple[Callable[..., nn.Module], ...]:
@@ -198,12 +194,10 @@ class NCSNpp(nn.Module):
             "dtype": self.dtype,
         }
         attention = partial(AttentionBlock, **common)
-        # The original's dense layers over channels start at 0.1, its 1x1 convolutions at 1.
-        shortcut_scale = 1.0 if self.resblock_type == "biggan" else 0.1
         options: dict[str, Any] = {
             "act": act,
             "dropout": self.dropout,
-            "shortcut_scale": shortcut_scale,
+            "shortcut_scale": RESOLUTION_CHANGES[self.resblock_type].shortcut_scale,
         }
         block = partial(ResidualBlock, **options, **common)
 
@@ -221,65 +215,27 @@ class NCSNpp(nn.Module):
         shape: tuple[int, ...],
     ) -> Encoding:
         features = None
-        if self.conditional and self.embedding_type == "fourier":
-            features = FourierFeatures(self.nf, self.fourier_scale, name="fourier")(c_noise)
-        elif self.conditional:
-            features = positional_features(c_noise, self.nf)
+        if self.conditional:
+            kind = NOISE_FEATURES[self.embedding_type]
+            features = kind.features(c_noise, self._num_features, self.fourier_scale)
         embed = Embedding(4 * self.nf, act, self.conditions, self.dtype, name="embedding")
         return embed(features, cond, shape, len(c_noise))
 
+    def _beside(
+        self, act: Callable[[Array], Array], channels: int
+    ) -> tuple[ResolutionChange, NoInput, NoOutput]:
+        """How the resolution changes, and the pyramids of the input and of the output."""
+        kernel = self.fir_kernel if self.fir else None
+        change = RESOLUTION_CHANGES[self.resblock_type]
+        combine = COMBINATIONS[self.progressive_combine]
+        rescale, dtype = self.skip_rescale, self.dtype
+        return (
+            change(kernel, self.resamp_with_conv, dtype),
+            INPUTS[self.progressive_input](kernel, rescale, combine, dtype),
+            OUTPUTS[self.progressive](channels, act, self.init_scale, kernel, rescale, dtype),
+        )
+
     @property
-    def _kernel(self) -> tuple[float, ...] | None:
-        return self.fir_kernel if self.fir else None
-
-    def _shrink(self, block, level: int, h: Array, embedding, keys) -> Array:
-        """Half the resolution, at the width of this level."""
-        width, name = self.nf * self.ch_mult[level], f"shrink_{level}"
-        if self.resblock_type == "biggan":
-            down = partial(resize_down, kernel=self._kernel)
-            return block(width, resample=down, name=name)(h, embedding, keys)
-        return Downsample(width, self.resamp_with_conv, self._kernel, self.dtype, name=name)(h)
-
-    def _grow(self, block, level: int, h: Array, embedding, keys) -> Array:
-        """Twice the resolution, at the width of this level."""
-        width, name = self.nf * self.ch_mult[level], f"grow_{level}"
-        if self.resblock_type == "biggan":
-            up = partial(resize_up, kernel=self._kernel)
-            return block(width, resample=up, name=name)(h, embedding, keys)
-        return Upsample(width, self.resamp_with_conv, self._kernel, self.dtype, name=name)(h)
-
-    def _join_input(self, level: int, h: Array, pyramid: Array) -> tuple[Array, Array]:
-        """`h` joined by the pyramid of the input at its resolution; and that pyramid."""
-        width, name = h.shape[-1], f"pyramid_in_{level}"
-        if self.progressive_input == "input_skip":
-            pyramid = resize_down(pyramid, self._kernel)
-            features = dense(width, dtype=self.dtype, name=name)(pyramid)
-            if self.progressive_combine == "cat":
-                return jnp.concatenate([features, h], axis=-1), pyramid
-            return features + h, pyramid
-        if self.progressive_input == "residual":
-            pyramid = Downsample(width, True, self._kernel, self.dtype, name=name)(pyramid)
-            h = add_residual(pyramid, h, self.skip_rescale)
-            return h, h
-        return h, pyramid
-
-    def _join_output(
-        self, level: int, h: Array, pyramid: Array | None, channels: int
-    ) -> tuple[Array, Array | None]:
-        """`h`, and the pyramid of the output after this level."""
-        if self.progressive == "none":
-            return h, None
-        act = ACTIVATIONS[self.nonlinearity]
-        name = f"pyramid_out_{level}"
-        conv = partial(Conv, dtype=self.dtype, name=name)
-        norm = GroupNorm(dtype=self.dtype, name=f"{name}_norm")
-        if self.progressive == "output_skip":
-            image = conv(channels, init_scale=self.init_scale)(act(norm(h)))
-            if pyramid is None:
-                return h, image
-            return h, resize_up(pyramid, self._kernel) + image
-        if pyramid is None:
-            return h, conv(h.shape[-1])(act(norm(h)))
-        pyramid = Upsample(h.shape[-1], True, self._kernel, self.dtype, name=name)(pyramid)
-        h = add_residual(pyramid, h, self.skip_rescale)
-        return h, h
+    def _num_features(self) -> int:
+        """Of the noise level: the original has as many sines as channels, or half as many."""
+        return FEATURES_PER_CHANNEL[self.embedding_type] * self.nf

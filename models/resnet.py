@@ -7,9 +7,10 @@ a thousand classes. Norms are group norms, and the second convolution of a block
 A ResNet-50 guides AFHQ-512 in Traoré 2025, section 5.3.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import count
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 from jaxtyping import Array, DTypeLike, Float, Key
@@ -59,6 +60,30 @@ class Bottleneck(nn.Module):
         return self.act(h + x)
 
 
+class Stem(NamedTuple):
+    """The layers before the first block.
+
+    Attributes:
+      convolution: options of the convolution, beside its width.
+      pool: what follows its norm and nonlinearity.
+      divisor: by how much both together reduce height and width.
+    """
+
+    convolution: Mapping[str, Any]
+    pool: Callable[[Array], Array]
+    divisor: int
+
+
+STEMS = {
+    "large": Stem(
+        {"size": 7, "stride": 2, "padding": ((3, 3), (3, 3))},
+        partial(nn.max_pool, window_shape=(3, 3), strides=(2, 2), padding=((1, 1), (1, 1))),
+        divisor=4,
+    ),
+    "small": Stem({}, lambda h: h, divisor=1),
+}
+
+
 class ResNet(Classifier):
     """Attributes: see `Classifier`, and
 
@@ -73,7 +98,7 @@ class ResNet(Classifier):
     stem: str = "large"
 
     def check(self, height: int, width: int) -> None:
-        check_choice(self, "stem", ("large", "small"))
+        check_choice(self, "stem", tuple(STEMS))
         super().check(height, width)
         count = len(self.ch_mult)
         fit = len(self.num_res_blocks) == count and min(self.num_res_blocks) >= 1
@@ -81,7 +106,7 @@ class ResNet(Classifier):
         require(fit, "num_res_blocks", self.num_res_blocks, expected)
 
     def divisor(self) -> int:
-        return (4 if self.stem == "large" else 1) * super().divisor()
+        return STEMS[self.stem].divisor * super().divisor()
 
     @nn.compact
     def __call__(
@@ -96,13 +121,10 @@ class ResNet(Classifier):
         block = partial(Bottleneck, act=act, dropout=self.dropout, dtype=self.dtype)
         conv = partial(Conv, use_bias=False, kernel_init=CONV_INIT, dtype=self.dtype)
         x, embedding = self.read(x, c_noise)
-        if self.stem == "large":
-            h = conv(self.nf, size=7, stride=2, padding=((3, 3), (3, 3)), name="conv_in")(x)
-        else:
-            h = conv(self.nf, name="conv_in")(x)
+        stem = STEMS[self.stem]
+        h = conv(self.nf, name="conv_in", **stem.convolution)(x)
         h = act(GroupNorm(eps=NORM_EPS, dtype=self.dtype, name="norm_in")(h))
-        if self.stem == "large":
-            h = nn.max_pool(h, (3, 3), (2, 2), ((1, 1), (1, 1)))
+        h = stem.pool(h)
         number = count()
         for level, (multiple, num_blocks) in enumerate(
             zip(self.ch_mult, self.num_res_blocks, strict=True)

@@ -20,17 +20,11 @@ from jaxtyping import Array, Bool, DTypeLike, Float, Key
 from models.layers.activation import ACTIVATIONS
 from models.layers.convolution import dense, fan_avg_init
 from models.layers.dropout import dropout, fold_keys
-from models.layers.embedding import FourierFeatures, positional_features
+from models.layers.embedding import NOISE_FEATURES, positional_features
 from options.choices import choose, require
 from options.errors import InvalidValue, Words
 from options.fields import hidden
 
-FEATURES: dict[str, Callable] = {
-    "fourier": lambda c_noise, size, scale: FourierFeatures(size // 2, scale, name="fourier")(
-        c_noise
-    ),
-    "positional": lambda c_noise, size, scale: positional_features(c_noise, size),
-}
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
@@ -66,7 +60,7 @@ class SequenceNetwork(nn.Module):
 
         shape: of an example, without its channels.
         """
-        choose(FEATURES, self.embedding_type, "embedding_type")
+        choose(NOISE_FEATURES, self.embedding_type, "embedding_type")
         choose(ACTIVATIONS, self.nonlinearity, "nonlinearity")
         choose(DTYPES, self.dtype, "dtype")
         require(self.nf >= 4 and self.nf % 2 == 0, "nf", self.nf, "an even number from 4 on")
@@ -93,7 +87,8 @@ class SequenceNetwork(nn.Module):
         act = ACTIVATIONS[self.nonlinearity]
         real = jnp.ones((*x.shape[:2], 1), bool) if mask is None else mask > 0
         embed = partial(dense, 4 * self.nf, dtype=self.dtype)
-        features = FEATURES[self.embedding_type](c_noise, self.nf, self.fourier_scale)
+        kind = NOISE_FEATURES[self.embedding_type]
+        features = kind.features(c_noise, self.nf, self.fourier_scale)
         embedding = embed(name="embedding_1")(act(embed(name="embedding_0")(features)))
 
         positions = positional_features(jnp.arange(x.shape[1], dtype=jnp.float32), self.nf)

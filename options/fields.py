@@ -48,3 +48,12 @@ def entries(field: dataclasses.Field) -> Table | None:
 def _table(field: dataclasses.Field, kind: str) -> Table | None:
     found = field.metadata.get(kind)
     return found() if callable(found) else found
+
+
+def flat(section: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+    """Every plain field of nested sections by its dotted name; an empty section is one itself."""
+    found: dict[str, Any] = {}
+    for name, value in section.items():
+        place = f"{path}.{name}" if path else name
+        found |= flat(value, place) if getattr(value, "items", None) and value else {place: value}
+    return found

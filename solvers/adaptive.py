@@ -146,9 +146,8 @@ class Adaptive:
         node: Node,
         node_next: Node,
         memory: Any,
-        span: tuple[Array, Array],
     ) -> Attempt:
-        """A trial step from `node` to `node_next`; span: the run's (earliest, latest) time."""
+        """A trial step from `node` to `node_next`."""
         raise TypeError(f"{type(self).__name__} must define attempt")
 
     def refresh(self, process: Process, run: RunContext, x: Array, node: Node) -> Any:
@@ -174,12 +173,11 @@ class Adaptive:
     ) -> SamplerState:
         control = self.controller
         own, end, active = state.state, run.grid.t[-1], ~state.done
-        span = (end, run.grid.t[0])
         t_next, last = control.target(state.t, own.h, end)
         t_next = jnp.where(state.done, end, t_next)
         node, node_next = process.node(state.t), process.node(t_next)
-        found = self.attempt(process, run, state.x, node, node_next, own.memory, span)
-        verdict = control.judge(found.error, own.h, state.t - end, span[1] - span[0])
+        found = self.attempt(process, run, state.x, node, node_next, own.memory)
+        verdict = control.judge(found.error, own.h, state.t - end, run.grid.t[0] - end)
         accept = active & verdict.accept
         # Too short a step is tried on, in case of rounding, unless nothing there is finite.
         lost = active & verdict.stuck & ~verdict.finite

@@ -51,9 +51,9 @@ class AdaptiveSDE(Adaptive):
     def refresh(self, process: Process, run: RunContext, x: Array, node: Node) -> Array:
         return x  # x'_previous of (2)
 
-    def attempt(self, process, run, x, node, node_next, memory, span) -> Attempt:
+    def attempt(self, process, run, x, node, node_next, memory) -> Attempt:
         h = expand_right(node.t - node_next.t, x)
-        noise = run.brownian(node_next.t, node.t, span, x.shape)
+        noise = run.brownian(node_next.t, node.t, x.shape)
         drift, g, _ = reverse_sde(process, run, x, node)
         euler = x - h * drift + g * noise
         drift_next, g_next, found = reverse_sde(process, run, euler, node_next)

@@ -94,3 +94,8 @@ class FixedStep:
             state=step.state,
             aux=latest(~state.done, step.aux or {}, state.aux),
         )
+
+
+def is_fixed_step(solver: Any) -> bool:
+    """Whether a solver takes the steps of its grid, so that others can be made of its steps."""
+    return isinstance(solver, FixedStep)

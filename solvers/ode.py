@@ -70,7 +70,7 @@ class AdaptiveODE(Adaptive):
     def refresh(self, process: Process, run: RunContext, x: Array, node: Node) -> Array:
         return run.predict_at(x, node).velocity(process)
 
-    def attempt(self, process, run, x, node, node_next, memory, span) -> Attempt:
+    def attempt(self, process, run, x, node, node_next, memory) -> Attempt:
         predictions: list[Prediction] = []
 
         def field(t: Array, x: Array) -> Array:

@@ -23,7 +23,7 @@ from options.errors import InvalidValue, Words
 from sampling import RunContext, SamplerState, latest, select
 from sde_lib import Node, Process, example_mean, expand_right
 from solvers.ddim import DDIM
-from solvers.fixed_step import FixedStep
+from solvers.fixed_step import FixedStep, is_fixed_step
 
 
 class Window(NamedTuple):
@@ -64,7 +64,7 @@ class Picard:
 
     def validate(self, process: Process, grid: Node) -> None:
         name = Words(type(self.solver).__name__)
-        if not isinstance(self.solver, FixedStep):
+        if not is_fixed_step(self.solver):
             raise InvalidValue("solver", name, "a solver of fixed steps")
         if self.solver.init(jnp.zeros((1, 1))) is not None:
             got = Words(f"{name}, which remembers the step before")

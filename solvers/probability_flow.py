@@ -27,7 +27,7 @@ from jaxtyping import Array, Float, Int
 
 from options.choices import require
 from options.errors import NotFinite
-from parameterization import MASK, NO_COND, Cond, Predictor
+from parameterization import MASK, NO_COND, Cond, Predictor, as_pytree
 from sampling import named_at
 from sde_lib import Process, masked
 from solvers.adaptive import scaled_norm
@@ -185,7 +185,7 @@ def _carry(
     problem: FlowProblem,
     throw: bool,
 ) -> Flowed:
-    solved = _flow(process, predict, x, cond, problem)
+    solved = _flow(process, as_pytree(predict), x, cond, problem)
     report_failures(solved, problem.end, throw)
     return Flowed(solved.y, solved.evaluations, solved.t == problem.end)
 

@@ -155,13 +155,16 @@ PREDICTOR_FIELDS = {
     "reverse_diffusion": ("probability_flow",),
     "ancestral": ("variance",),
 }
+CORRECTOR_FIELDS = {
+    "langevin": ("snr", "num_steps"),
+    "annealed_langevin": ("snr", "num_steps"),
+}
 SOLVER_FIELDS = {
     "ddim": ("eta",),
     "dpm": ("order", "noise"),
     "stochastic_heun": ("churn", "s_min", "s_max", "s_noise"),
     "ode": ("method", "rtol", "atol", "max_steps"),
     "adaptive_sde": ("rtol", "atol", "max_steps"),
-    "picard": ("window", "tolerance", "max_steps"),
 }
 STRATEGY_FIELDS = {
     "free": ("scale", "low", "high"),
@@ -170,7 +173,13 @@ STRATEGY_FIELDS = {
     "truncated": ("scale", "low", "high", "s_max_classifier"),
     "automatic": ("images",),
 }
-CONTROL_FIELDS = {"inpaint": ("mask",), "edit": ("t",)}
+CONTROL_FIELDS = {
+    "inpaint": ("mask",),
+    "edit": ("t",),
+    "restore": ("operator", "method", "sigma_y"),
+}
+METHOD_FIELDS = {"dps": ("strength",)}
+NEEDS_SIGMA_DATA = {"edm"}
 
 
 def upgrade_config(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -183,8 +192,7 @@ def upgrade_config(config: Mapping[str, Any]) -> dict[str, Any]:
         new[section] = dict(config[section])
     new["process"] = _picked(config["process"], "name", PROCESS_FIELDS, ("t_min",))
     new["data"] = _data(config["data"])
-    upgraded = _classifier if new["task"] == "classifier" else _image
-    return new | upgraded(config)
+    return new | KINDS[new["task"]](config)
 
 
 def _is_flat(config: Mapping[str, Any]) -> bool:
@@ -250,7 +258,7 @@ def _image(config: Mapping[str, Any]) -> dict[str, Any]:
     output: dict[str, Any] = {"name": described["output"]}
     weighting: dict[str, Any] = {"name": loss["weighting"]}
     for choice in (output, weighting):
-        if choice["name"] == "edm":
+        if choice["name"] in NEEDS_SIGMA_DATA:
             choice["sigma_data"] = described["sigma_data"]
     new: dict[str, Any] = {
         "parameterization": {
@@ -268,7 +276,7 @@ def _image(config: Mapping[str, Any]) -> dict[str, Any]:
             "coupling": {"name": loss.get("coupling", "independent")},
         },
         "sampling": _sampling(config),
-        "eval": {key: value for key, value in config["eval"].items() if key != "levels"},
+        "eval": _without(config["eval"], "levels"),
     }
     if "vlb_steps" in loss:
         new["loss"]["bound"] = {"num_steps": loss["vlb_steps"], "weight": loss["vlb_weight"]}
@@ -279,6 +287,15 @@ def _image(config: Mapping[str, Any]) -> dict[str, Any]:
     if "control" in config:
         new["control"] = _control(config["control"])
     return new
+
+
+KINDS = {"image": _image, "classifier": _classifier}
+
+
+def _without(section: Mapping[str, Any], key: str) -> dict[str, Any]:
+    rest = dict(section)
+    rest.pop(key, None)
+    return rest
 
 
 def _conditions(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -304,34 +321,40 @@ def _sampling(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _solver(old: Mapping[str, Any], name: str) -> dict[str, Any]:
-    if name == "pc":
-        predictor = _picked(old, "predictor", PREDICTOR_FIELDS)
-        corrector = {"name": old["corrector"]}
-        if corrector["name"] in ("langevin", "annealed_langevin"):
-            corrector |= {"snr": old["snr"], "num_steps": old["corrector_steps"]}
-        if old.get("faithful"):
-            for part in (predictor, corrector):
-                if part["name"] != "none":
-                    part["faithful"] = old["num_steps"]
-        return {"name": name, "predictor": predictor, "corrector": corrector}
-    solver = _picked(old | {"solver": name}, "solver", SOLVER_FIELDS)
+    if name in COMPOSED_SOLVERS:
+        return {"name": name} | COMPOSED_SOLVERS[name](old)
+    solver = _picked({**old, "solver": name}, "solver", SOLVER_FIELDS)
     for tolerance in ("rtol", "atol"):  # 0 was the class's own
         if not solver.get(tolerance, 1):
             del solver[tolerance]
-    if name == "picard":
-        solver["solver"] = _solver(old, old["inner"])
     return solver
+
+
+def _predictor_corrector(old: Mapping[str, Any]) -> dict[str, Any]:
+    predictor = _picked(old, "predictor", PREDICTOR_FIELDS)
+    corrector = _picked({**old, "num_steps": old["corrector_steps"]}, "corrector", CORRECTOR_FIELDS)
+    if old.get("faithful"):
+        for part, table in ((predictor, PREDICTOR_FIELDS), (corrector, CORRECTOR_FIELDS)):
+            if part["name"] in table:
+                part["faithful"] = old["num_steps"]
+    return {"predictor": predictor, "corrector": corrector}
+
+
+def _picard(old: Mapping[str, Any]) -> dict[str, Any]:
+    same = ("window", "tolerance")
+    return {"solver": _solver(old, old["inner"])} | {key: old[key] for key in same if key in old}
+
+
+COMPOSED_SOLVERS = {"pc": _predictor_corrector, "picard": _picard}
 
 
 def _control(old: Mapping[str, Any]) -> dict[str, Any]:
     same = ("image", "images", "labels", "results", "repeats", "seed")
     new = {key: old[key] for key in same if key in old}
     task = _picked(old, "task", CONTROL_FIELDS)
-    if task["name"] == "restore":
-        task |= {"operator": {"name": old["operator"]}, "sigma_y": old["sigma_y"]}
-        task["method"] = {"name": old["method"]}
-        if old["method"] == "dps":
-            task["method"]["strength"] = old["strength"]
+    if "method" in task:
+        task["operator"] = {"name": task["operator"]}
+        task["method"] = _picked(old, "method", METHOD_FIELDS)
     return new | {"task": task}
 
 

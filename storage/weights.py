@@ -45,12 +45,23 @@ def load_weights(path: str | Path, template: PyTree = None) -> PyTree:
     InvalidValue names the first parameter that is missing, unexpected or of another shape.
     """
     arrays = _read(path)
-    if template is None:
-        return _nest(arrays)
+    return _nest(arrays) if template is None else _fitted(str(path), arrays, template)
+
+
+def _fitted(where: str, arrays: Mapping[str, np.ndarray], template: PyTree) -> PyTree:
     report = compare(flatten_shapes(template), arrays)
     if report.unused or report.initialised:
-        raise InvalidValue("weights", but=f"{path} does not fit this network: {report.summary()}")
+        raise InvalidValue("weights", but=f"{where} does not fit this network: {report.summary()}")
     return _unflatten(template, arrays)
+
+
+def load_run(workdir: str | Path, template: PyTree, step: int | None = None) -> tuple[PyTree, int]:
+    """The averaged parameters of a run's checkpoint and its step, as `load_weights` gives them.
+
+    step: None for the newest that can be read.
+    """
+    params, step = checkpoint.load_ema(Path(workdir) / "checkpoints", step)
+    return _fitted(str(workdir), upgrade_parameters(flatten(params)), template), step
 
 
 def read_meta(path: str | Path) -> dict[str, Any]:
@@ -109,7 +120,7 @@ def read_source(source: str | Path) -> dict[str, np.ndarray]:
         return _read(source)
     for folder in (source / "checkpoints", source):
         if checkpoint.latest_step(folder) is not None:
-            return flatten(checkpoint.load_ema(folder)[0])
+            return upgrade_parameters(flatten(checkpoint.load_ema(folder)[0]))
     but = f"{source} is neither exported weights nor a run's folder"
     raise StorageError("training.init_from", but=but)
 

@@ -13,6 +13,7 @@ from typing import Any
 import jax
 
 from options.errors import InvalidValue, StorageError
+from options.fields import flat
 from storage.files import atomic_write
 
 CONFIG = "config.json"
@@ -34,7 +35,7 @@ def claim_workdir(
         return workdir
     path = workdir / CONFIG
     if path.exists() and not force:
-        old, new = _flatten(json.loads(path.read_text())), _flatten(json.loads(config_json))
+        old, new = flat(json.loads(path.read_text())), flat(json.loads(config_json))
         fields = [k for k in sorted(old | new) if old.get(k, _ABSENT) != new.get(k, _ABSENT)]
         fields = [k for k in fields if not any(k == f or k.startswith(f"{f}.") for f in free)]
         if fields:
@@ -102,13 +103,6 @@ def require_space(workdir: str | Path, needed: int) -> None:
 
 
 _ABSENT = object()
-
-
-def _flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(tree, dict) or not tree:
-        return {prefix: tree}
-    parts = (_flatten(v, f"{prefix}.{k}" if prefix else k) for k, v in tree.items())
-    return {k: v for part in parts for k, v in part.items()}
 
 
 def _difference(field: str, old: dict[str, Any], new: dict[str, Any]) -> str:

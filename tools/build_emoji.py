@@ -32,7 +32,10 @@ from jaxtyping import UInt8
 from PIL import Image
 from tqdm import tqdm
 
+from options.choices import require
+from options.errors import InvalidValue, StorageError, UserError, Words
 from storage.files import atomic_write
+from tools.command_line import one_line_errors
 
 # Each style, and the version of its package that data/emoji.npz was made of.
 STYLES = {
@@ -58,7 +61,7 @@ CLASS_NAMES = tuple(sorted(CLASSES.values()))
 SKIN_TONE = re.compile(r"-(medium-)?(light|medium|dark)$")  # as some spell it
 GENDER = re.compile(r"\b(man|woman|men|women|person|people|male|female|boy|girl)\b-?")
 NAMESPACES = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
-TEST_SHARE = 10  # one emoji in so many is tested
+ONE_TESTED_IN = 10  # emoji
 
 
 class Icon(NamedTuple):
@@ -70,12 +73,13 @@ class Icon(NamedTuple):
 
 
 def read_package(archive: Path, style: str) -> tuple[list[Icon], dict[str, str]]:
-    """The icons of an npm archive, and the class of each name that the package tells one for."""
+    """The icons of an npm archive, and the class of each name that has one."""
     try:
         with tarfile.open(archive, "r:gz") as tar:
             icons, metadata = (_json(tar, f"package/{name}.json") for name in ("icons", "metadata"))
     except (OSError, EOFError, tarfile.TarError, zlib.error, KeyError, ValueError) as error:
-        raise ValueError(f"archives: {archive} is not a whole npm package: {error}") from None
+        but = f"{archive} is not a whole npm package: {error}"
+        raise StorageError("archives", but=but) from None
     found = []
     for name, icon in icons["icons"].items():
         plain = SKIN_TONE.sub("", name)
@@ -108,7 +112,7 @@ def package(style: str) -> str:
 
 def is_tested(name: str) -> bool:
     """Whether an emoji belongs to the test split: by its name without genders."""
-    return zlib.crc32(GENDER.sub("", name).encode()) % TEST_SHARE == 0
+    return zlib.crc32(GENDER.sub("", name).encode()) % ONE_TESTED_IN == 0
 
 
 def collect(folder: Path) -> Iterator[tuple[Icon, int]]:
@@ -118,10 +122,8 @@ def collect(folder: Path) -> Iterator[tuple[Icon, int]]:
     for style, version in STYLES.items():
         archive = folder / f"iconify-json-{style}-{version}.tgz"
         if not archive.is_file():
-            raise ValueError(
-                f"archives: got {str(folder)!r}, which lacks {archive.name}; "
-                f"`npm pack {package(style)}` leaves it"
-            )
+            but = f"it lacks {archive.name}; `npm pack {package(style)}` leaves it"
+            raise StorageError("archives", str(folder), but=but)
         icons, classes = read_package(archive, style)
         everything += icons
         for name, label in classes.items():
@@ -133,33 +135,36 @@ def collect(folder: Path) -> Iterator[tuple[Icon, int]]:
 
 
 def draw(svg: str, size: int) -> UInt8[np.ndarray, "size size 3"]:
-    """The picture on white, antialiased, with an edge of a sixteenth of the size."""
-    import resvg_py
+    """The image on white, antialiased, with an edge of a sixteenth of the size."""
+    try:
+        import resvg_py
+    except ModuleNotFoundError as error:
+        raise UserError("resvg_py", but=f"{error}; `make emoji` installs it") from None
 
     inner = size - 2 * (size // 16)
     png = bytes(resvg_py.svg_to_bytes(svg_string=svg, width=inner, height=inner))
     with Image.open(io.BytesIO(png)) as drawn:
-        picture = Image.new("RGBA", (size, size), "white")
+        image = Image.new("RGBA", (size, size), "white")
         place = tuple((size - side) // 2 for side in drawn.size)
-        picture.alpha_composite(drawn.convert("RGBA"), place)
-    return np.asarray(picture.convert("RGB"))
+        image.alpha_composite(drawn.convert("RGBA"), place)
+    return np.asarray(image.convert("RGB"))
 
 
 def build(icons: Sequence[tuple[Icon, int]], size: int) -> dict[str, Any]:
-    """The arrays of a data file, see `data.arrays`; empty and equal pictures are left out."""
+    """The arrays of a data file, see `data.arrays`; empty and equal images are left out."""
     seen: set[bytes] = set()
     parts: dict[str, list[Any]] = defaultdict(list)
     for icon, label in tqdm(icons, f"{size} px", unit="icon"):
-        picture = draw(icon.svg, size)
-        if picture.std() < 1 or picture.tobytes() in seen:
+        image = draw(icon.svg, size)
+        if image.std() < 1 or image.tobytes() in seen:
             continue
-        seen.add(picture.tobytes())
+        seen.add(image.tobytes())
         split = "test" if is_tested(icon.name) else "train"
-        parts[f"{split}_images"].append(picture)
+        parts[f"{split}_images"].append(image)
         parts[f"{split}_labels"].append(label)
         parts[f"{split}_names"].append(f"{icon.style}/{icon.name}")
     arrays = {name: np.array(values) for name, values in parts.items()}
-    for split in ("train", "test"):  # any leading part is then a fair sample
+    for split in ("train", "test"):  # any leading part is then a random sample
         order = np.random.default_rng(0).permutation(len(arrays[f"{split}_labels"]))
         for what in ("images", "labels", "names"):
             arrays[f"{split}_{what}"] = arrays[f"{split}_{what}"][order]
@@ -167,42 +172,44 @@ def build(icons: Sequence[tuple[Icon, int]], size: int) -> dict[str, Any]:
     return arrays | {"class_names": np.array(CLASS_NAMES)}
 
 
-def _sizes(text: str) -> list[int]:
-    sizes = [int(size) for size in text.split(",")]
-    if min(sizes) < 1:
-        raise ValueError("no size is below 1")
-    return sizes
+def sizes_of(text: str) -> list[int]:
+    """Sides in pixels, between commas."""
+    sizes = text.split(",")
+    usable = all(size.isdecimal() and int(size) >= 1 for size in sizes)
+    require(usable, "sizes", text, "numbers of at least 1, as in '32,64'")
+    return [int(size) for size in sizes]
 
 
 def main() -> None:
-    """Draw every size asked for, and print how many of each class there are."""
+    """The command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--archives", type=Path, help="folder of npm packages")
     parser.add_argument("--out", type=Path, default=Path("runs/emoji"))
-    parser.add_argument("--sizes", type=_sizes, default=[32, 64], help="sides in pixels, as 32,64")
+    parser.add_argument("--sizes", default="32,64", help="sides in pixels, as 32,64")
     parser.add_argument("--packages", action="store_true", help="name the npm packages, and end")
     args = parser.parse_args()
     if args.packages:
         print(*map(package, STYLES))
         return
+    with one_line_errors():
+        draw_all(args)
+
+
+def draw_all(args: argparse.Namespace) -> None:
+    """Writes the file of every size, and prints how many of each class are in it."""
+    sizes = sizes_of(args.sizes)
     if args.archives is None:
-        parser.error("--archives: got nothing, expected a folder of npm packages")
-    try:
-        icons = list(collect(args.archives))
-    except ValueError as error:
-        parser.error(str(error))
-    for size in args.sizes:
-        try:
-            arrays = build(icons, size)
-        except ModuleNotFoundError as error:
-            parser.error(f"{error}; `make emoji` installs it")
+        raise InvalidValue("archives", Words("nothing"), "a folder of npm packages")
+    icons = list(collect(args.archives))
+    for size in sizes:
+        arrays = build(icons, size)
         path = args.out / f"emoji_{size}.npz"
         with atomic_write(path) as file:
             np.savez_compressed(file, **arrays)
         for split in ("train", "test"):
             counts = np.bincount(arrays[f"{split}_labels"], minlength=len(CLASS_NAMES))
-            shares = ", ".join(f"{n} {c}" for n, c in zip(CLASS_NAMES, counts, strict=True))
-            print(f"{path}: {counts.sum()} {split}: {shares}")
+            listed = ", ".join(f"{n} {c}" for n, c in zip(CLASS_NAMES, counts, strict=True))
+            print(f"{path}: {counts.sum()} {split}: {listed}")
 
 
 if __name__ == "__main__":

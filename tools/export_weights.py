@@ -3,24 +3,27 @@
     python -m tools.export_weights --workdir runs/mine --out mine.npz
     python main.py --weights mine.npz --mode sample
 
-The file remembers the configuration and the step. Matrices and kernels are float16, half the size
-of what was trained; --dtype float32 keeps all bits.
+The file remembers the complete configuration and the step. Matrices and kernels are float16, half
+the size of what was trained; --dtype float32 keeps all bits.
 """
 
 import argparse
 import json
 from pathlib import Path
 
+from options.choices import require
+from tools.command_line import one_line_errors
+
 
 def export(workdir: str | Path, out: str | Path, step: int | None = None, dtype="float16") -> int:
     """Writes the file, whole or not at all, and returns the step; None is the newest.
 
-    FileNotFoundError where there is no run or no such checkpoint.
+    StorageError where there is no run or no such checkpoint.
     """
-    from configs.saved import get_config
+    from experiment import kinds
     from storage import checkpoint, weights
 
-    config = get_config(str(workdir))
+    config = kinds.load(workdir)
     params, found = checkpoint.load_ema(Path(workdir) / "checkpoints", step)
     meta = {"config": json.loads(config.to_json()), "step": found}
     weights.export_weights(out, params, dtype, meta)
@@ -36,12 +39,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--step", type=int, help="default: the newest checkpoint")
     parser.add_argument("--dtype", choices=("float16", "float32"), default="float16")
     args = parser.parse_args(argv)
-    if args.out.suffix != ".npz":
-        parser.error(f"--out: got {args.out}, expected a name that ends in .npz")
-    try:
+    with one_line_errors():
+        require(args.out.suffix == ".npz", "out", str(args.out), "a name that ends in .npz")
         step = export(args.workdir, args.out, args.step, args.dtype)
-    except (ValueError, OSError) as error:
-        parser.error(str(error))
     print(f"step {step}: {args.out}, {args.out.stat().st_size / 1e6:.1f} MB")
 
 

@@ -1,11 +1,11 @@
-"""The gallery of docs: every control with several solvers, its pictures and its figures.
+"""The gallery of docs: every control with several solvers, its pictures and its metrics.
 
     python -m tools.gallery --extractor_weights lite0.npz
     python -m tools.gallery --extractor_weights lite0.npz --only inpaint,edit
 
 writes docs/gallery.md and docs/images/gallery. What was made is kept in runs/gallery, and not made
 again while weights and settings are the same, so that a run that is cut off goes on. lite0.npz, by
-which colour pictures are compared, is made by tools/convert_efficientnet_lite0.py.
+which colour images are compared, is made by tools/convert_efficientnet_lite0.py.
 """
 
 import argparse
@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import main
+from options.errors import InvalidValue
+from tools.command_line import one_line_errors
 from tools.markdown import table
 
 DIGITS, EMOJI = "pretrained/digits.npz", "pretrained/emoji.npz"
@@ -28,18 +30,24 @@ UPSAMPLERS = {16: "pretrained/emoji_up_16.npz", 32: "pretrained/emoji_up_32.npz"
 SHOWN = 4  # images of which the rows are drawn
 IMAGES = "images/gallery"  # from the folder of docs
 
-# What adds noise stands first, and is shown: it does better wherever something is known.
+# By name: title, and fields of the section `sampling`. What adds noise stands first, and is shown:
+# it does better wherever something is known.
 SOLVERS: dict[str, tuple[str, dict[str, Any]]] = {
     "ancestral": (
         "ancestral",
-        {"solver": "pc", "predictor": "ancestral", "corrector": "none", "num_steps": 50},
+        {
+            "solver": "pc",
+            "solver.predictor": "ancestral",
+            "solver.corrector": "none",
+            "num_steps": 50,
+        },
     ),
     "dpm": ("DPM-Solver++ 2M", {"solver": "dpm", "num_steps": 25, "grid": "log_snr"}),
     "heun": ("Heun", {"solver": "heun", "num_steps": 18, "grid": "edm"}),
 }
 
-# Figures of controls.control that are shown: a column's title, and how its values are written.
-FIGURES: dict[str, tuple[str, Callable[[float], str]]] = {
+# Metrics of controlled generation that are shown: a column's title, and how values are written.
+METRICS: dict[str, tuple[str, Callable[[float], str]]] = {
     "psnr_hidden": ("PSNR of what was hidden, dB", "{:.1f}".format),
     "psnr": ("PSNR, dB", "{:.1f}".format),
     "psnr_of_cubic": ("of cubic interpolation", "{:.1f}".format),
@@ -61,7 +69,8 @@ FIGURES: dict[str, tuple[str, Callable[[float], str]]] = {
 
 @dataclasses.dataclass(frozen=True)
 class Scene:
-    """A task with its picture: `control` and `guidance` are fields of the sections of that name.
+    """A task with its picture: `control` and `guidance` are fields of the sections of that name, by
+    dotted names.
 
     solvers: of SOLVERS; the picture is of the first.
     """
@@ -111,63 +120,66 @@ def scenes(folder: Path) -> list[Scene]:
     automatic = {"strategy": "automatic", "classifier": "pretrained/digits_classifier.npz"}
     return [
         Scene(
-            "inpaint_digits", "The middle of digits, each told its class.", DIGITS,
-            {"task": "inpaint", "mask": "box"}, images=16,
+            "inpaint_digits", "The middle of digits, each conditioned on its class.",
+            DIGITS, {"task": "inpaint", "task.mask": "box"}, images=16,
         ),
         Scene(
             "inpaint_half", "The right half of emoji. What is unlike the image may be as good an "
             "answer: four of them stand side by side. The noise of the ancestral solver lets the "
             "halves come together; solvers of the flow, which add none, leave a seam.", EMOJI,
-            {"task": "inpaint", "mask": "half"},
+            {"task": "inpaint", "task.mask": "half"},
         ),
         Scene(
             "inpaint_half_repeats", "The same, each step taken eight times (RePaint).", EMOJI,
-            {"task": "inpaint", "mask": "half", "repeats": 8}, solvers=("ancestral", "dpm"),
+            {"task": "inpaint", "task.mask": "half", "repeats": 8}, solvers=("ancestral", "dpm"),
         ),
         Scene(
             "inpaint_patches", "Half of the squares of 4 x 4 pixels, each step taken eight times.",
-            EMOJI, {"task": "inpaint", "mask": "patches", "repeats": 8}, solvers=one,
+            EMOJI, {"task": "inpaint", "task.mask": "patches", "repeats": 8}, solvers=one,
         ),
         Scene(
             "inpaint_drawn", f"A mask drawn by hand, [mask.png]({IMAGES}/mask.png), each step "
-            "taken eight times.", EMOJI, {"task": "inpaint", "mask": mask, "repeats": 8},
+            "taken eight times.", EMOJI, {"task": "inpaint", "task.mask": mask, "repeats": 8},
             solvers=one,
         ),
         Scene("colorize", "The mean of the three colours of emoji.", EMOJI, {"task": "colorize"}),
         Scene(
             "restore_downsampling", "Means over 4 x 4 pixels, with noise, by pseudo-inverse "
-            "guidance.", EMOJI, {"task": "restore", "operator": "downsampling"},
+            "guidance.", EMOJI, {"task": "restore", "task.operator": "downsampling"},
         ),
         Scene(
             "restore_dps", "The same by diffusion posterior sampling, of a strength that leaves a "
             "residual like the noise.", EMOJI,
-            {"task": "restore", "operator": "downsampling", "method": "dps", "strength": 50.0},
+            {
+                "task": "restore", "task.operator": "downsampling", "task.method": "dps",
+                "task.method.strength": 50.0,
+            },
             solvers=one,
         ),
         Scene(
-            "restore_blur", "A Gaussian blur.", EMOJI, {"task": "restore", "operator": "blur"},
-            solvers=one,
+            "restore_blur", "A Gaussian blur.", EMOJI,
+            {"task": "restore", "task.operator": "blur"}, solvers=one,
         ),
         Scene(
             "restore_fourier", "A third of the rows of the Fourier transform, as in MRI.", EMOJI,
-            {"task": "restore", "operator": "fourier"}, solvers=one,
+            {"task": "restore", "task.operator": "fourier"}, solvers=one,
         ),
         Scene(
             "restore_projection", "A quarter as many random projections as pixels, of digits.",
-            DIGITS, {"task": "restore", "operator": "projection"}, solvers=one,
+            DIGITS, {"task": "restore", "task.operator": "projection"}, solvers=one,
         ),
         Scene(
-            "edit_3", "Emoji noised to t = 0.3.", EMOJI, {"task": "edit", "t": 0.3},
+            "edit_3", "Emoji noised to t = 0.3.", EMOJI, {"task": "edit", "task.t": 0.3},
             solvers=one,
         ),
-        Scene("edit_5", "Noised to t = 0.5.", EMOJI, {"task": "edit", "t": 0.5}),
+        Scene("edit_5", "Noised to t = 0.5.", EMOJI, {"task": "edit", "task.t": 0.5}),
         Scene(
-            "edit_7", "Noised to t = 0.7.", EMOJI, {"task": "edit", "t": 0.7}, solvers=one,
+            "edit_7", "Noised to t = 0.7.", EMOJI, {"task": "edit", "task.t": 0.7}, solvers=one,
         ),
         Scene(
             "edit_painting", f"A painting of a few strokes, [painting.png]({IMAGES}/painting.png), "
             "as a smiley.", EMOJI,
-            {"task": "edit", "t": 0.6, "image": painting, "labels": "6"}, solvers=one,
+            {"task": "edit", "task.t": 0.6, "image": painting, "labels": "6"}, solvers=one,
             images=1, results=8,
         ),
         Scene(
@@ -178,7 +190,7 @@ def scenes(folder: Path) -> list[Scene]:
             solvers=one,
         ),
         Scene(
-            "guide_digits", "Digits, the network told no class and a classifier guiding it to one, "
+            "guide_digits", "Digits, the unconditional network guided to a class by a classifier, "
             "with nothing tuned.", DIGITS, {"task": "guide"}, guidance=automatic,
             images=16,
         ),
@@ -188,22 +200,23 @@ def scenes(folder: Path) -> list[Scene]:
 ABOUT = {
     "inpaint": (
         "Inpainting",
-        "What is known is put at the noise of every step, and in the end as it is "
+        "What is known is put in at the noise level of every step, and at the end as it is "
         "(`controllable/replacement.py`).",
     ),
     "colorize": (
         "Colorization",
-        "Known is the grey of a rotated basis of colours, so that the result's is the image's.",
+        "Only the grey is known; in a rotated basis of colours it is one channel, which is "
+        "replaced, so that the result's grey is the image's.",
     ),
     "restore": (
         "Inverse problems",
-        "What was measured, A x + noise of 0.05, enters by an approximate score of its likelihood "
-        "(`controllable/inverse_problems.py`). A residual like the noise is right.",
+        "The measurement, A x + noise of 0.05, enters by an approximate score of its likelihood "
+        "(`controllable/inverse_problems.py`). The residual should be about as large as the noise.",
     ),
-    "edit": ("SDEdit", "The image is noised to time t, and comes back from there."),
+    "edit": ("SDEdit", "The image is noised to time t, and denoised from there."),
     "upscale": (
         "Super-resolution",
-        "An upsampler is told the smaller picture (`controllable/super_resolution.py`).",
+        "An upsampler is conditioned on the smaller image (`controllable/super_resolution.py`).",
     ),
     "guide": ("Guidance", "Towards a class, by a classifier of noisy images."),
 }
@@ -248,11 +261,8 @@ def checksum(path: str) -> str:
 
 
 def play(scene: Scene, solver: str, extractor_weights: str, folder: Path) -> dict[str, float]:
-    """The figures of a scene with a solver, and its picture as <folder>/<scene>_<solver>.png."""
-    import jax
-
-    from configs.saved import get_config
-    from experiment import checks, modes
+    """The metrics of a scene with a solver, and its picture as <folder>/<scene>_<solver>.png."""
+    from experiment import kinds, modes
     from storage import pictures
     from storage.files import atomic_write
 
@@ -264,26 +274,25 @@ def play(scene: Scene, solver: str, extractor_weights: str, folder: Path) -> dic
         kept = json.loads(record.read_text())
         if kept["identity"] == identity:
             return kept["figures"]
-    config = get_config(scene.weights).lock()
-    config.update_from_flattened_dict(settings)
-    checks.check(config, jax.device_count())
-    made = modes.controlled(modes.Run(config, folder, Path(scene.weights)))[2]
+    config = kinds.load(scene.weights, settings)
+    command = modes.Command(config, folder, Path(scene.weights))
+    made = modes.controlled(modes.image_experiment(command), command)[2]
     rows, each = min(SHOWN, len(made.results)), made.picture.shape[0] // len(made.results)
     shown = made.picture[: rows * each + 2]  # the padding below
     pictures.write_png(at.with_suffix(".png"), pictures.enlarge(shown, 2))
     with atomic_write(record, "w") as file:
-        json.dump({"identity": identity, "figures": made.figures}, file, indent=1)
-    return made.figures
+        json.dump({"identity": identity, "figures": made.metrics}, file, indent=1)
+    return made.metrics
 
 
 def markdown_table(found: Mapping[str, Mapping[str, float]]) -> str:
-    """Figures by solver, a row each."""
-    names = [name for name in FIGURES if any(name in figures for figures in found.values())]
+    """Metrics by solver, a row each."""
+    names = [name for name in METRICS if any(name in metrics for metrics in found.values())]
     rows = [
-        [SOLVERS[solver][0], *(FIGURES[n][1](figures[n]) if n in figures else "" for n in names)]
-        for solver, figures in found.items()
+        [SOLVERS[solver][0], *(METRICS[n][1](metrics[n]) if n in metrics else "" for n in names)]
+        for solver, metrics in found.items()
     ]
-    return table(["solver", *(FIGURES[name][0] for name in names)], rows)
+    return table(["solver", *(METRICS[name][0] for name in names)], rows)
 
 
 def scene_section(scene: Scene, extractor_weights: str, folder: Path, docs: Path) -> str:
@@ -298,20 +307,19 @@ def scene_section(scene: Scene, extractor_weights: str, folder: Path, docs: Path
 
 
 def counted(scene: Scene) -> str:
-    """How many pictures the figures are of."""
+    """How many images the metrics are of."""
     images = "1 image" if scene.images == 1 else f"{scene.images} images"
     return f"{images}, {scene.results} results each."
 
 
 def classifier_section(name: str, folder: Path, docs: Path) -> str:
     """Accuracy and confusion of a shipped classifier against the noise."""
-    from configs.saved import get_config
-    from experiment import modes
+    from experiment import kinds, modes
     from storage import weights
 
     path = Path(f"pretrained/{name}_classifier.npz")
     where = folder / f"classifier_{name}"
-    modes.run_eval(modes.Run(get_config(str(path)).lock(), where, path))
+    modes.run_eval(modes.Command(kinds.load(path), where, path))
     made = where / "eval" / str(weights.read_meta(path).get("step", 0))
     for picture in ("accuracy", "confusion"):
         shutil.copyfile(made / f"{picture}.png", docs / IMAGES / f"classifier_{name}_{picture}.png")
@@ -365,10 +373,10 @@ def cascade_section(folder: Path, docs: Path) -> str:
         ]
         for row in made["stages"]
     ]  # fmt: skip
-    figures = table(["stage", "evaluations", "seconds", "error, made smaller again"], rows)
+    metrics = table(["stage", "evaluations", "seconds", "error, made smaller again"], rows)
     return (
         f"A cascade, from 8 to 16 to 32 pixels; a row a class, three samples, each at all its "
-        f"stages.\n\n![Three stages of each sample]({IMAGES}/cascade.png)\n\n{figures}\n\n"
+        f"stages.\n\n![Three stages of each sample]({IMAGES}/cascade.png)\n\n{metrics}\n\n"
         f"{made['samples']} samples.\n\n"
         f"```bash\npython -m tools.cascade --weights {chain} \\\n    {' '.join(options)}\n```\n"
     )
@@ -386,15 +394,16 @@ def page(args: argparse.Namespace) -> str:
     only = args.only.split(",") if args.only else list(ABOUT)
     unknown = [task for task in only if task not in ABOUT]
     if unknown:
-        raise ValueError(f"only: got {unknown[0]!r}, expected some of {', '.join(ABOUT)}")
+        raise InvalidValue("only", unknown[0], f"some of {', '.join(ABOUT)}")
     wanted = {scene.weights for scene in scenes(pictures) if scene.task in only}
     wanted |= {EMOJI} if "guide" in only else set()
     wanted |= {BASE} if "upscale" in only else set()
     missing = sorted(path for path in wanted if not Path(path).is_file())
     if missing:
-        raise ValueError(f"weights: there is no {missing[0]}, which {', '.join(only)} need")
+        raise InvalidValue("weights", but=f"there is no {missing[0]}, which {', '.join(only)} need")
     if wanted != {DIGITS} and not args.extractor_weights.is_file():
-        raise ValueError(f"extractor_weights: there is no file {args.extractor_weights}")
+        but = f"there is no file {args.extractor_weights}"
+        raise InvalidValue("extractor_weights", but=but)
     lite0 = str(args.extractor_weights)
     colour = [
         f"--weights={EMOJI}", "--classifier=pretrained/emoji_classifier.npz",
@@ -415,7 +424,7 @@ def page(args: argparse.Namespace) -> str:
     parts = [
         "# Gallery\n",
         "Each control of [running.md](running.md) with the models that come with the project. A "
-        "row of a picture is an image, what was known of it, and several results; figures are "
+        "row of a picture is an image, what was known of it, and several results; metrics are "
         "means over all results. *Feature distance* is 2 - 2 cos of the features of result and "
         "image (`metrics/feature_distance.py`), by the digits' extractor or EfficientNet-Lite0, "
         "beside the mean over pairs of different images. Seconds are of all results of a row, "
@@ -446,12 +455,10 @@ def run() -> None:
     made.add_argument("--out", type=Path, default=Path("runs/gallery"), help="what is kept")
     args = made.parse_args()
     main.prepare_jax()
-    try:
+    with one_line_errors():
         text = page(args)
-        with atomic_write(args.docs / "gallery.md", "w") as file:
-            file.write(text)
-    except (ValueError, OSError) as error:
-        main.fail(str(error))
+    with atomic_write(args.docs / "gallery.md", "w") as file:
+        file.write(text)
     print(f"written to {args.docs / 'gallery.md'}", file=sys.stderr)
 
 

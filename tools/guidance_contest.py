@@ -5,9 +5,9 @@
         --classifier pretrained/emoji_classifier.npz --out runs/guidance_emoji
 
 All begin from the same noise. The hand-tuned strategies are tried with every scale of --scales, the
-automatic one has none: `controllable.automatic.gain` measures it on the held-out split. The
-judge of classes is a logistic regression on the extractor's features of the training set, which no
-guidance has seen. Leaves guidance.json, guidance.md, calibration.png and samples.png in the folder;
+automatic one has none: `controllable.automatic.gain` measures it on the held-out split. The judge
+of classes is a logistic regression on the extractor's features of the training set, which no
+guidance uses. Leaves guidance.json, guidance.md, calibration.png and samples.png in the folder;
 what is cut off goes on when called again.
 """
 
@@ -23,6 +23,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import main
+from options.choices import require
+from tools.command_line import numbers, one_line_errors
 from tools.markdown import table
 
 if TYPE_CHECKING:
@@ -30,14 +32,17 @@ if TYPE_CHECKING:
 
     from controllable.automatic.measurement import Measured
     from controllable.strategies import Strategy
+    from experiment.image import ImageExperiment
+    from generation.sampler import Generator
+    from tasks.conditions import Condition
 
-# Of scale, what "linear" falls to: 500 to 400 in Traore 2025, section 5.3.
+# The fraction of its scale that "linear" falls to: 500 to 400 in Traore 2025, section 5.3.
 FALL = 0.8
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A contestant's figures; fid_by_class is the mean over classes, inf with one image a class."""
+    """A contestant's metrics; fid_by_class is the mean over classes, inf with one image a class."""
 
     title: str
     accuracy: float
@@ -50,12 +55,15 @@ class Row:
 def contestants(
     scales: list[float], zone: tuple[float, float], s_max_classifier: float, free: bool
 ) -> Iterator[tuple[str, "Strategy | None"]]:
-    """Titles and strategies; None is the model without a class."""
+    """Titles and strategies; None is the unconditional model.
+
+    free: whether the model is conditioned on classes and can be guided by itself.
+    """
     from controllable.strategies import Amplified, Automatic, ClassifierFree, Linear, Truncated
 
-    yield "no class", None
+    yield "unconditional", None
     if free:
-        yield "told the class", ClassifierFree(1.0)
+        yield "conditional", ClassifierFree(1.0)
         for scale in (1.5, 2.0, 3.0):
             yield f"classifier-free {scale:g}", ClassifierFree(scale)
     for scale in scales:
@@ -65,10 +73,7 @@ def contestants(
         yield f"2. linear {scale:g} to {last:g}", Linear(scale, last)
     for scale in scales:
         low, high = zone
-        yield (
-            f"3. truncated {scale:g}",
-            Truncated(scale, low, high, s_max_classifier),
-        )
+        yield f"3. truncated {scale:g}", Truncated(scale, low, high, s_max_classifier)
     yield "automatic", Automatic()
 
 
@@ -94,7 +99,7 @@ class Judge:
         wanted = ImageSet("images", len(labels), lambda i: (images[i], labels[i]))
         return features_of(wanted, self.extractor), labels
 
-    def figures(self, features: "np.ndarray", labels: "np.ndarray") -> tuple[float, float, float]:
+    def metrics(self, features: "np.ndarray", labels: "np.ndarray") -> tuple[float, float, float]:
         """Accuracy, FID, and the mean FID of a class to that class."""
         import numpy as np
 
@@ -124,7 +129,7 @@ def draw_calibration(found: "Measured", title: str) -> "np.ndarray":
     s, zone = found.levels, found.zone
     axes[0].plot(s, found.accuracy, label="accuracy")
     axes[0].plot(s, found.explained / max(found.explained.max(), 1e-9), label="explained, of most")
-    axes[0].set_title("what the classifier knows")
+    axes[0].set_title("accuracy of the classifier")
     axes[1].plot(s, found.temperatures, label="temperature T")
     axes[1].plot(s, found.norm_ratio, label="|eps_hat| / |sigma g|")
     axes[1].set(yscale="log", title="its calibration")
@@ -146,7 +151,7 @@ def draw_calibration(found: "Measured", title: str) -> "np.ndarray":
 
 
 def markdown_table(rows: list[Row], real: Row) -> str:
-    """The figures in Markdown."""
+    """The metrics in Markdown."""
     header = ["guidance", "class accuracy", "FID", "FID of a class, mean", "evaluations", "s"]
     cells = []
     for row in [*rows, real]:
@@ -156,78 +161,54 @@ def markdown_table(rows: list[Row], real: Row) -> str:
     return table(header, cells)
 
 
+def without_class(
+    generator: "Generator", label: "Condition | None", asked: "np.ndarray"
+) -> tuple["Generator", "np.ndarray"]:
+    """How unconditional samples are drawn: the generator, and the labels that it is given."""
+    import jax.numpy as jnp
+    import numpy as np
+
+    if label is None:
+        return dataclasses.replace(generator, num_classes=0), asked
+    return generator, np.asarray(label.null(jnp.asarray(asked)))
+
+
 def contest(args: argparse.Namespace) -> None:
     """Everything that the command line asks for."""
-    import jax
     import numpy as np
-    from tqdm import tqdm
 
-    from configs.saved import get_config
-    from experiment import builders
-    from generation.sampler import bar_updater
     from metrics import extractors
-    from metrics.resumable import Resumable, fingerprint
-    from storage import weights
     from storage.files import atomic_write
     from storage.pictures import enlarge, grid, write_png
     from tools.solver_report import hardware
+    from tools.trained_model import open_model
 
-    config = get_config(args.weights)
-    for field in ("solver", "num_steps", "grid"):
-        config.sampling[field] = getattr(args, field)
+    scales, zone = numbers("scales", args.scales), numbers("zone", args.zone)
+    require(len(zone) == 2, "zone", args.zone, "two levels, as in '0.1,10'")
+    overrides: dict[str, Any] = {
+        f"sampling.{name}": getattr(args, name) for name in ("solver", "num_steps", "grid")
+    }
+    overrides |= {"guidance.strategy": "automatic", "guidance.strategy.images": args.held_out}
+    experiment, predict = open_model(
+        args.weights, overrides | {"guidance.classifier": args.classifier}
+    )
     extractor = extractors.load(args.extractor, args.extractor_weights or None)
-    extractor.check(builders.image_shape(config))
-    predict: Any = builders.image_task(config).predictor(weights.load_weights(args.weights))
-    config.guidance.update({"strategy": "automatic", "classifier": args.classifier})
-    config.guidance.images = args.held_out
-    guide = builders.guide(config)
+    extractor.check(experiment.shape)
+    guide = experiment.guide
     assert guide is not None
-    subject = builders.subject(config)
-    generator = dataclasses.replace(subject.generator, batch_size=args.batch_size)
-    judge = Judge(subject, extractor)
-    classes, null_label = config.data.num_classes, builders.null_label(config)
-    process = generator.process
-
+    judge = Judge(experiment.subject(), extractor)
     found = guide.measured(predict)
     write_png(args.out / "calibration.png", draw_calibration(found, args.classifier))
-    low, high = args.zone
-    fields = list(
-        contestants(args.scales, (low, high), args.s_max_classifier, null_label is not None)
+    field = list(
+        contestants(
+            scales, (zone[0], zone[1]), args.s_max_classifier, experiment.labels is not None
+        )
     )
-    asked = np.arange(args.samples, dtype=np.int32) % classes
-    identity = {
-        "weights": fingerprint(jax.tree.leaves(predict)),
-        "guide": guide.identity() | {"held_out": args.held_out},
-        "solver": [repr(generator.solver), fingerprint([generator.grid.t]), generator.denoise],
-        "samples": [args.samples, args.seed, args.batch_size],
-        "extractor": extractor.identity,
-        "contestants": [[title, repr(strategy)] for title, strategy in fields],
-    }
-    store = Resumable(args.out, "measured", identity)
-    for number, (title, strategy) in list(enumerate(fields))[store.done :]:
-        guided = predict
-        told = asked if strategy else np.full_like(asked, null_label or 0)
-        if strategy is not None:
-            guidance = strategy.guidance(process, guide.conditions, guide.classifier, found.table())
-            guided = guidance(predict)
-        began = time.perf_counter()
-        with tqdm(desc=title, unit="step", leave=False) as bar:
-            made = generator.images(
-                guided, jax.random.key(args.seed), told, progress=bar_updater(bar)
-            )
-        seconds = time.perf_counter() - began
-        figures = judge.figures(*judge.features(made.images, asked))
-        row = np.array([[*figures, seconds, made.nfe]])
-        store.keep(number, {"row": row, "shown": made.images[None, :classes]})
-        print(f"{title}: {figures[0]:.1%} of the class, FID {figures[1]:.3g}", flush=True)
-    kept = store.read(len(fields))
-    rows = [
-        Row(title, *values) for (title, _), values in zip(fields, kept["row"].tolist(), strict=True)
-    ]
+    rows, shown = compete(args, experiment, predict, judge, field, found)
     features, labels = judge.held_out
-    real = Row("held-out data", *judge.figures(features[: len(asked)], labels[: len(asked)]), 0, 0)
-    shown = kept["shown"].reshape(-1, *generator.image_shape)
-    write_png(args.out / "samples.png", enlarge(grid(shown, classes), 2))
+    asked = labels[: args.samples]
+    real = Row("held-out data", *judge.metrics(features[: len(asked)], asked), 0, 0)
+    write_png(args.out / "samples.png", enlarge(grid(shown, experiment.num_classes), 2))
     with atomic_write(args.out / "guidance.md", "w") as file:
         file.write(markdown_table(rows, real) + "\n")
     calibrated = {k: np.asarray(v).tolist() for k, v in dataclasses.asdict(found).items()}
@@ -242,6 +223,61 @@ def contest(args: argparse.Namespace) -> None:
     with atomic_write(args.out / "guidance.json", "w") as file:
         json.dump(about, file, indent=2)
     print(markdown_table(rows, real))
+
+
+def compete(
+    args: argparse.Namespace,
+    experiment: "ImageExperiment",
+    predict: Any,
+    judge: Judge,
+    field: list[tuple[str, "Strategy | None"]],
+    found: "Measured",
+) -> tuple[list[Row], "np.ndarray"]:
+    """The metrics of every contestant of the field, and a sample of each class of each of them."""
+    import jax
+    import numpy as np
+    from tqdm import tqdm
+
+    from generation.sampler import bar_updater
+    from metrics.resumable import Resumable, fingerprint
+
+    guide, sampler = experiment.guide, experiment.sampler
+    assert guide is not None
+    classes = experiment.num_classes
+    generator = dataclasses.replace(experiment.generator, batch_size=args.batch_size)
+    asked = np.arange(args.samples, dtype=np.int32) % classes
+    identity = {
+        "weights": fingerprint(jax.tree.leaves(predict)),
+        "guide": guide.identity() | {"held_out": args.held_out},
+        "solver": [repr(sampler.solver), fingerprint([sampler.grid.t]), sampler.denoise],
+        "samples": [args.samples, args.seed, args.batch_size],
+        "extractor": judge.extractor.identity,
+        "contestants": [[title, repr(strategy)] for title, strategy in field],
+    }
+    store = Resumable(args.out, "measured", identity)
+    for number, (title, strategy) in list(enumerate(field))[store.done :]:
+        guided, (drawn_by, labels) = predict, (generator, asked)
+        if strategy is None:
+            drawn_by, labels = without_class(generator, experiment.labels, asked)
+        else:
+            guidance = strategy.guidance(
+                experiment.process, guide.conditions, guide.classifier, found.table()
+            )
+            guided = guidance(predict)
+        began = time.perf_counter()
+        with tqdm(desc=title, unit="step", leave=False) as bar:
+            key = jax.random.key(args.seed)
+            made = drawn_by.draw(guided, key, labels, progress=bar_updater(bar))
+        seconds = time.perf_counter() - began
+        metrics = judge.metrics(*judge.features(made.data, asked))
+        row = np.array([[*metrics, seconds, made.nfe]])
+        store.keep(number, {"row": row, "shown": made.data[None, :classes]})
+        print(f"{title}: {metrics[0]:.1%} of the class, FID {metrics[1]:.3g}", flush=True)
+    kept = store.read(len(field))
+    rows = [
+        Row(title, *values) for (title, _), values in zip(field, kept["row"].tolist(), strict=True)
+    ]
+    return rows, kept["shown"].reshape(-1, *experiment.shape)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -259,14 +295,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--solver", default="ddim")
     made.add_argument("--grid", default="log_snr")
     made.add_argument("--num_steps", type=int, default=25)
+    made.add_argument("--scales", default="1,3,10,30", help="of the tuned strategies")
     made.add_argument(
-        "--scales", default=[1.0, 3.0, 10.0, 30.0], type=_numbers, help="of the tuned strategies"
-    )
-    made.add_argument(
-        "--zone",
-        default=[0.1, 10.0],
-        type=_numbers,
-        help="of the truncated strategy, in sigma/alpha",
+        "--zone", default="0.1,10", help="of the truncated strategy, in sigma / alpha"
     )
     made.add_argument("--s_max_classifier", type=float, default=5.0, help="of the truncated one")
     made.add_argument("--extractor", default="digits")
@@ -279,14 +310,8 @@ def run() -> None:
     """The command line; what a user can mend is one line and exit status 2."""
     args = parser().parse_args()
     main.prepare_jax()
-    try:
+    with one_line_errors():
         contest(args)
-    except (ValueError, OSError) as error:
-        main.fail(str(error))
-
-
-def _numbers(text: str) -> list[float]:
-    return [float(part) for part in text.split(",")]
 
 
 if __name__ == "__main__":

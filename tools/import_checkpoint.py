@@ -22,6 +22,7 @@ from models.layers.normalization import GroupNorm
 from models.layers.resampling import Downsample, Upsample
 from models.layers.residual import ResidualBlock
 from models.sizes import required_divisor
+from options.errors import InvalidValue
 
 RESAMPLE = {"Conv_0": "conv", "Conv2d_0": "conv"}
 PARTS: dict[type[nn.Module], dict[str, str]] = {
@@ -68,16 +69,17 @@ def params_from_torch(state_dict: Mapping[str, np.ndarray], model: nn.Module) ->
     Names may begin with "module."; the `sigmas` buffer is ignored. Every shape is checked.
 
     Raises:
-      ValueError: names every entry that is unknown, missing or of another shape.
+      InvalidValue: names every entry that is unknown, missing or of another shape.
     """
     theirs = _group(state_dict)
     if not getattr(model, "conditional", True):
         theirs = _without_noise_level(theirs)
-    candidates = [_match(theirs, _layers(model, shape)) for shape in _picture_shapes(theirs, model)]
+    candidates = [_match(theirs, _layers(model, shape)) for shape in _image_shapes(theirs, model)]
     params, problems = min(candidates, key=lambda candidate: len(candidate[1]))
     if problems:
         name = type(model).__name__
-        raise ValueError(f"the state dict is not of this {name}: " + "; ".join(problems))
+        but = f"it is not of this {name}: {'; '.join(problems)}"
+        raise InvalidValue("state_dict", but=but)
     return unflatten_dict(params)
 
 
@@ -94,7 +96,8 @@ def _group(state_dict: Mapping[str, np.ndarray]) -> dict[int, dict[str, np.ndarr
             unknown.append(name)
     if unknown or not groups:
         names = ", ".join(unknown) or "no names at all"
-        raise ValueError(f"these are not names of an official score-SDE network: {names}")
+        but = f"these are not names of an official score-SDE network: {names}"
+        raise InvalidValue("state_dict", but=but)
     return dict(sorted(groups.items()))
 
 
@@ -107,11 +110,11 @@ def _without_noise_level(groups: dict[int, dict[str, np.ndarray]]) -> dict:
     return {n: group for n, group in used.items() if group}
 
 
-def _picture_shapes(theirs: dict, model: Any) -> list[tuple[int, int, int, int]]:
+def _image_shapes(theirs: dict, model: Any) -> list[tuple[int, int, int, int]]:
     """Shapes of input with which to try the model.
 
-    Where its attention stands depends on the size of its pictures, which a state dict does not
-    tell: one size for each level that the first attention resolution can be at.
+    Where its attention stands depends on the size of its images, which is not in a state dict: one
+    size for each level that the first attention resolution can be at.
     """
     first_conv = next(v for layer in theirs.values() for v in layer.values() if v.ndim == 4)
     patch = getattr(model, "patch_size", 1)
@@ -147,7 +150,8 @@ def _layers(model: nn.Module, shape: tuple[int, ...]) -> list[Layer]:
     covered = {layer.path + local for layer in layers for local in layer.shapes}
     foreign = ["/".join(path) for path in shapes if path not in covered]
     if foreign:
-        raise ValueError(f"official networks have no such parameters as {', '.join(foreign)}")
+        but = f"official networks have no such parameters as {', '.join(foreign)}"
+        raise InvalidValue("model", but=but)
     return [layer for layer in layers if layer.shapes]
 
 

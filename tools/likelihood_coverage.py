@@ -3,10 +3,10 @@
     python -m tools.likelihood_coverage
     python -m tools.likelihood_coverage --points 4000 --probes 32 --seed 1
 
-Prints a table: for each process, the share of points whose exact log p lies within the 95 %
-interval that their own probes give. The data are a Gaussian whose axes are turned, so that probes
-have something to be wrong about, and a mixture of Gaussians, each in four dimensions and by both
-kinds of probes. With n points a share has a standard error of sqrt(0.05 0.95 / n).
+Prints a table: for each process, the fraction of points whose exact log p lies within the 95 %
+interval that their own probes give. The data are a Gaussian whose axes are turned, without which
+probes would make no error, and a mixture of Gaussians, each in four dimensions and by both kinds of
+probes. With n points a fraction has a standard error of sqrt(0.05 0.95 / n).
 """
 
 import argparse
@@ -15,17 +15,19 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import main
+from options.choices import require
+from tools.command_line import one_line_errors
 
 if TYPE_CHECKING:
     from sde_lib import Process
 
-# Far above the data, float32 keeps fewer digits of it.
+# At a noise level far above the data, float32 keeps fewer digits of them.
 OPTIONS: dict[str, dict[str, Any]] = {"ve": {"sigma_max": 10.0}, "smld": {"sigma_max": 10.0}}
 TOLERANCE = 1e-4
 PROBES = ("rademacher", "gaussian")
 
 
-def laws() -> dict[str, Any]:
+def datasets() -> dict[str, Any]:
     """The data, each with `sample`, `log_prob` and the exact prediction."""
     import jax
     import jax.numpy as jnp
@@ -37,7 +39,7 @@ def laws() -> dict[str, Any]:
     @jax.tree_util.register_dataclass
     @dataclasses.dataclass(frozen=True)
     class Turned:
-        """x = turn y with orthogonal `turn` and y of the law `data`, exact like it."""
+        """x = turn y with orthogonal `turn` and y distributed as `data`, exact like it."""
 
         data: Gaussian
         turn: Any
@@ -61,19 +63,19 @@ def laws() -> dict[str, Any]:
     }
 
 
-def exact_density(process: "Process", law: Any, x: Any, latent: Any) -> Any:
+def exact_density(process: "Process", data: Any, x: Any, latent: Any) -> Any:
     """log of the density that is integrated, (n,): the data's own at t_min, with the prior in the
     place of the data's noised density at t_max, both at the latents of x."""
     import jax.numpy as jnp
 
     first, last = (process.node(jnp.full(len(x), t)) for t in (process.t_min, process.t_max))
-    return law.log_prob(first, x) + process.prior_logp(latent) - law.log_prob(last, latent)
+    return data.log_prob(first, x) + process.prior_logp(latent) - data.log_prob(last, latent)
 
 
 def coverage(
-    process: "Process", law: Any, probe: str, points: int, probes: int, seed: int
+    process: "Process", data: Any, probe: str, points: int, probes: int, seed: int
 ) -> tuple[float, float]:
-    """The share of points within the interval, and the mean of (found - exact) / error."""
+    """The fraction of points within the interval, and the mean of (found - exact) / error."""
     import jax
     import jax.numpy as jnp
     from scipy.stats import t
@@ -81,11 +83,11 @@ def coverage(
     from likelihood import log_likelihood
 
     data_key, probe_key = jax.random.split(jax.random.key(seed))
-    x = law.sample(data_key, points)
+    x = data.sample(data_key, points)
     found = log_likelihood(
-        probe_key, process, law, x, probe=probe, num_probes=probes, rtol=TOLERANCE, atol=TOLERANCE
+        probe_key, process, data, x, probe=probe, num_probes=probes, rtol=TOLERANCE, atol=TOLERANCE
     )
-    z = (found.value - exact_density(process, law, x, found.latent)) / found.error
+    z = (found.value - exact_density(process, data, x, found.latent)) / found.error
     return float(jnp.mean(jnp.abs(z) < t.ppf(0.975, probes - 1))), float(jnp.mean(z))
 
 
@@ -97,19 +99,18 @@ def table(points: int, probes: int, seed: int) -> str:
     from tools import markdown
 
     for name, value, least in (("points", points, 1), ("probes", probes, 2)):
-        if value < least:
-            raise ValueError(f"{name}: got {value}, expected at least {least}")
-    columns = [(name, law, probe) for name, law in laws().items() for probe in PROBES]
+        require(value >= least, name, value, f"at least {least}")
+    columns = [(name, data, probe) for name, data in datasets().items() for probe in PROBES]
     rows = []
     for name, made in tqdm(PROCESSES.items(), "coverage", unit="process"):
         process = made(**OPTIONS.get(name, {}))
-        found = [coverage(process, law, probe, points, probes, seed) for _, law, probe in columns]
-        cells = [f"{100 * share:.1f} % ({mean:+.2f})" for share, mean in found]
+        found = [coverage(process, data, probe, points, probes, seed) for _, data, probe in columns]
+        cells = [f"{100 * fraction:.1f} % ({mean:+.2f})" for fraction, mean in found]
         rows.append([name, *cells])
     lines = [markdown.table(["process", *(f"{n}, {probe}" for n, _, probe in columns)], rows)]
     error = 100 * math.sqrt(0.05 * 0.95 / points)
     lines.append(
-        f"\n{points} points, {probes} probes each, seed {seed}; a share is 95 +- {error:.1f} %"
+        f"\n{points} points, {probes} probes each, seed {seed}; a fraction is 95 +- {error:.1f} %"
     )
     return "\n".join(lines)
 
@@ -119,15 +120,13 @@ def run() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--points", type=int, default=1000, help="data points of each law")
+    parser.add_argument("--points", type=int, default=1000, help="data points of each data set")
     parser.add_argument("--probes", type=int, default=64, help="of each point")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     main.prepare_jax()
-    try:
+    with one_line_errors():
         print(table(args.points, args.probes, args.seed))
-    except (ValueError, FloatingPointError) as error:
-        main.fail(str(error))
 
 
 if __name__ == "__main__":

@@ -24,6 +24,9 @@ import tensorflow_datasets as tfds
 from jaxtyping import Int, UInt8
 from PIL import Image
 
+from options.errors import InvalidValue, StorageError, Words
+from tools.command_line import one_line_errors
+
 CLASSES = (
     "airplane",
     "automobile",
@@ -53,12 +56,12 @@ class _ArrayUnpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in self.ALLOWED:
-            raise ValueError(f"archive: a batch asks for {module}.{name}, expected numpy arrays")
+            raise InvalidValue("archive", Words(f"a batch of {module}.{name}"), "numpy arrays")
         return self.ALLOWED[module, name]
 
 
 def parse_batch(name: str, content: bytes) -> Arrays:
-    """The images and labels of one batch file, told apart by its name."""
+    """The images and labels of one batch file, whose name says which format it is."""
     if name.endswith(".bin"):
         table = np.frombuffer(content, np.uint8).reshape(-1, 1 + PIXELS)
         labels, pixels = table[:, 0].astype(np.int64), table[:, 1:]
@@ -71,7 +74,7 @@ def parse_batch(name: str, content: bytes) -> Arrays:
 def read_archive(path: Path) -> dict[str, Arrays]:
     """{"train": ..., "test": ...} from either of the two published archives."""
     if not path.is_file():
-        raise FileNotFoundError(f"archive: no file {path}")
+        raise StorageError("archive", but=f"there is no file {path}")
     parts: dict[str, list[Arrays]] = {"train": [], "test": []}
     try:
         with tarfile.open(path) as tar:
@@ -83,10 +86,11 @@ def read_archive(path: Path) -> dict[str, Arrays]:
                 split = "test" if name.startswith("test") else "train"
                 parts[split].append(parse_batch(name, file.read()))
     except (tarfile.TarError, EOFError, OSError, KeyError, pickle.UnpicklingError) as error:
-        raise ValueError(f"archive: {path} is not a whole CIFAR-10 archive: {error}") from error
+        but = f"{path} is not a whole CIFAR-10 archive: {error}"
+        raise StorageError("archive", but=but) from error
     for split, batches in parts.items():
         if not batches:
-            raise ValueError(f"archive: {path} holds no {split} batch")
+            raise InvalidValue("archive", but=f"{path} holds no {split} batch")
     return {
         split: (np.concatenate([b[0] for b in batches]), np.concatenate([b[1] for b in batches]))
         for split, batches in parts.items()
@@ -132,7 +136,8 @@ def prepare(archive: Path, output: Path) -> Path:
     builder = Cifar10(read_archive(archive), data_dir=output, file_format="array_record")
     folder = Path(builder.data_path)
     if folder.exists():
-        raise ValueError(f"output: {folder} exists; remove it to prepare the data set anew")
+        but = f"{folder} exists; remove it to prepare the data set again"
+        raise InvalidValue("output", but=but)
     config = tfds.download.DownloadConfig(try_download_gcs=False)
     builder.download_and_prepare(download_config=config)
     return folder
@@ -143,7 +148,8 @@ def main() -> None:
     parser.add_argument("--archive", type=Path, required=True, help="cifar-10-python.tar.gz")
     parser.add_argument("--output", type=Path, required=True, help="where data sets are kept")
     args = parser.parse_args()
-    print(prepare(args.archive, args.output.expanduser()))
+    with one_line_errors():
+        print(prepare(args.archive, args.output.expanduser()))
 
 
 if __name__ == "__main__":

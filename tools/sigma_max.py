@@ -2,14 +2,15 @@
 
     python -m tools.sigma_max --data digits
     python -m tools.sigma_max --data folder --path ~/pictures --image_size 256
+    python -m tools.sigma_max --config configs/mine.py        (what it trains on)
 
 Song & Ermon 2020 ("Improved Techniques", Technique 1): the noise must be as wide as the data, so
 that a sample can move from any image to any other,
 
     sigma_max = max_{i, j} |x_i - x_j|_2.                                       (1)
 
-Equation 3.1 of the AFHQ-512 work that this project follows prints a sum over j in place of the
-maximum; the values that it gives (375 for AFHQ-512) are maxima, as its text says.
+Equation 3.1 of Traore 2025 ("From Noise to Images") prints a sum over j in place of the maximum;
+the values that it gives (375 for AFHQ-512) are maxima, as its text says.
 
 The result is exact. 8-bit images are integers, z = k - 128 in [-128, 127], and for any block of
 1,024 dimensions the product z_i . z_j and all its partial sums are integers of at most 2^24,
@@ -27,7 +28,7 @@ blocks of pairs that cannot beat the largest distance found are passed over.    
 import argparse
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from math import sqrt
 from pathlib import Path
 
@@ -38,6 +39,9 @@ from jaxtyping import Array, Float, Int, UInt8
 from tqdm import tqdm
 
 from data import CENTERED, SOURCES, UNIT, Source, Subset, Transform, eval_batches
+from options.choices import require
+from options.errors import InvalidValue, Words
+from tools.command_line import one_line_errors
 
 CHUNK = 1024  # dimensions of which float32 holds the products exactly: 2^24 = 1024 * 128^2
 BLOCK_BYTES = 2**27  # of pixels on the device, for each of the two blocks of a pair
@@ -47,8 +51,8 @@ BATCH = 128
 
 @dataclass(frozen=True)
 class Farthest:
-    """The two images farthest apart, by index, their distance for pixels in [0, 1], and the share
-    of all pairs that was computed."""
+    """The two images farthest apart, by index, their distance for pixels in [0, 1], and the
+    fraction of all pairs that was computed."""
 
     distance: float
     pair: tuple[int, int]
@@ -58,11 +62,15 @@ class Farthest:
 def farthest_pair(source: Source, transform: Transform | None = None) -> Farthest:
     """The largest Euclidean distance between two images of `source`, and where it is.
 
-    `transform` says how images are cropped and resized. Memory is bounded: pixels lie in a
-    temporary file, and the device holds two blocks of them. Raises ValueError for one image.
+    Args:
+      transform: says how images are cropped and resized; nothing else of it is done.
+
+    Memory is bounded: pixels lie in a temporary file, and the device holds two blocks of them.
+    InvalidValue for a single image, and for data that are no 8-bit images.
     """
-    if len(source) < 2:
-        raise ValueError(f"data: {source.name} has {len(source)} image, expected at least 2")
+    got = Words(f"{source.name}, which has {len(source)} image")
+    require(len(source) >= 2, "data", got, "at least 2 images")
+    require(source.is_images, "data", source.name, "images")
     with tempfile.TemporaryDirectory() as folder:
         pixels = _flatten(source, transform or Transform(), Path(folder) / "pixels")
         return _search(pixels)
@@ -71,6 +79,7 @@ def farthest_pair(source: Source, transform: Transform | None = None) -> Farthes
 def _flatten(source: Source, transform: Transform, path: Path) -> UInt8[np.ndarray, "n d"]:
     """All images as rows of a file, filled up with 128 (z = 0) to a multiple of CHUNK columns."""
     rows = None
+    transform = replace(transform, flip=False, dequantize=False, augment=None, space=UNIT)
     batches = eval_batches(source, BATCH, transform)
     for step, batch in enumerate(tqdm(batches, "Reading images", -(-len(source) // BATCH))):
         levels = UNIT.to_uint8(batch["image"][batch["counts"]])
@@ -158,34 +167,49 @@ def _blocks(pixels: UInt8[np.ndarray, "n d"]) -> Iterator[tuple[slice, Float[np.
         yield rows, pixels[rows].astype(np.float64) - 128
 
 
+def data_of(args: argparse.Namespace) -> tuple[Source, Transform]:
+    """The images that are asked for, and how they are cropped and resized."""
+    if args.config:
+        from experiment import kinds
+
+        experiment = kinds.open_experiment(args.config)
+        return experiment.train_source, experiment.transform
+    made = SOURCES[args.data]
+    given = {"path": args.path} if args.path else {}
+    if not given.keys() <= {field.name for field in fields(made)}:
+        raise InvalidValue("path", args.path, but=f"{args.data!r} has none")
+    source = made(**given).read(args.split)
+    return source, Transform(image_size=args.image_size, crop=args.crop)
+
+
+def report(args: argparse.Namespace) -> None:
+    """Finds the pair and prints it."""
+    source, transform = data_of(args)
+    if args.max_images and args.max_images < len(source):
+        chosen = np.random.default_rng(0).choice(len(source), args.max_images, replace=False)
+        source = Subset(source, np.sort(chosen))
+    found = farthest_pair(source, transform)
+    print(f"{source.name}: {len(source)} images, {found.computed:.1%} of the pairs computed")
+    print(f"farthest pair: images {found.pair[0]} and {found.pair[1]}")
+    for space in (UNIT, CENTERED):
+        sigma_max = found.distance * space.width
+        print(f"sigma_max = {sigma_max:.4g} for data in [{space.low:g}, {space.high:g}]")
+
+
 def main() -> None:
+    """The command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--data", choices=SOURCES, required=True)
-    parser.add_argument("--path", help="of the folder or the prepared TFDS data set")
-    parser.add_argument(
-        "--split", default="train", help="of the digits or the TFDS data set (default: train)"
-    )
+    data = parser.add_mutually_exclusive_group(required=True)
+    data.add_argument("--data", choices=SOURCES)
+    data.add_argument("--config", help="a configuration file, weights or a workdir")
+    parser.add_argument("--path", help="of the data set, where it has one")
+    parser.add_argument("--split", default="train", help="of the data set (default: train)")
     parser.add_argument("--image_size", type=int, help="crop and resize to this size")
     parser.add_argument("--crop", default="center", help="center, or none to squeeze whole images")
     parser.add_argument("--max_images", type=int, help="take so many, at random")
     args = parser.parse_args()
-
-    options = {"path": args.path} if args.path else {}
-    try:
-        source = SOURCES[args.data](**options).read(args.split)
-        if args.max_images and args.max_images < len(source):
-            chosen = np.random.default_rng(0).choice(len(source), args.max_images, replace=False)
-            source = Subset(source, np.sort(chosen))
-        found = farthest_pair(source, Transform(image_size=args.image_size, crop=args.crop))
-    except (TypeError, ValueError, FileNotFoundError) as error:
-        parser.error(str(error))
-    print(f"{source.name}: {len(source)} images, {found.computed:.1%} of the pairs computed")
-    print(f"farthest pair: images {found.pair[0]} and {found.pair[1]}")
-    for value_range in (UNIT, CENTERED):
-        sigma_max = found.distance * value_range.width
-        print(
-            f"sigma_max = {sigma_max:.4g} for data in [{value_range.low:g}, {value_range.high:g}]"
-        )
+    with one_line_errors():
+        report(args)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """What the solver report measures: who takes part, what is sampled, how far it is from the data.
 
 Every run goes over one kind of grid from the prior to t_end and ends with Tweedie's formula, so
-that solvers differ in nothing but their steps. Evaluations are those that `Samples.nfe` counts, the
+that solvers differ in their steps alone. Evaluations are those that `Samples.nfe` counts, the
 last one included.
 """
 
@@ -24,6 +24,8 @@ from metrics.quality import ImageSet
 from metrics.report import distances
 from metrics.resumable import fingerprint
 from metrics.statistics import Statistics
+from options.choices import choose, require
+from options.errors import InvalidValue, Words
 from oracles import Mixture
 from parameterization import Predictor
 from sde_lib import Node, Process
@@ -115,26 +117,26 @@ class Cell(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """A measured run: mean evaluations of a sample, the share that reached the end, the figures."""
+    """A measured run: mean evaluations of a sample, fraction that reached the end, metrics."""
 
     evaluations: float
     finished: float
-    figures: tuple[float, ...]
+    metrics: tuple[float, ...]
 
 
 @runtime_checkable
 class Subject(Protocol):
     """What is sampled and measured.
 
-    figures: names of the measures. few: of few dimensions. identity: all that the results depend on
-    but solver, number and seed.
+    metrics: their names. few: of few dimensions. identity: all that the results depend on but
+    solver, number and seed.
     """
 
     @property
     def name(self) -> str: ...
 
     @property
-    def figures(self) -> tuple[str, ...]: ...
+    def metrics(self) -> tuple[str, ...]: ...
 
     @property
     def few(self) -> bool: ...
@@ -159,57 +161,52 @@ def cells(
     grid: str,
     tolerances: Mapping[str, Sequence[float]] | None = None,
 ) -> list[Cell]:
-    """Every run of the report, checked: ValueError names what cannot be.
+    """Every run of the report, checked: InvalidValue names what cannot be.
 
     tolerances: of adaptive solvers, in place of their own.
     """
-    if grid not in grids.GRIDS:
-        raise ValueError(f"grid: got {grid!r}, expected one of {sorted(grids.GRIDS)}")
-    unknown = [name for name in names if name not in CONTESTANTS]
-    if unknown or not names:
-        raise ValueError(
-            f"solvers: got {unknown[0] if unknown else 'none'!r}, "
-            f"expected some of {', '.join(CONTESTANTS)}"
-        )
-    twice = [name for name in names if list(names).count(name) > 1]
-    if twice:
-        raise ValueError(f"solvers: got {twice[0]!r} twice, expected each once")
+    spaced = choose(grids.GRIDS, grid, "grid")()
+    require(names, "solvers", Words("none"), f"some of {', '.join(CONTESTANTS)}")
+    for name in names:
+        require(name in CONTESTANTS, "solvers", name, f"some of {', '.join(CONTESTANTS)}")
+        require(list(names).count(name) == 1, "solvers", Words(f"{name!r} twice"), "each once")
 
     def make_grid(steps: int) -> Node:
-        return grids.GRIDS[grid](subject.process, steps, t_end=subject.t_end)
+        return spaced(subject.process, steps, t_end=subject.t_end)
 
     found = []
     for name in names:
         who = CONTESTANTS[name]
         if who.tolerances:
             for rtol in (tolerances or {}).get(name, who.tolerances):
-                if not rtol > 0:
-                    raise ValueError(f"tolerances: got {rtol}, expected positive numbers")
+                require(rtol > 0, "tolerances", rtol, "positive numbers")
                 solver = who.make(rtol, subject.few)
                 found.append(Cell(name, f"rtol {rtol:g}", solver, make_grid(8)))
             continue
         for budget in budgets:
             steps, least = (budget - 1) // who.stages, 1 if grid != "published" else 2
-            if steps < least:
-                raise ValueError(
-                    f"budgets: got {budget} for {name}, expected at least "
-                    f"{least * who.stages + 1}: {who.stages} evaluations a step, and a last one"
-                )
+            require(
+                steps >= least,
+                "budgets",
+                Words(f"{budget} for {name}"),
+                f"at least {least * who.stages + 1}: {who.stages} evaluations a step, and a last "
+                "one",
+            )
             solver = who.make(steps, subject.few)
             found.append(Cell(name, f"{steps} steps", solver, make_grid(steps)))
     for cell in found:
-        pacer = cell.solver
         try:
-            pacer.validate(subject.process, cell.grid)
-        except ValueError as error:
-            raise ValueError(f"solvers: {cell.name} cannot serve here: {error}") from None
+            cell.solver.validate(subject.process, cell.grid)
+        except InvalidValue as error:
+            but = f"{cell.name} cannot be used here: {error}"
+            raise InvalidValue("solvers", but=but) from None
     return found
 
 
 def default_mixture() -> Mixture:
     """Five Gaussians of unequal weight on a circle of radius 1.
 
-    They touch: of Gaussians far apart, samples measure little but the chance of how many each got.
+    They overlap: between Gaussians far apart, distances show little but how many samples each got.
     """
     angle = 2 * np.pi * np.arange(5) / 5 + 0.3
     means = jnp.asarray(np.stack([np.cos(angle), np.sin(angle)], 1), jnp.float32)
@@ -223,7 +220,7 @@ class MixtureSubject:
     process: Process
     t_end: float
     data: Mixture = dataclasses.field(default_factory=default_mixture)
-    figures = ("sliced Wasserstein-2", "Wasserstein-2 of mean and covariance")
+    metrics = ("sliced Wasserstein-2", "Wasserstein-2 of mean and covariance")
     few = True
 
     @property
@@ -238,20 +235,20 @@ class MixtureSubject:
         made = sampling.sample(
             jax.random.key(seed), self.process, self.data, cell.solver, cell.grid, (count, 2)
         )
-        figures = self.measure(np.asarray(made.x))
-        return Outcome(float(made.nfe.mean()), float(made.ok.mean()), figures)
+        metrics = self.measure(np.asarray(made.x))
+        return Outcome(float(made.nfe.mean()), float(made.ok.mean()), metrics)
 
     def floor(self, count: int, seed: int) -> tuple[float, ...]:
         drawn = self.data.sample(jax.random.key(seed + 10_000), count)
         return self.measure(np.asarray(drawn))
 
     def measure(self, x: Float[np.ndarray, "n 2"]) -> tuple[float, ...]:
-        """Distances of the points to the law itself, so that chance enters by the points alone."""
+        """Distances of the points to the distribution itself: only the points are random."""
         return sliced_wasserstein(x, self.data), moment_distance(x, self.data)
 
 
 def moment_distance(x: Float[np.ndarray, "n 2"], data: Mixture) -> float:
-    """W2 between the Gaussians with the mean and covariance of the points and of the law."""
+    """W2 between the Gaussians with the mean and covariance of the points and of the data."""
     means, weights = np.asarray(data.means, np.float64), np.asarray(data.weights, np.float64)
     mean = weights @ means
     away = means - mean
@@ -261,10 +258,10 @@ def moment_distance(x: Float[np.ndarray, "n 2"], data: Mixture) -> float:
 
 
 def sliced_wasserstein(x: Float[np.ndarray, "n 2"], data: Mixture, directions: int = 32) -> float:
-    """sqrt of the mean over directions of W2^2 between projections of x and of the law of data.
+    """sqrt of the mean over directions of W2^2 between projections of x and of the distribution.
 
     A projected mixture is a mixture in one dimension, whose quantiles at (i + 1/2) / n are matched
-    with the sorted points; so the figure has the noise of the points only (Bonneel et al. 2015).
+    with the sorted points; so the points alone make the distance noisy (Bonneel et al. 2015).
     """
     means, weights = np.asarray(data.means, np.float64), np.asarray(data.weights, np.float64)
     levels = (np.arange(len(x)) + 0.5) / len(x)
@@ -294,12 +291,12 @@ class ImageSubject:
     reference: Statistics
     held_out: Float[np.ndarray, "n dim"]
     t_end: float
-    figures = ("FID", "KID")
+    metrics = ("FID", "KID")
     few = False
 
     @property
     def process(self) -> Process:
-        return self.generator.process
+        return self.generator.sampler.process
 
     def identity(self) -> Mapping[str, Any]:
         return {
@@ -310,13 +307,14 @@ class ImageSubject:
         }
 
     def run(self, cell: Cell, count: int, seed: int) -> Outcome:
-        generator = dataclasses.replace(
-            self.generator, solver=cell.solver, grid=cell.grid, denoise="tweedie"
+        sampler = dataclasses.replace(
+            self.generator.sampler, solver=cell.solver, grid=cell.grid, denoise="tweedie"
         )
-        made = generator.images(self.predict, jax.random.key(seed), generator.labels(count))
-        images = ImageSet("samples", count, lambda i: (made.images[i], made.labels[i]))
-        figures = self._measure(features_of(images, self.extractor))
-        return Outcome(made.nfe, float(made.ok.mean()), figures)
+        generator = dataclasses.replace(self.generator, sampler=sampler)
+        made = generator.draw(self.predict, jax.random.key(seed), generator.labels(count))
+        images = ImageSet("samples", count, lambda i: (made.data[i], made.labels[i]))
+        metrics = self._measure(features_of(images, self.extractor))
+        return Outcome(made.nfe, float(made.ok.mean()), metrics)
 
     def floor(self, count: int, seed: int) -> tuple[float, ...]:
         chosen = np.random.default_rng(seed).permutation(len(self.held_out))[:count]

@@ -1,8 +1,9 @@
 """Orders of convergence of all solvers, measured on Gaussian data without sampling noise.
 
 On Gaussian data a step is affine in the state, in what a solver remembers and in its noise. Its
-coefficients are read off the step itself, and mean and covariance are carried along, so the law
-that a run ends with is known. The error is its Wasserstein-2 distance from the exact law,
+coefficients are read off the step itself, and mean and covariance are carried along, so the
+distribution that a run ends with is known. The error is its Wasserstein-2 distance from the exact
+one,
 
     W2^2 = (m - m*)^2 + (s - s*)^2,                                                     (1)
 
@@ -99,7 +100,7 @@ class _Increment:
 
 
 def final_error(process: Process, solver: Any, steps: int, t_end: float) -> float:
-    """(1) at the end of `steps` steps, uniform in time, from the exact law at t_max."""
+    """(1) at the end of `steps` steps, uniform in time, from the exact distribution at t_max."""
     data = Gaussian(jnp.full(1, MEAN), jnp.full(1, STD))
     grid = uniform_grid(process, steps, t_end=t_end)
     # Inputs of a step: x, what is remembered, the draws; and a row for the constant.
@@ -111,9 +112,8 @@ def final_error(process: Process, solver: Any, steps: int, t_end: float) -> floa
         x, before, draws = basis[:, 0], basis[:, 1], basis[:, 2:]
         if isinstance(solver, Adaptive):
             run = RunContext(data, None, grid, _Increment(draws[:, 0]), NO_COND, jnp.zeros(0))
-            ends = grid.t[-1], grid.t[0]
             slope = solver.refresh(process, run, x, node)
-            found = solver.attempt(process, run, x, node, node_next, slope, ends)
+            found = solver.attempt(process, run, x, node, node_next, slope)
             return jnp.stack([found.x, found.x]), memory
         state = solver.init(x)
         if state is not None:
@@ -123,9 +123,9 @@ def final_error(process: Process, solver: Any, steps: int, t_end: float) -> floa
         return jnp.stack([step.x, after]), memory
 
     start = Node(*(field[:1] for field in grid))
-    law = data.marginal(start, jnp.zeros((1, 1)))
-    mean = np.array([float(law[0].reshape(())), 0.0])
-    covariance = np.diag([float(law[1].reshape(())), 0.0])
+    at_start = data.marginal(start, jnp.zeros((1, 1)))
+    mean = np.array([float(at_start[0].reshape(())), 0.0])
+    covariance = np.diag([float(at_start[1].reshape(())), 0.0])
     memory = jnp.full(1 + size, jnp.inf)
     for i in range(steps):
         columns, memory = one(at(grid, i, 1 + size), at(grid, i + 1, 1 + size), memory)

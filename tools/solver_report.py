@@ -31,6 +31,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import main
+from options.choices import choose, require
+from tools.command_line import numbers, one_line_errors
 from tools.markdown import table
 
 if TYPE_CHECKING:
@@ -56,7 +58,7 @@ COLOURS = {
 class Line:
     """A row of the table: one solver with one setting, over all seeds.
 
-    figures: by name, the value of each seed.
+    metrics: by name, the value of each seed.
     """
 
     name: str
@@ -64,11 +66,12 @@ class Line:
     setting: str
     evaluations: float
     finished: float
-    figures: dict[str, list[float]]
+    metrics: dict[str, list[float]]
 
     def to_json(self) -> dict[str, Any]:
-        found = {name: summary(values) for name, values in self.figures.items()}
-        return dataclasses.asdict(self) | {"figures": found}
+        fields = dataclasses.asdict(self)
+        found = {name: summary(values) for name, values in fields.pop("metrics").items()}
+        return fields | {"figures": found}
 
 
 def summary(values: Sequence[float]) -> dict[str, Any]:
@@ -90,7 +93,7 @@ def summary(values: Sequence[float]) -> dict[str, Any]:
 def measure(
     subject: "Subject", runs: Sequence["Cell"], samples: int, seeds: int, folder: Path
 ) -> tuple[list[Line], dict[str, list[float]]]:
-    """Every run with every seed, kept one by one in `folder`; and the figures of real data."""
+    """Every run with every seed, kept one by one in `folder`; and the metrics of real data."""
     import numpy as np
     from tqdm import tqdm
 
@@ -107,14 +110,14 @@ def measure(
             seed, which = divmod(number, len(runs))
             bar.set_postfix_str(f"{runs[which].name}, {runs[which].setting}, seed {seed}")
             found = subject.run(runs[which], samples, seed)
-            row = [found.evaluations, found.finished, *found.figures]
+            row = [found.evaluations, found.finished, *found.metrics]
             store.keep(number, {"row": np.array([row])})
             bar.update()
     rows = store.read(total)
     table = rows["row"].reshape(seeds, len(runs), -1)
     lines = []
     for i, cell in enumerate(runs):
-        evaluations, finished, *figures = table[:, i].T
+        evaluations, finished, *metrics = table[:, i].T
         lines.append(
             Line(
                 cell.name,
@@ -122,17 +125,17 @@ def measure(
                 cell.setting,
                 float(evaluations.mean()),
                 float(finished.mean()),
-                {n: v.tolist() for n, v in zip(subject.figures, figures, strict=True)},
+                {n: v.tolist() for n, v in zip(subject.metrics, metrics, strict=True)},
             )
         )
     floors = np.array([subject.floor(samples, seed) for seed in range(seeds)])
-    return lines, {n: v.tolist() for n, v in zip(subject.figures, floors.T, strict=True)}
+    return lines, {n: v.tolist() for n, v in zip(subject.metrics, floors.T, strict=True)}
 
 
 def draw(
     lines: Sequence[Line], floor: Mapping[str, Sequence[float]], title: str, note: str
 ) -> bytes:
-    """The plot as PNG: solvers as lines with their spread over seeds. A column for each figure, a
+    """The plot as PNG: solvers as lines with their spread over seeds. A column for each metric, a
     row for solvers of the probability flow and one for those with noise."""
     import matplotlib
 
@@ -152,7 +155,7 @@ def draw(
         chosen = [line for line in lines if CONTESTANTS[line.name].noise == noise]
         for axis, name in zip(row, names, strict=True):
             _draw_lines(axis, chosen, name)
-            everything = [summary(line.figures[name])["mean"] for line in lines]
+            everything = [summary(line.metrics[name])["mean"] for line in lines]
             _draw_floor(axis, summary(floor[name]), everything)
             axis.set_title(f"{name}, {'with noise' if noise else 'probability flow'}", fontsize=10)
         row[-1].legend(loc="upper left", bbox_to_anchor=(1.02, 1), frameon=False, fontsize=8.5)
@@ -173,12 +176,12 @@ def draw(
 
 
 def _draw_lines(axis: Any, lines: Sequence[Line], name: str) -> None:
-    """The figure `name` of each solver against its evaluations."""
+    """The metric `name` of each solver against its evaluations."""
     from tools.solver_contest import CONTESTANTS
 
     for who, found_lines in itertools.groupby(lines, lambda line: line.name):
         group = sorted(found_lines, key=lambda line: line.evaluations)
-        found = [summary(line.figures[name]) for line in group]
+        found = [summary(line.metrics[name]) for line in group]
         adaptive = bool(CONTESTANTS[who].tolerances)
         axis.errorbar(
             [line.evaluations for line in group],
@@ -197,7 +200,7 @@ def _draw_lines(axis: Any, lines: Sequence[Line], name: str) -> None:
 
 
 def _draw_floor(axis: Any, level: Mapping[str, Any], everything: Sequence[float]) -> None:
-    """The figure of real data as a band, and a vertical axis that holds it and all means."""
+    """The metric of real data as a band, and a vertical axis that holds it and all means."""
     from matplotlib.ticker import LogLocator, NullLocator
 
     spread = level["deviation"] or 0.0
@@ -234,13 +237,13 @@ def show(found: Mapping[str, Any]) -> str:
 
 
 def markdown(lines: Sequence[Line], floor: Mapping[str, Sequence[float]], name: str) -> str:
-    """One figure as a table: a row a solver; before each colon the evaluations."""
+    """One metric as a table: a row a solver; before each colon the evaluations."""
     groups = [list(g) for _, g in itertools.groupby(lines, lambda line: line.name)]
     width = max(map(len, groups))
     rows = []
     for group in groups:
         group = sorted(group, key=lambda line: line.evaluations)
-        row = [f"{e.evaluations:.0f}: {show(summary(e.figures[name]))}" for e in group]
+        row = [f"{e.evaluations:.0f}: {show(summary(e.metrics[name]))}" for e in group]
         rows.append([group[0].title, *row, *[""] * (width - len(row))])
     rows.append(["real data", show(summary(floor[name])), *[""] * (width - 1)])
     return table([f"{name} by evaluations", *[""] * width], rows)
@@ -281,13 +284,13 @@ def page(
     header = ["solver", "setting", "evaluations", "finished"]
     header += [part for name in names for part in (f"{name}, mean ± sd", "95 % interval")]
     rows = []
-    body = [(e.name, [e.title, e.setting, f"{e.evaluations:.1f}", f"{e.finished:.1%}"], e.figures)
+    body = [(e.name, [e.title, e.setting, f"{e.evaluations:.1f}", f"{e.finished:.1%}"], e.metrics)
             for e in lines]  # fmt: skip
     body.append(("real data", ["real data", "", "", ""], {k: list(v) for k, v in floor.items()}))
     before = ""
-    for who, cells, figures in body:
+    for who, cells, metrics in body:
         for name in names:
-            found = summary(figures[name])
+            found = summary(metrics[name])
             half = found["half_interval"]
             cells += [show(found), "" if half is None else f"± {half:.2g}"]
         data = "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
@@ -328,23 +331,20 @@ def subject_of(args: argparse.Namespace) -> "Subject":
     from tools.solver_contest import ImageSubject, MixtureSubject, features_of
 
     if args.mixture:
-        if args.process not in PROCESSES:
-            raise ValueError(f"process: got {args.process!r}, expected one of {sorted(PROCESSES)}")
+        process = choose(PROCESSES, args.process, "process")
         options = {"sigma_max": 10.0} if args.process in ("ve", "smld") else {}
-        return MixtureSubject(PROCESSES[args.process](**options), args.t_end or 1e-3)
-    from configs.saved import get_config
-    from experiment import builders, modes
+        return MixtureSubject(process(**options), args.t_end or 1e-3)
     from metrics import extractors
     from metrics.statistics import Statistics
+    from tools.trained_model import open_model
 
     where = args.workdir or args.weights
-    config = get_config(str(where))
-    weights = None if args.workdir else Path(where)
-    predict = modes.predictor(modes.Run(config, Path(args.workdir or "."), weights))
-    generator = dataclasses.replace(builders.generator(config), batch_size=args.batch_size)
-    extractor = extractors.load(config.eval.extractor, config.eval.weights)
-    extractor.check(generator.image_shape)
-    subject = builders.subject(config)
+    experiment, predict = open_model(where)
+    evaluation = experiment.options.eval
+    generator = dataclasses.replace(experiment.generator, batch_size=args.batch_size)
+    extractor = extractors.load(evaluation.extractor, evaluation.weights)
+    extractor.check(experiment.shape)
+    subject = experiment.subject()
     train, held_out = (
         features_of(subject.image_set(source), extractor)
         for source in (subject.train, subject.held_out)
@@ -357,12 +357,12 @@ def subject_of(args: argparse.Namespace) -> "Subject":
         extractor,
         Statistics.of(extractor, subject.train.name, train),
         held_out,
-        args.t_end or config.sampling.t_end,
+        args.t_end or experiment.options.sampling.t_end or experiment.process.t_min,
     )
 
 
 def explanation(subject: "Subject", samples: int, seeds: int) -> str:
-    """What is to be known beside the figures."""
+    """What a reader has to know beside the metrics."""
     bars = f"bars: standard deviation over {seeds} seeds" if seeds > 1 else "one seed"
     kind = "diamonds: adaptive, a point a tolerance"
     if subject.few:
@@ -374,17 +374,16 @@ def explanation(subject: "Subject", samples: int, seeds: int) -> str:
 
 
 def report(args: argparse.Namespace) -> None:
-    """Everything that the command line asks for; ValueError before any work if it cannot be."""
+    """Everything that the command line asks for; InvalidValue before any work if it cannot be."""
     from storage.files import atomic_write
     from tools.solver_contest import CONTESTANTS, cells
 
     for name, least in (("samples", 4 if not args.mixture else 1), ("seeds", 1), ("batch_size", 1)):
-        if getattr(args, name) < least:
-            raise ValueError(f"{name}: got {getattr(args, name)}, expected at least {least}")
+        require(getattr(args, name) >= least, name, getattr(args, name), f"at least {least}")
     names = args.solvers.split(",") if args.solvers else list(CONTESTANTS)
-    tolerances = {name: _numbers("ode_rtol", args.ode_rtol) for name in ("ode", "ode_bosh3")}
-    tolerances["adaptive_sde"] = _numbers("sde_rtol", args.sde_rtol)
-    budgets = [int(b) for b in _numbers("budgets", args.budgets)]
+    tolerances = {name: numbers("ode_rtol", args.ode_rtol) for name in ("ode", "ode_bosh3")}
+    tolerances["adaptive_sde"] = numbers("sde_rtol", args.sde_rtol)
+    budgets = [int(b) for b in numbers("budgets", args.budgets)]
     began = time.monotonic()
     subject = subject_of(args)
     given = {k: v for k, v in tolerances.items() if v}
@@ -419,13 +418,6 @@ def report(args: argparse.Namespace) -> None:
     print(f"\n{note}\nwritten to {args.out / 'report.html'}, report.png and report.json")
 
 
-def _numbers(name: str, text: str) -> list[float]:
-    try:
-        return [float(part) for part in text.split(",")] if text else []
-    except ValueError:
-        raise ValueError(f"{name}: got {text!r}, expected numbers as in '8,16,32'") from None
-
-
 def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -453,15 +445,13 @@ def run() -> None:
     """The command line; what a user can mend is one line and exit status 2."""
     args = parser().parse_args()
     main.prepare_jax()
-    try:
+    with one_line_errors():
         if args.orders:
             from tools.solver_orders import table
 
             print(table())
             return
         report(args)
-    except (ValueError, OSError, FloatingPointError) as error:
-        main.fail(str(error))
 
 
 if __name__ == "__main__":

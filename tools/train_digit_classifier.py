@@ -3,8 +3,8 @@
     python -m tools.train_digit_classifier [--steps 4000] [--out metrics/digit_classifier.npz]
 
 About ten minutes on two CPU cores. Every batch holds digits under small random shifts, turns and
-stretches, and rejects made from them. The figures printed at the end are those of
-the float16 weights as shipped, on the held-out split that training never sees.
+stretches, and rejects made from them. The metrics printed at the end are those of the float16
+weights as shipped, on the held-out split, which training never sees.
 """
 
 import argparse
@@ -22,6 +22,7 @@ from tqdm import trange
 import data
 from metrics import digits, legibility, rejects
 from metrics.features import Activations, write_weights
+from tools.command_line import one_line_errors
 
 # In every batch.
 DIGITS, FAKES = 128, 48
@@ -105,7 +106,7 @@ def train(
 
 
 def finish(params: dict, images: Float[Array, "n 28 28"]) -> dict:
-    """The same features at mean square 1 over `images`, and the share of rejects expected.
+    """The same features at mean square 1 over `images`, and the bias for the rejects expected.
 
     ReLU is homogeneous: what the hidden layer is divided by, the output kernel is multiplied by,
     and no logit changes. The kernel of KID needs features of about this size. By Bayes' rule the
@@ -125,22 +126,28 @@ def finish(params: dict, images: Float[Array, "n 28 28"]) -> dict:
 
 
 def main() -> None:
-    """Train, write the weights, print the report on held-out digits."""
+    """The command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--out", type=Path, default=digits.WEIGHTS)
     arguments = parser.parse_args()
+    with one_line_errors():
+        make(arguments.steps, arguments.out)
+
+
+def make(steps: int, out: Path) -> None:
+    """Trains, writes the weights and prints the report."""
     source = data.digits("train")
     images = jnp.asarray(source.images[..., 0], jnp.float32) / 255.0
-    params = train(images, jnp.asarray(source.labels, jnp.int32), arguments.steps)
+    params = train(images, jnp.asarray(source.labels, jnp.int32), steps)
     params = finish(params, images[:1000])
-    write_weights(arguments.out, params)
-    print(f"{arguments.out}: {arguments.out.stat().st_size / 1000:.0f} kB")
+    write_weights(out, params)
+    print(f"{out}: {out.stat().st_size / 1000:.0f} kB")
     test = data.digits("test")
     held_out = test.images, test.labels.astype(np.int64)
-    report = legibility.legibility(*held_out, *held_out, extractor=digits.extractor(arguments.out))
+    report = legibility.legibility(*held_out, *held_out, extractor=digits.extractor(out))
     print(json.dumps(report["controls"]))
 
 

@@ -9,6 +9,7 @@ resumed, on the same devices, it ends with the same bits.
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -33,8 +34,15 @@ from training.telemetry import Telemetry
 
 PyTree = Any
 AUTO = "auto"
-STOPS = ("finished", "time", "interrupted")
 DRAW = 2**32 - 1  # folded into the run's key for plots; no step has this number
+
+
+class Stop(StrEnum):
+    """Why a run ends: at its last step, by max_seconds, or by a signal. The later one prevails."""
+
+    FINISHED = "finished"
+    TIME = "time"
+    INTERRUPTED = "interrupted"
 
 
 @runtime_checkable
@@ -118,15 +126,12 @@ class Progress:
 
 @dataclass(frozen=True)
 class Result:
-    """The end of a run. stopped: "finished", "interrupted" (a signal) or "time" (max_seconds).
-
-    seconds: of the run, over all resumptions.
-    """
+    """The end of a run. seconds: of the run, over all resumptions."""
 
     state: State
     steps: int
     seconds: float
-    stopped: str
+    stopped: Stop
 
 
 def fit(
@@ -160,13 +165,13 @@ def fit(
         started = time.monotonic() - record.seconds
         step, stopped = int(state.step), why_stop(options, interrupts, record.seconds)
         chunks = read_chunks(loader, strategy, options, step)
-        upcoming = next(chunks, None) if stopped == "finished" else None
+        upcoming = next(chunks, None) if stopped is Stop.FINISHED else None
         with Telemetry(workdir, step, options.steps, options.batch_size, options.unit) as log:
             if upcoming is not None:
                 log.say("compiling the training step")
                 program.prepare(state, upcoming.batches)
                 log.begin(program.reason)
-            while upcoming is not None and stopped == "finished":
+            while upcoming is not None and stopped is Stop.FINISHED:
                 chunk, began = upcoming, time.monotonic()
                 state, summaries = program(state, chunk.batches)
                 upcoming = next(chunks, None)  # read by the host while the devices compute
@@ -178,7 +183,7 @@ def fit(
                 log.record(summaries, time.monotonic() - began, left)
 
                 stopped = why_stop(options, interrupts, record.seconds)
-                last = step == options.steps or stopped != "finished"
+                last = step == options.steps or stopped is not Stop.FINISHED
                 if last or due(step, options.log_every):
                     log.flush(step)
                 if last or due(step, options.checkpoint_every):
@@ -207,7 +212,9 @@ def examples_per_device(options: TrainOptions, devices: int) -> int:
 
 def stored(state: State) -> dict[str, PyTree]:
     """What a checkpoint holds of the state; the average goes beside it, what is frozen nowhere."""
-    return {k: v for k, v in state._replace(ema=())._asdict().items() if k != "frozen"}
+    kept = state._replace(ema=())._asdict()
+    del kept["frozen"]
+    return kept
 
 
 def first_state(
@@ -302,15 +309,16 @@ def require_finite(summaries: dict[str, np.ndarray], step: int, checkpoints: Che
     raise NotFinite(f"step {step + i + 1}", but=but)
 
 
-def why_stop(options: TrainOptions, interrupts: Interrupts, seconds: float) -> str:
-    """The reason to stop now; "finished": none, go on to the last step. Every process agrees."""
+def why_stop(options: TrainOptions, interrupts: Interrupts, seconds: float) -> Stop:
+    """The reason to stop now; FINISHED: none, go on to the last step. Every process agrees."""
     if interrupts.received:
-        reason = "interrupted"
+        reason = Stop.INTERRUPTED
     elif 0 < options.max_seconds <= seconds:
-        reason = "time"
+        reason = Stop.TIME
     else:
-        reason = "finished"
-    return STOPS[parallel.largest(STOPS.index(reason))]
+        reason = Stop.FINISHED
+    reasons = list(Stop)
+    return reasons[parallel.largest(reasons.index(reason))]
 
 
 def draw(task: Task, state: State, log: Telemetry, step: int) -> None:

@@ -37,6 +37,7 @@ from tasks.task import Context
 
 PyTree = Any
 AXIS = "data"
+FOUND_BY_JAX = {"auto"}
 
 
 class State(NamedTuple):
@@ -71,6 +72,15 @@ def initialize(coordinator: str, num_processes: int, process_id: int) -> None:
     if not 0 <= process_id < num_processes:
         raise InvalidValue("process_id", process_id, f"0 <= id < {num_processes}")
     jax.distributed.initialize(coordinator, num_processes, process_id)
+
+
+def join(coordinator: str, num_processes: int, process_id: int) -> None:
+    """Joins the run that a command line describes: "" for one host, or a coordinator's host:port,
+    or "auto" where JAX finds all three by itself."""
+    if coordinator in FOUND_BY_JAX:
+        jax.distributed.initialize()
+    elif coordinator:
+        initialize(coordinator, num_processes, process_id)
 
 
 def make_mesh() -> Mesh:

@@ -107,9 +107,11 @@ def summarise(metrics: dict[str, Float[Array, "..."]]) -> dict[str, Float[Array,
 
     Every summary is a mean, so that summaries of microbatches and of devices are averaged alike.
     """
-    means = {name: jnp.mean(value) for name, value in metrics.items() if name != "level"}
-    if "level" in metrics:
-        bins = jnp.clip((metrics["level"] * LEVELS).astype(jnp.int32), 0, LEVELS - 1)
+    rest = dict(metrics)
+    level = rest.pop("level", None)
+    means = {name: jnp.mean(value) for name, value in rest.items()}
+    if level is not None:
+        bins = jnp.clip((level * LEVELS).astype(jnp.int32), 0, LEVELS - 1)
         members = jax.nn.one_hot(bins, LEVELS)  # (b, LEVELS)
         means["level_loss"] = jnp.mean(members * metrics["loss"][:, None], axis=0)
         means["level_fraction"] = jnp.mean(members, axis=0)

@@ -79,16 +79,16 @@ class Telemetry:
         stacked = {k: np.concatenate([p[k] for p in self._pending]) for k in self._pending[0]}
         rate = len(stacked["loss"]) / self._seconds
         self._pending, self._seconds = [], 0.0
-        row: dict[str, Any] = {"step": step}
         losses, fractions = (stacked.pop(k, None) for k in ("level_loss", "level_fraction"))
-        row |= {name: float(values.mean()) for name, values in stacked.items()}
-        row["learning_rate"] = float(stacked["learning_rate"][-1])
-        row["steps_per_second"] = rate
-        row[f"{self.unit}_per_second"] = rate * self.batch_size
+        scalars = {name: float(values.mean()) for name, values in stacked.items()}
+        scalars["learning_rate"] = float(stacked["learning_rate"][-1])
+        scalars["steps_per_second"] = rate
+        scalars[f"{self.unit}_per_second"] = rate * self.batch_size
+        row: dict[str, Any] = {"step": step, **scalars}
         if losses is not None and fractions is not None:
             row["loss_by_level"] = _ratio(losses.mean(0), fractions.mean(0))
         if self.active:
-            self._write(row)
+            self._write(row, scalars)
         return row
 
     def pictures(self, step: int, pictures: Mapping[str, np.ndarray]) -> None:
@@ -105,7 +105,8 @@ class Telemetry:
         if self.active:
             tqdm.write(line)
 
-    def _write(self, row: dict[str, Any]) -> None:
+    def _write(self, row: dict[str, Any], scalars: dict[str, float]) -> None:
+        """A line of the file and of the terminal; in TensorBoard, the scalars as curves."""
         try:
             with open(self._path, "a") as file:
                 file.write(json.dumps(row) + "\n")
@@ -113,9 +114,8 @@ class Telemetry:
             but = f"{self._path} cannot be written: {error}"
             raise StorageError("workdir", but=but) from error
         step = row["step"]
-        for name, value in row.items():
-            if isinstance(value, float):
-                self._board.scalar(f"train/{name}", value, step)
+        for name, value in scalars.items():
+            self._board.scalar(f"train/{name}", value, step)
         for i, value in enumerate(row.get("loss_by_level", [])):
             if value is not None:
                 tag = f"loss_by_level/{i / LEVELS:.1f}-{(i + 1) / LEVELS:.1f}"

@@ -32,6 +32,7 @@ import sampling
 from controllable.automatic.guidance import automatic_guidance
 from controllable.automatic.measurement import (
     SIGNIFICANT,
+    GuidedModel,
     Level,
     Measured,
     best_pilot,
@@ -40,14 +41,13 @@ from controllable.automatic.measurement import (
     measure_levels,
     picked_log_probs,
 )
-from metrics.calibration import Classifier
 from options.choices import require
 from options.errors import Words
-from parameterization import Predictor, as_pytree
+from parameterization import as_pytree
 from sde_lib import Process
 from solvers.dpm import DPMSolverPP
 from solvers.grids import log_snr_grid
-from tasks.conditions import LABELS, Condition, require_dropout
+from tasks.conditions import LABELS, require_dropout
 
 GAINS = tuple(2.0**k for k in range(8))
 PATIENCE = 2  # gains that are tried in vain beyond the best
@@ -55,55 +55,65 @@ PILOT_STEPS = 25
 LIKELIHOOD_LEVELS = 8  # of the sums of (2)
 
 
+@dataclasses.dataclass(frozen=True)
+class MeasurementOptions:
+    """How much is measured, and at which noise levels.
+
+    Attributes:
+      levels, ends: how many levels s = sigma / alpha, evenly in log s between these two, or the
+        process's own ends where those are nearer.
+      pilots: how many samples are drawn for each gain that is tried, at most as many as there are
+        data; 0 leaves it at 1.
+      batch_size: examples at once.
+    """
+
+    levels: int = 24
+    ends: tuple[float, float] = (0.02, 200.0)
+    pilots: int = 128
+    batch_size: int = 128
+
+    def nodes(self, process: Process) -> Float[np.ndarray, " levels"]:
+        """The levels s, ascending."""
+        times = jnp.array([process.t_min, process.t_max], jnp.float32)
+        own = np.exp(-np.asarray(process.log_snr(times), np.float64) / 2)
+        return np.geomspace(max(self.ends[0], own[0]), min(self.ends[1], own[1]), self.levels)
+
+
 def measure(
     key: Key[Array, ""],
-    process: Process,
-    predict: Predictor,
-    classifier: Classifier,
+    model: GuidedModel,
     x_0: Float[Array, "n *shape"],
     labels: Int[np.ndarray, " n"],
-    *,
-    conditions: Sequence[Condition] = (),
-    levels: int = 24,
-    ends: tuple[float, float] = (0.02, 200.0),
-    pilots: int = 128,
-    batch_size: int = 128,
+    options: MeasurementOptions = MeasurementOptions(),
     progress: Callable[[int, int], None] | None = None,
 ) -> Measured:
     """Calibrates a classifier for guidance on held-out data of all classes.
 
     Args:
+      model: its score network may be a plain function.
       x_0, labels: data that neither network was trained on, and its classes.
-      conditions: of the score network, which is given the null of its labels, if it has any.
-      levels, ends: how many levels s = sigma / alpha, evenly in log s between these two, or the
-        process's own ends where those are nearer.
-      pilots: how many samples are drawn for each gain that is tried, at most as many as there are
-        data; 0 leaves it at 1.
       progress: called as progress(levels and gains done, of at most so many).
     """
     got = Words(f"{len(x_0)} and {len(labels)} labels")
     require(len(x_0) == len(labels) >= 2, "x_0", got, "as many, 2 or more")
-    require_dropout(conditions, (LABELS,))
-    predict = as_pytree(predict)
-    times = jnp.array([process.t_min, process.t_max], jnp.float32)
-    own = np.exp(-np.asarray(process.log_snr(times), np.float64) / 2)
-    low, high = max(ends[0], own[0]), min(ends[1], own[1])
-    s = np.geomspace(low, high, levels)
-    at = levels_at(s, process, predict, classifier, tuple(conditions), batch_size)
-    total = levels + (len(GAINS) if pilots else 0)
+    require_dropout(model.conditions, (LABELS,))
+    model = dataclasses.replace(model, predict=as_pytree(model.predict))
+    s = options.nodes(model.process)
+    at = levels_at(s, model, options.batch_size)
+    total = options.levels + (len(GAINS) if options.pilots else 0)
 
     def done(count: int) -> None:
         if progress is not None:
             progress(count, total)
 
     found = measure_levels(key, at, s, x_0, labels, done)
-    if not pilots or not found.zone.any():
+    if not options.pilots or not found.zone.any():
         return found
-    search = GainSearch(at, found, x_0.shape[1:], labels[:pilots])
+    search = GainSearch(at, found, x_0.shape[1:], labels[: options.pilots])
     tried: list[tuple[float, float, float]] = []
     for gain in GAINS:
-        tried.append((gain, *search.missed(jax.random.fold_in(key, levels), gain)))
-        done(levels + len(tried))
+        tried.append((gain, *search.missed(jax.random.fold_in(key, options.levels), gain)))
+        done(options.levels + len(tried))
         best = best_pilot(np.array(tried))
         if max(tried[best][1:]) <= 0 or len(tried) - 1 - best >= PATIENCE:
             break
@@ -126,18 +136,25 @@ class GainSearch:
 
     def samples(self, key: Array, gain: float) -> Array:
         """One of each label, (n, *shape)."""
-        one = self.at[0]
-        guidance = automatic_guidance(one.classifier, self.found.table(gain), one.conditions)
-        grid = log_snr_grid(one.process, PILOT_STEPS, t_end=one.t)
-        size = min(one.batch_size, len(self.labels))
+        lowest = self.at[0]
+        model, table = lowest.model, self.found.table(gain)
+        guidance = automatic_guidance(model.classifier, table, model.conditions)
+        grid = log_snr_grid(model.process, PILOT_STEPS, t_end=lowest.t)
+        size = min(lowest.batch_size, len(self.labels))
         parts = []
         for start in range(0, len(self.labels), size):
             # The last batch is filled up, so that one program serves all.
             asked = np.resize(self.labels[start : start + size], size)
             made = sampling.sample(
-                key, one.process, guidance(one.predict), DPMSolverPP(), grid, (size, *self.shape),
-                cond={LABELS: jnp.asarray(asked, jnp.int32)}, first_index=start,
-            )  # fmt: skip
+                key,
+                model.process,
+                guidance(model.predict),
+                DPMSolverPP(),
+                grid,
+                (size, *self.shape),
+                cond={LABELS: jnp.asarray(asked, jnp.int32)},
+                first_index=start,
+            )
             parts.append(made.x)
         return jnp.concatenate(parts)[: len(self.labels)]
 

@@ -95,17 +95,39 @@ def best_pilot(pilots: np.ndarray) -> int:
     return int(np.lexsort((pilots[:, 0], missed[:, 1], missed[:, 0]))[0])
 
 
+@functools.partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["predict", "classifier"],
+    meta_fields=["process", "conditions"],
+)
+@dataclasses.dataclass(frozen=True, eq=False)
+class GuidedModel:
+    """A score network with the classifier that is to guide it, a pytree.
+
+    Attributes:
+      process: of both.
+      predict: the score network, a pytree.
+      classifier: of noisy states.
+      conditions: of the score network, which is given the null of its labels, if it has any.
+    """
+
+    process: Process
+    predict: Predictor
+    classifier: Classifier
+    conditions: tuple[Condition, ...] = ()
+
+    def eps_hat(self, x: Array, node: Node, labels: Array) -> Array:
+        """The unconditional prediction of the noise, like x."""
+        return self.predict(x, node, unconditional({LABELS: labels}, self.conditions)).eps
+
+
 def levels_at(
-    s: Float[np.ndarray, " levels"],
-    process: Process,
-    predict: Predictor,
-    classifier: Classifier,
-    conditions: tuple[Condition, ...],
-    batch_size: int,
+    s: Float[np.ndarray, " levels"], model: GuidedModel, batch_size: int
 ) -> list["Level"]:
     """The measurements at these s = sigma / alpha."""
-    t = np.asarray(process.time_of_log_snr(jnp.asarray(-2 * np.log(s), jnp.float32)))
-    return [Level(process, predict, classifier, conditions, float(x), batch_size) for x in t]
+    log_snr = jnp.asarray(-2 * np.log(s), jnp.float32)
+    t = np.asarray(model.process.time_of_log_snr(log_snr))
+    return [Level(model, float(x), batch_size) for x in t]
 
 
 def measure_levels(
@@ -128,10 +150,7 @@ def measure_levels(
 class Level:
     """The measurement at one level, that of time t."""
 
-    process: Process
-    predict: Predictor
-    classifier: Classifier
-    conditions: tuple[Condition, ...]
+    model: GuidedModel
     t: float
     batch_size: int
 
@@ -142,12 +161,11 @@ class Level:
         temperature = fit_temperature(log_probs, labels)
         picked = picked_log_probs(log_probs, labels, temperature)
         inner, square, lacking, predicted = self._each(
-            lambda x, eps, y: _products(
-                self.predict, self.classifier, self.process, self.conditions,
-                self.t, temperature, x, eps, y,
-            ),
-            x_0, noise, labels,
-        )  # fmt: skip
+            lambda x, eps, y: _products(self.model, self.t, temperature, x, eps, y),
+            x_0,
+            noise,
+            labels,
+        )
         n, power = len(labels), max(float(square.mean()), 1e-30)
         scale = float(inner.mean()) / power
         # The standard error of a ratio of means, by its influence on each example.
@@ -168,18 +186,14 @@ class Level:
     def log_probs(self, x_0: Array, noise: Array, labels: np.ndarray) -> np.ndarray:
         """log p(y | x_t) of every class, (n, classes)."""
         return self._each(
-            lambda x, eps, y: _log_probs(self.classifier, self.process, self.t, x, eps),
-            x_0, noise, labels,
-        )[0]  # fmt: skip
+            lambda x, eps, y: _log_probs(self.model, self.t, x, eps), x_0, noise, labels
+        )[0]
 
     def losses(self, x_0: Array, noise: Array, labels: np.ndarray) -> np.ndarray:
         """|eps - eps_hat|^2 a dimension of each example, (n,)."""
         return self._each(
-            lambda x, eps, y: _losses(
-                self.predict, self.process, self.conditions, self.t, x, eps, y
-            ),
-            x_0, noise, labels,
-        )[0]  # fmt: skip
+            lambda x, eps, y: _losses(self.model, self.t, x, eps, y), x_0, noise, labels
+        )[0]
 
     def _each(self, function, x_0, noise, labels) -> list[np.ndarray]:
         """The outputs of a function of batches, for all examples."""
@@ -208,30 +222,24 @@ def _noised(process: Process, t: float, x_0: Array, eps: Array) -> tuple[Array, 
     return alpha * x_0 + sigma * eps, node
 
 
-@functools.partial(jax.jit, static_argnames=("process",))
-def _log_probs(classifier, process, t, x_0, eps) -> tuple[Array]:
-    return (classifier.log_probs(*_noised(process, t, x_0, eps)),)
+@jax.jit
+def _log_probs(model: GuidedModel, t, x_0, eps) -> tuple[Array]:
+    return (model.classifier.log_probs(*_noised(model.process, t, x_0, eps)),)
 
 
-def _eps_hat(predict, conditions, x, node, labels) -> Array:
-    return predict(x, node, unconditional({LABELS: labels}, conditions)).eps
-
-
-@functools.partial(jax.jit, static_argnames=("process", "conditions"))
-def _losses(predict, process, conditions, t, x_0, eps, labels) -> tuple[Array]:
-    x, node = _noised(process, t, x_0, eps)
-    lack = _eps_hat(predict, conditions, x, node, labels) - eps
+@jax.jit
+def _losses(model: GuidedModel, t, x_0, eps, labels) -> tuple[Array]:
+    x, node = _noised(model.process, t, x_0, eps)
+    lack = model.eps_hat(x, node, labels) - eps
     return (jnp.mean(lack.reshape(len(x), -1) ** 2, axis=1),)
 
 
-@functools.partial(jax.jit, static_argnames=("process", "conditions"))
-def _products(
-    predict, classifier, process, conditions, t, temperature, x_0, eps, labels
-) -> tuple[Array, ...]:
+@jax.jit
+def _products(model: GuidedModel, t, temperature, x_0, eps, labels) -> tuple[Array, ...]:
     """<eps_hat - eps, sigma g>, |sigma g|^2, |eps_hat - eps|^2 and |eps_hat|^2 of each example."""
-    x, node = _noised(process, t, x_0, eps)
-    eps_hat = _eps_hat(predict, conditions, x, node, labels)
-    g, _ = class_gradient(classifier, x, node, labels, temperature)
+    x, node = _noised(model.process, t, x_0, eps)
+    eps_hat = model.eps_hat(x, node, labels)
+    g, _ = class_gradient(model.classifier, x, node, labels, temperature)
     pull = expand_right(node.sigma, g) * g
     lack = eps_hat - eps
     return tuple(

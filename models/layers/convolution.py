@@ -52,16 +52,19 @@ def _tangent(stride: int, padding: Padding, primals, tangents) -> tuple[Array, A
     """Equation (1), each term if its tangent is not zero."""
     (x, w), (dx, dw) = primals, tangents
     y = convolve(x, w, stride, padding)
-    terms = []
-    if not isinstance(dx, SymbolicZero):
-        terms.append(_convolve_as(("NHWC", "HWOI", "NHWC"), dx, w, stride, padding))
-    if not isinstance(dw, SymbolicZero):
+
+    def of_x() -> Array:
+        return _convolve_as(("NHWC", "HWOI", "NHWC"), dx, w, stride, padding)
+
+    def of_w() -> Array:
         num_chunks = min(len(y), -(-y[..., 0].size // PIXELS_PER_CHUNK))
         chunks = [
             _convolve_as(("CHWN", "IHWO", "HWNC"), chunk, dw, stride, padding)
             for chunk in jnp.array_split(x, num_chunks)
         ]
-        terms.append(jnp.concatenate(chunks))
+        return jnp.concatenate(chunks)
+
+    terms = [term() for term, d in ((of_x, dx), (of_w, dw)) if not isinstance(d, SymbolicZero)]
     return y, sum(terms, start=jnp.zeros_like(y))
 
 
@@ -73,6 +76,9 @@ def _convolve_as(
     w = jnp.einsum(f"HWIO->{numbers[1]}", w)
     y = lax.conv_general_dilated(x, w, (stride, stride), padding, dimension_numbers=numbers)
     return jnp.einsum(f"{numbers[2]}->NHWC", y)
+
+
+ON_BACKEND = {"cpu": cpu_convolve}  # `convolve` on the others
 
 
 class Conv(nn.Module):
@@ -97,7 +103,7 @@ class Conv(nn.Module):
         kernel = self.param("kernel", self.kernel_init or fan_avg_init(self.init_scale), shape)
         around = ((self.size - 1) // 2, self.size // 2)
         padding = self.padding or (around, around)
-        function = cpu_convolve if jax.default_backend() == "cpu" else convolve
+        function = ON_BACKEND.get(jax.default_backend(), convolve)
         x, kernel = jnp.asarray(x, self.dtype), jnp.asarray(kernel, self.dtype)
         y = function(x, kernel, self.stride, padding)
         if not self.use_bias:

@@ -1,5 +1,8 @@
 """Features of a number for each example, such as the noise level."""
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -43,3 +46,31 @@ def positional_features(
     cos = jnp.cos(a) * jnp.cos(b) - jnp.sin(a) * jnp.sin(b)
     features = jnp.concatenate([sin, cos], axis=-1)
     return jnp.pad(features, ((0, 0), (0, size % 2)))
+
+
+class NoiseFeatures(NamedTuple):
+    """How a network sees the noise level, `features(c_noise, size, scale)` -> (b, size).
+
+    Attributes:
+      features: scale is the standard deviation of Fourier frequencies, whose layer is named
+        "fourier" and belongs to the network in whose call it runs.
+      least: the smallest size.
+    """
+
+    features: Callable[[Float[Array, "b"], int, float], Float[Array, "b d"]]
+    least: int
+
+
+def _fourier(c: Float[Array, "b"], size: int, scale: float) -> Float[Array, "b d"]:
+    return FourierFeatures(size // 2, scale, name="fourier")(c)
+
+
+def _positional(c: Float[Array, "b"], size: int, scale: float) -> Float[Array, "b d"]:
+    return positional_features(c, size)
+
+
+# "fourier" of log sigma, "positional" of 999 t.
+NOISE_FEATURES = {
+    "fourier": NoiseFeatures(_fourier, least=2),
+    "positional": NoiseFeatures(_positional, least=4),
+}

@@ -13,9 +13,10 @@ from controllable.schedules import Constant, Interval
 from options.errors import InvalidValue
 from oracles import Gaussian
 from parameterization import MASK
-from sampling import log_snr_grid, sample
+from sampling import sample
 from sde_lib import VPSDE
-from solvers import DDIM
+from solvers import DPMSolverPP
+from solvers.grids import log_snr_grid
 
 PROCESS, STD, N = VPSDE(), 0.5, 6
 NODE = PROCESS.node(jnp.linspace(0.1, 0.9, N))
@@ -109,7 +110,7 @@ def test_aux_is_that_of_the_prediction_with_all_conditions(scales):
 def test_guidance_by_two_draws_the_distribution_that_it_says():
     cond = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf[:1], (3000, 2)), COND)
     made = sample(
-        jax.random.key(0), PROCESS, Shifted(), DDIM(), log_snr_grid(PROCESS, 60, t_end=1e-3),
+        jax.random.key(0), PROCESS, Shifted(), DPMSolverPP(), log_snr_grid(PROCESS, 60, t_end=1e-3),
         (3000, 2), cond=cond, guidance=classifier_free({"a": 2.0, "b": 0.5}, CONDITIONS),
     )  # fmt: skip
     one = jax.tree.map(lambda leaf: leaf[0], COND)

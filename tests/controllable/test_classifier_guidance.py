@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from controllable.automatic.gain import GainSearch, measure
+from controllable.automatic.gain import GainSearch, MeasurementOptions, measure
 from controllable.automatic.guidance import automatic_guidance
-from controllable.automatic.measurement import levels_at
+from controllable.automatic.measurement import GuidedModel, levels_at
 from controllable.classifier_guidance import clamped_level, class_gradient, classifier_guidance
 from controllable.schedules import Constant, Interval, Linear
 from controllable.strategies import STRATEGIES, Automatic, Strategy
@@ -144,8 +144,11 @@ def test_the_zone_of_guidance_and_the_level_given_to_the_classifier():
         ),
         (
             lambda: measure(
-                jax.random.key(0), PROCESS, score, Exact(), jnp.zeros((4, 2)), np.zeros(3, int)
-            ),
+                jax.random.key(0),
+                GuidedModel(PROCESS, score, Exact()),
+                jnp.zeros((4, 2)),
+                np.zeros(3, int),
+            ),  # fmt: skip
             "x_0: got 4 and 3 labels",
         ),
         (lambda: classifier_guidance(Exact(), 1.0, (ClassLabel(3),)), "labels.dropout: got 0.0"),
@@ -153,13 +156,10 @@ def test_the_zone_of_guidance_and_the_level_given_to_the_classifier():
         (
             lambda: measure(
                 jax.random.key(0),
-                PROCESS,
-                score,
-                Exact(),
+                GuidedModel(PROCESS, score, Exact(), (ClassLabel(3),)),
                 jnp.zeros((3, 2)),
                 np.zeros(3, int),
-                conditions=(ClassLabel(3),),
-            ),
+            ),  # fmt: skip
             "labels.dropout: got 0.0",
         ),
     ],
@@ -252,14 +252,13 @@ def test_padding_takes_no_part_in_guidance():
 # Automatic guidance.
 
 
-def measured(classifier, predict=score, n=4000, pilots=0, **options):
+def measured(classifier, n=4000, pilots=0):
     which, noise = jax.random.split(jax.random.key(3))
     labels = jax.random.categorical(which, jnp.log(DATA.weights), shape=(n,))
     x_0 = DATA.means[labels] + DATA.std * jax.random.normal(noise, (n, 2))
-    return measure(
-        jax.random.key(4), PROCESS, predict, classifier, x_0, np.asarray(labels),
-        batch_size=n, levels=12, pilots=pilots, **options,
-    )  # fmt: skip
+    options = MeasurementOptions(levels=12, pilots=pilots, batch_size=n)
+    model = GuidedModel(PROCESS, score, classifier)
+    return measure(jax.random.key(4), model, x_0, np.asarray(labels), options)
 
 
 @pytest.mark.parametrize(
@@ -382,7 +381,7 @@ def test_losses_are_those_of_the_unconditional_score():
 
 def test_samples_far_from_the_data_are_not_likely():
     found = measured(Exact())
-    at = levels_at(found.levels, PROCESS, as_pytree(score), Exact(), (), 512)
+    at = levels_at(found.levels, GuidedModel(PROCESS, as_pytree(score), Exact()), 512)
     search = GainSearch(at, found, (2,), np.arange(512) % 3)
     key = jax.random.key(8)
     x_0 = search.samples(key, 1.0)

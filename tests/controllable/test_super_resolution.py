@@ -8,8 +8,8 @@ from quick import quick_jit
 
 from controllable.super_resolution import CascadeStage, cascade
 from data.source import ArraySource
-from data.space import CENTERED
-from generation.controls import ControlOptions, Model, control
+from data.space import CENTERED, Pixels
+from generation.controls import Asked, Controls, Inpaint, Upscale
 from generation.sampler import Generator, HeldOutLow
 from oracles import Gaussian
 from parameterization import NO_COND, Parameterization, Prediction, Time
@@ -17,13 +17,14 @@ from sde_lib import VPSDE
 from solvers import DDIM, AdaptiveODE, DPMSolverPP, PredictorCorrector
 from solvers.grids import log_snr_grid
 from solvers.predictor_corrector import Ancestral, NoCorrector
+from solvers.sampler import Sampler
 from tasks.conditions import LowResolution
 from tasks.image import ImageTask
 from tasks.task import Context
 
 PROCESS, KEY = VPSDE(), jax.random.key(0)
 GRID = log_snr_grid(PROCESS, 60, t_end=1e-3)
-# Those of the first order take more steps for the law to be exact to Monte-Carlo error.
+# Those of the first order take more steps for the distribution to be exact to Monte-Carlo error.
 FINE = log_snr_grid(PROCESS, 250, t_end=1e-3)
 SOLVERS = {
     "ancestral": (PredictorCorrector(Ancestral(), NoCorrector()), FINE),
@@ -88,13 +89,17 @@ FOUR = Images.smooth(4)
 LAWS = [FOUR.half().half(), FOUR.half(), FOUR]
 
 
-def stages(solver):
+def stages(solver, levels=(0.0, 0.0), space=None):
     """1 -> 2 -> 4 pixels."""
     lows = [None, LowResolution(1), LowResolution(2)]
     return [
-        Stage(PROCESS, law, *SOLVERS[solver], (law.size, law.size, 1), low)
-        for law, low in zip(LAWS, lows, strict=True)
+        CascadeStage(sampler(solver, law.size, space), law, low, level=level)
+        for law, low, level in zip(LAWS, lows, (0.0, *levels), strict=True)
     ]
+
+
+def sampler(solver, size, space=None):
+    return Sampler(PROCESS, *SOLVERS[solver], (size, size, 1), space)
 
 
 def flat(samples):
@@ -105,8 +110,8 @@ def flat(samples):
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_a_cascade_of_exact_models_draws_the_exact_joint_distribution(solver, level):
     """Mean and covariance of every stage, and of each with the one before it."""
-    chain, n = stages(solver), 4000
-    made = cascade(KEY, chain, n, level=level, data_range=None)
+    chain, n = stages(solver, (level, level)), 4000
+    made = cascade(KEY, chain, n)
     found = [flat(samples) for samples in made]
     for x, stage in zip(found, chain, strict=True):
         # A sample of 4,000: a mean to 0.016 of a standard deviation of 0.84, a variance to 2 %.
@@ -124,26 +129,23 @@ def test_a_cascade_of_exact_models_draws_the_exact_joint_distribution(solver, le
 
 
 def test_a_sample_of_a_cascade_depends_on_its_number_alone():
-    chain = stages("dpm")[:2]
-    options = {"level": [0.2], "data_range": None}
-    whole = cascade(KEY, chain, 6, **options)
-    part = cascade(KEY, chain, 2, first_index=3, **options)
+    chain = stages("dpm", (0.2, 0.0))[:2]
+    whole = cascade(KEY, chain, 6)
+    part = cascade(KEY, chain, 2, first_index=3)
     for all_of_them, some in zip(whole, part, strict=True):
         np.testing.assert_allclose(all_of_them.x[3:5], some.x, atol=1e-4)
 
 
 def test_given_images_begin_a_cascade_and_progress_counts_all_stages():
-    chain, calls = stages("dpm")[1:], []
-    given, ends = jnp.full((3, 1, 1, 1), 0.7), (-9.0, 9.0)
-    made = cascade(
-        KEY, chain, 3, given=given, data_range=ends, progress=lambda *call: calls.append(call)
-    )
+    chain, calls = stages("dpm", space=Pixels(-9.0, 9.0))[1:], []
+    given = jnp.full((3, 1, 1, 1), 0.7)
+    made = cascade(KEY, chain, 3, given=given, progress=lambda *call: calls.append(call))
     np.testing.assert_allclose(made[-1].x.mean((1, 2)), 0.7, atol=0.05)
     assert calls[-1] == (120, 120) and calls == sorted(calls)
 
 
-def test_a_stage_enlarges_what_lies_in_the_range():
-    low, high = cascade(KEY, stages("dpm")[:2], 50, data_range=(-0.1, 0.1))
+def test_a_stage_enlarges_what_lies_within_the_bounds():
+    low, high = cascade(KEY, stages("dpm", space=Pixels(-0.1, 0.1))[:2], 50)
     assert np.abs(low.x).max() > 0.5
     means = np.asarray(high.x).mean((1, 2, 3))
     np.testing.assert_allclose(means, np.clip(low.x, -0.1, 0.1).ravel(), atol=0.02)
@@ -214,6 +216,9 @@ def test_no_change_of_the_exact_predictor_lowers_the_training_loss():
 DATA = Gaussian(jnp.zeros((4, 4, 1)), jnp.full((4, 4, 1), 0.3))
 
 
+FROM_2 = (LowResolution(2),)
+
+
 class Enlarging:
     """Exact for independent pixels of standard deviation 0.3, given means without noise."""
 
@@ -227,18 +232,16 @@ class Enlarging:
         return Prediction(x_0, (x - alpha * x_0) / sigma, node)
 
 
-def upscaler(solver="dpm", **options):
-    settings = {"image_shape": (4, 4, 1), "low": LowResolution(2), **options}
-    method, grid = SOLVERS[solver]
-    return Model(PROCESS, method, lambda t: grid, CENTERED, **settings)
+def upscaler(solver="dpm", conditions=FROM_2, **options):
+    return Controls(lambda t: sampler(solver, 4, CENTERED), conditions, **options)
 
 
 @pytest.mark.parametrize("solver", ["ancestral", "dpm", "ode"])
-def test_upscaling_meets_the_picture_and_is_spread_as_the_law_is(solver):
+def test_upscaling_meets_the_picture_and_is_spread_as_the_distribution_is(solver):
     images = CENTERED.to_uint8(DATA.sample(KEY, 20))
-    labels, options = np.full(20, -1, np.int32), ControlOptions("upscale", results=8)
-    made = control(upscaler(solver), Enlarging(), images, labels, options, KEY)
-    figures = made.figures
+    asked = Asked(Upscale(), images, np.full(20, -1, np.int32), results=8)
+    made = upscaler(solver).run(Enlarging(), asked, KEY)
+    figures = made.metrics
     assert figures["consistency_rmse"] < 0.01
     # Given the mean of four, each has 3/4 of its variance; of eight, the expected deviation.
     assert figures["spread"] == pytest.approx(0.15 * np.sqrt(0.75) * 0.9, rel=0.05)
@@ -249,35 +252,32 @@ def test_upscaling_meets_the_picture_and_is_spread_as_the_law_is(solver):
 
 def test_a_picture_of_the_small_size_is_upscaled_too():
     images = np.full((1, 2, 2, 1), 160, np.uint8)
-    options = ControlOptions("upscale", results=3)
-    made = control(upscaler(), Enlarging(), images, np.array([-1]), options, KEY)
+    made = upscaler().run(Enlarging(), Asked(Upscale(), images, np.array([-1]), results=3), KEY)
     assert made.results.shape == (1, 3, 4, 4, 1) and made.picture.shape == (8, 4 * 6 + 2, 1)
-    assert abs(made.results.mean() - 160) < 1.5 and "psnr" not in made.figures
+    assert abs(made.results.mean() - 160) < 1.5 and "psnr" not in made.metrics
 
 
 def test_held_out_pictures_are_of_the_classes_asked_for():
     pixels = np.repeat(np.arange(10, dtype=np.uint8) * 20, 16).reshape(10, 4, 4, 1)
     source = ArraySource("ten", pixels, np.arange(10, dtype=np.int32) % 2, ("even", "odd"))
-    told = HeldOutLow(lambda: source, lambda image: image, LowResolution(2), CENTERED, 0.0)
+    held_out = HeldOutLow(lambda: source, lambda image: image, LowResolution(2), CENTERED, 0.0)
     labels = np.array([0, 1, 1, 0, -1], np.int32)
-    low = told(labels, 3)["low"]["image"]
+    low = held_out.cond(labels, 3)["low"]["image"]
     shade = np.rint(CENTERED.to_uint8(low)[:, 0, 0, 0] / 20).astype(int)
     np.testing.assert_array_equal(shade[:4] % 2, labels[:4])
-    np.testing.assert_allclose(told(labels[2:], 5)["low"]["image"], low[2:], atol=1e-6)
+    np.testing.assert_allclose(held_out.cond(labels[2:], 5)["low"]["image"], low[2:], atol=1e-6)
 
-    generator = Generator(
-        PROCESS, DPMSolverPP(), GRID, (4, 4, 1), CENTERED, batch_size=2, told=told
-    )
-    made = generator.images(Enlarging(), KEY, labels, first_index=3).images
+    generator = Generator(sampler("dpm", 4, CENTERED), batch_size=2, low=held_out)
+    made = generator.draw(Enlarging(), KEY, labels, first_index=3).data
     np.testing.assert_allclose(made.mean((1, 2, 3)), 20 * shade, atol=4)  # clipped at black
 
 
 # Bad input.
 
 
-def stage(size=4, low=2, classes=0):
+def stage(size=4, low=2, classes=0, level=0.0, space=CENTERED):
     low = LowResolution(low) if low else None
-    return Stage(PROCESS, FOUR, DPMSolverPP(), GRID, (size, size, 1), low, classes)
+    return CascadeStage(sampler("dpm", size, space), FOUR, low, classes, level)
 
 
 BASE, UP = stage(2, 0), stage()
@@ -296,13 +296,9 @@ GREY = jnp.zeros((2, 2, 2, 1))
         ([UP], {"given": GREY[:, :1]}, r"low: got images of shape \(1, 2, 1\), expected \(2, 2"),
         ([UP], {"given": GREY + 3}, "low: got values from 3 to 3, expected the model's range"),
         ([UP], {"given": GREY[:1]}, "given: got 1 images, expected 2"),
-        ([BASE, UP], {"level": 1.5}, r"level: got 1.5, expected a level in \[0, 1\]"),
-        ([BASE, UP], {"level": -0.1}, "level: got -0.1"),
-        (
-            [BASE, UP],
-            {"level": [0.1, 0.1]},
-            "level: got 2 levels, expected one for each of 1 upsamplers",
-        ),
+        ([BASE, stage(level=1.5)], {}, r"level: got 1.5, expected a level in \[0, 1\]"),
+        ([BASE, stage(level=-0.1)], {}, "level: got -0.1"),
+        ([BASE, stage(space=Pixels(0.0, 1.0))], {}, "stage 1 has data within .0.0, 1.0. and stage"),
         ([BASE, UP], {"labels": jnp.zeros(2, jnp.int32)}, "labels: got some, but the models have"),
         ([stage(2, 0, 3)], {}, "labels: got None, expected 2 classes"),
         ([stage(2, 0, 3)], {"labels": jnp.array([0, 7])}, r"labels: got \[0, 7\], expected"),
@@ -332,13 +328,13 @@ def test_sizes_and_levels_that_cannot_be_are_refused(make, match):
 @pytest.mark.parametrize(
     "model, task, size, match",
     [
-        (upscaler(low=None), "upscale", 4, "task: 'upscale' needs the weights of an upsampler"),
-        (upscaler(), "inpaint", 4, "task: got 'inpaint', but an upsampler"),
-        (upscaler(), "upscale", 3, r"image: got pictures of shape \(3, 3, 1\), expected \(2, 2, 1"),
-        (upscaler(low_level=2.0), "upscale", 4, "level: got 2.0"),
+        (upscaler(conditions=()), Upscale(), 4, "'upscale' needs the weights of an upsampler"),
+        (upscaler(), Inpaint(), 4, "got 'inpaint', but an upsampler"),
+        (upscaler(), Upscale(), 3, r"image: got images of shape \(3, 3, 1\), expected \(2, 2, 1"),
+        (upscaler(low_level=2.0), Upscale(), 4, "level: got 2.0"),
     ],
 )
 def test_bad_requests_to_upscale_are_refused(model, task, size, match):
     images = np.zeros((1, size, size, 1), np.uint8)
     with pytest.raises(ValueError, match=match):
-        control(model, Enlarging(), images, np.array([-1]), ControlOptions(task), KEY)
+        model.run(Enlarging(), Asked(task, images, np.array([-1])), KEY)

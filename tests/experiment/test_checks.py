@@ -160,7 +160,11 @@ BAD = [
     (VE, {PREDICTOR: "none", "sampling.solver.corrector": "none"}, "sampling"),
     (VE, {"sampling.solver.corrector.num_steps": -1}, "sampling.solver.corrector.num_steps"),
     (VE, {"sampling.solver.corrector.snr": 0.0}, "sampling.solver.corrector.snr"),
-    (VE, {"sampling.solver.eta": 1.0}, "sampling.solver.eta: got 1.0, but the configuration has no"),
+    (
+        VE,
+        {"sampling.solver.eta": 1.0},
+        "sampling.solver.eta: got 1.0, but the configuration has no",
+    ),
     (VE, {"sampling.num_steps": 0}, "sampling.num_steps"),
     (VE, {"sampling.grid": "karras"}, "sampling.grid"),
     (VE, {f"{PREDICTOR}.faithful": 100}, "sampling.solver"),

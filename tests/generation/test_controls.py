@@ -1,46 +1,60 @@
-"""Controlled generation of images, end to end on data whose law is exact."""
+"""Controlled generation of images, end to end on data whose distribution is exact."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from configs.saved import get_config
 from PIL import Image
 
 from controllable.classifier_free import classifier_free
 from data.space import CENTERED, UNIT
-from experiment import builders
+from experiment import kinds
 from generation.controls import (
+    METHODS,
     OPERATORS,
     TASKS,
-    ControlOptions,
-    Model,
+    Asked,
+    Colorize,
+    Controls,
+    Edit,
+    Guide,
+    Inpaint,
+    PosteriorSampling,
+    PseudoInverse,
+    Restore,
     colourfulness,
-    control,
     psnr,
 )
 from metrics.feature_distance import FeatureDistance
 from metrics.features import Activations, FeatureExtractor
+from options.errors import InvalidValue
 from oracles import Gaussian
-from parameterization import Prediction
+from parameterization import Prediction, as_pytree
 from sde_lib import VPSDE
 from solvers import DDIM, AdaptiveODE, DPMSolverPP, PredictorCorrector
 from solvers.grids import log_snr_grid
 from solvers.predictor_corrector import Ancestral, NoCorrector
+from solvers.sampler import Sampler
 from tasks.conditions import ClassLabel
 
 PROCESS = VPSDE()
 KEY = jax.random.key(0)
+CONDITIONS = (ClassLabel(2, 0.1),)
 IMAGES = np.full((2, 8, 8, 3), 128, np.uint8)
 IMAGES[:, ::2] = 90
 NONE = np.array([-1, -1], np.int32)
 
 
-def model(solver=DDIM(eta=1.0), **options):  # noqa: B008
-    def make_grid(t_start):
-        return log_snr_grid(PROCESS, 40, t_start=t_start, t_end=1e-3)
+def controls(solver=DDIM(eta=1.0), shape=(8, 8, 3), **options):  # noqa: B008
+    def sampler_from(t_start):
+        grid = log_snr_grid(PROCESS, 40, t_start=t_start, t_end=1e-3)
+        return Sampler(PROCESS, solver, grid, shape, CENTERED)
 
-    return Model(PROCESS, solver, make_grid, CENTERED, **options)
+    return Controls(sampler_from, **options)
+
+
+def run(task, predict, images=IMAGES, labels=NONE, results=4, model=None):
+    return (model or controls()).run(predict, Asked(task, images, labels, results), KEY)
 
 
 def data(shape=(8, 8, 3), mean=0.0, std=0.2):
@@ -62,11 +76,11 @@ def two_classes(x, node, cond):
 )
 @pytest.mark.parametrize("task", [t for t in TASKS if t not in ("guide", "upscale")])
 def test_every_task_runs_with_three_solvers(task, solver):
-    options = ControlOptions(task, results=3, sigma_y=0.1, t=0.3)
-    made = control(model(solver), data(), IMAGES, NONE, options, KEY)
+    fields = {"restore": {"sigma_y": 0.1}, "edit": {"t": 0.3}}.get(task, {})
+    made = run(TASKS[task](**fields), data(), results=3, model=controls(solver))
     assert made.results.shape == (2, 3, 8, 8, 3)
     assert made.picture.shape == (2 * 10 + 2, 5 * 10 + 2, 3)
-    figures = made.figures
+    figures = made.metrics
     assert figures["evaluations"] > 5
     if task == "inpaint":
         assert figures["largest_error_known"] < 0.5 / 255
@@ -81,24 +95,24 @@ def test_every_task_runs_with_three_solvers(task, solver):
 
 
 @pytest.mark.parametrize("operator", OPERATORS)
-@pytest.mark.parametrize("method", ["pigdm", "dps"])
+@pytest.mark.parametrize("method", METHODS)
 def test_restoration_meets_the_measurement(operator, method):
     """The residual of results is about the noise's; that of free samples (strength 0) is not."""
     predict = data(std=0.3)
     truth = CENTERED.to_uint8(predict.sample(jax.random.key(5), 2))
 
-    def residual(method, strength):
-        options = ControlOptions("restore", operator=operator, method=method, strength=strength)
-        made = control(model(), predict, truth, NONE, options, KEY).figures
+    def residual(method):
+        made = run(Restore(OPERATORS[operator](), method), predict, truth).metrics
         return made["residual_std"] / made["noise_std"]
 
-    assert residual(method, 30.0) < 1.4 < residual("dps", 0.0)
+    strong = {"pigdm": PseudoInverse(), "dps": PosteriorSampling(30.0)}[method]
+    assert residual(strong) < 1.4 < residual(PosteriorSampling(0.0))
 
 
 def test_guidance_draws_the_class_asked_for():
-    options = ControlOptions("guide", results=4)
-    guided = model(num_classes=2, null_label=2, guide=classifier_free(2.0, (ClassLabel(2, 0.1),)))
-    made = control(guided, two_classes, IMAGES, np.array([0, 1], np.int32), options, KEY)
+    model = controls(num_classes=2, conditions=CONDITIONS)
+    guided = classifier_free(2.0, CONDITIONS)(as_pytree(two_classes))
+    made = run(Guide(), guided, labels=np.array([0, 1], np.int32), model=model)
     dark, bright = made.results.reshape(2, -1).mean(1)
     assert dark < 90 and bright > 165
     assert made.picture.shape == (22, 5 * 10 + 2, 3)  # nothing is known of the image
@@ -107,9 +121,9 @@ def test_guidance_draws_the_class_asked_for():
 def test_guidance_goes_with_every_task():
     """The known half is dark; of two classes of images, the bright one is asked for."""
     images = np.full((1, 8, 8, 3), 77, np.uint8)
-    options = ControlOptions("inpaint", results=4, mask="half")
-    guided = model(num_classes=2, null_label=2, guide=classifier_free(1.0, (ClassLabel(2, 0.1),)))
-    made = control(guided, two_classes, images, np.array([1], np.int32), options, KEY).results
+    model = controls(num_classes=2, conditions=CONDITIONS)
+    guided = classifier_free(1.0, CONDITIONS)(as_pytree(two_classes))
+    made = run(Inpaint("half"), guided, images, np.array([1], np.int32), model=model).results
     assert abs(made[..., :4, :].mean() - 77) < 1 and made[..., 4:, :].mean() > 165
 
 
@@ -121,11 +135,10 @@ def test_unlikeness_is_of_the_hidden_part_alone():
 
     distance = FeatureDistance(FeatureExtractor("pixels", "1", 192, pixels))
     found = {}
-    for task in ("inpaint", "edit", "guide"):
-        options = ControlOptions(task, results=8, t=1.0)
-        guided = model(distance=distance, guide=lambda predict: predict)
+    for name, task in {"inpaint": Inpaint(), "edit": Edit(t=1.0), "guide": Guide()}.items():
         grey = np.full((2, 8, 8, 3), 128, np.uint8)
-        found[task] = control(guided, data(), grey, NONE, options, KEY).figures
+        model = controls(distance=distance)
+        found[name] = run(task, data(), grey, results=8, model=model).metrics
     distances = {task: found[task]["feature_distance"] for task in ("inpaint", "edit")}
     assert distances["inpaint"] == pytest.approx(distances["edit"] / 4, rel=0.2)
     assert found["edit"]["feature_distance_of_images"] == pytest.approx(0.0, abs=1e-6)
@@ -138,81 +151,75 @@ def test_figures_are_what_they_say():
 
 
 @pytest.mark.parametrize(
-    "options, match",
+    ("task", "fields", "match"),
     [
-        ({"task": "paint"}, "task: got 'paint', expected one of"),
-        ({"operator": "zoom"}, "operator: got 'zoom'"),
-        ({"method": "ddrm"}, "method: got 'ddrm'"),
-        ({"images": 0}, "images: got 0"),
-        ({"results": 0}, "results: got 0"),
-        ({"sigma_y": -0.1}, "sigma_y: got -0.1"),
+        (PosteriorSampling, {"strength": -1.0}, "strength: got -1.0"),
+        (Restore, {"sigma_y": -0.1}, "sigma_y: got -0.1"),
     ],
 )
-def test_bad_options_are_refused(options, match):
-    with pytest.raises(ValueError, match=match):
-        ControlOptions(**options)
+def test_bad_options_are_refused(task, fields, match):
+    with pytest.raises(InvalidValue, match=match):
+        task(**fields)
+
+
+DROPPED = {"num_classes": 2, "conditions": CONDITIONS}
 
 
 @pytest.mark.parametrize(
-    "options, changes, labels, match",
+    ("task", "model", "labels", "match"),
     [
-        ({"mask": "square"}, {}, NONE, "mask: got 'square', expected one of"),
-        ({"task": "colorize"}, {"grey": True}, NONE, "task: 'colorize' needs 3 channels"),
-        ({"task": "guide"}, {}, NONE, "needs a guidance.strategy"),
-        ({"task": "edit", "t": 2.0}, {}, NONE, "t: got 2.0"),
-        ({}, {"num_classes": 2}, NONE, "labels: the model was trained with a class"),
-        ({}, {"num_classes": 2, "null_label": 2}, np.array([0, 5]), "labels: got 5"),
-        ({}, {"num_classes": 2, "null_label": 2}, np.array([0, -2]), "labels: got -2"),
+        (Inpaint("square"), {}, NONE, "mask: got 'square', expected one of"),
+        (Colorize(), {"shape": (8, 8, 1)}, NONE, "'colorize' needs 3 channels"),
+        (TASKS["upscale"](), {}, NONE, "'upscale' needs the weights of an upsampler"),
+        (Edit(t=2.0), {}, NONE, "t: got 2.0"),
+        (Inpaint(), {"num_classes": 2}, NONE, "labels: got -1, but the model was trained with a"),
+        (Inpaint(), DROPPED, np.array([0, 5]), "labels: got 5"),
+        (Inpaint(), DROPPED, np.array([0, -2]), "labels: got -2"),
     ],
 )
-def test_bad_requests_are_refused_before_sampling(options, changes, labels, match):
+def test_bad_requests_are_refused_before_sampling(task, model, labels, match):
     def never(x, node, cond):
         raise AssertionError("sampled")
 
-    changes = dict(changes)
-    images = IMAGES[..., :1] if changes.pop("grey", False) else IMAGES
-    with pytest.raises(ValueError, match=match):
-        control(model(**changes), never, images, labels, ControlOptions(**options), KEY)
+    images = IMAGES[..., : model.get("shape", (8, 8, 3))[-1]]
+    with pytest.raises(InvalidValue, match=match):
+        run(task, never, images, labels, model=controls(**model))
 
 
 # From a config.
 
 
-@pytest.fixture
-def config():
-    return get_config("pretrained/digits.npz").lock()
+def digits(**overrides):
+    named = {name.replace("__", "."): value for name, value in overrides.items()}
+    return kinds.open_experiment("pretrained/digits.npz", named)
 
 
-def test_images_come_from_the_data_or_a_file(config, tmp_path):
-    images, labels = builders.control_images(config)
+def test_images_come_from_the_data_or_a_file(tmp_path):
+    images, labels = digits().control_images()
     assert images.shape == (4, 28, 28, 1) and images.dtype == np.uint8
     assert np.all((labels >= 0) & (labels < 10))
-    Image.fromarray(images[0, ..., 0]).save(tmp_path / "digit.png")
-    config.control.image = str(tmp_path / "digit.png")
-    again, none = builders.control_images(config)
+    path = str(tmp_path / "digit.png")
+    Image.fromarray(images[0, ..., 0]).save(path)
+    again, none = digits(control__image=path).control_images()
     np.testing.assert_array_equal(again[0], images[0])
     assert none.tolist() == [-1]
-    config.control.labels = "3"
-    assert builders.control_images(config)[1].tolist() == [3]
+    assert digits(control__image=path, control__labels="3").control_images()[1].tolist() == [3]
 
 
-def test_bad_pictures_are_refused(config, tmp_path):
-    Image.fromarray(np.zeros((30, 28), np.uint8)).save(tmp_path / "tall.png")
-    config.control.image = str(tmp_path / "tall.png")
-    with pytest.raises(ValueError, match="is of 30 x 28 pixels, expected 28 x 28"):
-        builders.control_images(config)
-    (tmp_path / "text.png").write_text("no picture")
-    config.control.image = str(tmp_path / "text.png")
-    with pytest.raises(ValueError, match="control.image: "):
-        builders.control_images(config)
-    config.control.image = ""
-    config.control.labels = "three"
-    with pytest.raises(ValueError, match="control.labels: got 'three'"):
-        builders.control_images(config)
+def test_bad_pictures_are_refused(tmp_path):
+    tall, text = tmp_path / "tall.png", tmp_path / "text.png"
+    Image.fromarray(np.zeros((30, 28), np.uint8)).save(tall)
+    text.write_text("no picture")
+    with pytest.raises(InvalidValue, match="it is 30 x 28, expected 28 x 28 pixels"):
+        digits(control__image=str(tall)).control_images()
+    with pytest.raises(InvalidValue, match="control.image: "):
+        digits(control__image=str(text)).control_images()
+    with pytest.raises(InvalidValue, match="control.labels: got 'three'"):
+        digits(control__labels="three").control_images()
 
 
-def test_the_shipped_model_inpaints_with_resampling(config):
-    config.control.repeats = 2
-    shipped = builders.control_model(config)
-    assert shipped.solver.repeats == 2 and shipped.null_label == 10
-    assert shipped.value_range == CENTERED != UNIT
+def test_the_shipped_model_inpaints_with_resampling():
+    shipped = digits(control__repeats=2).controls
+    assert shipped.sampler.solver.repeats == 2
+    assert shipped.sampler_from(0.5).solver is shipped.sampler.solver
+    assert shipped.space == CENTERED != UNIT

@@ -4,12 +4,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from data import CENTERED
+from data import CENTERED, Scaled
 from generation.sampler import DrawSamples, Generator
 from oracles import Gaussian
 from sde_lib import VPSDE
 from solvers.grids import uniform_grid
 from solvers.predictor_corrector import Ancestral, NoCorrector, PredictorCorrector
+from solvers.sampler import Sampler
 
 SHAPE = (3, 3, 1)
 GREY = Gaussian(jnp.full(SHAPE, 0.5), jnp.full(SHAPE, 0.1))
@@ -17,32 +18,29 @@ KEY = jax.random.key(0)
 
 
 def generator(**options):
+    solver = PredictorCorrector(Ancestral(), NoCorrector())
+    grid = uniform_grid(VPSDE(), 10, t_end=1e-3)
     return Generator(
-        process=VPSDE(),
-        solver=PredictorCorrector(Ancestral(), NoCorrector()),
-        grid=uniform_grid(VPSDE(), 10, t_end=1e-3),
-        image_shape=SHAPE,
-        value_range=CENTERED,
-        **options,
+        Sampler(VPSDE(), solver, grid, SHAPE, options.pop("space", CENTERED)), **options
     )
 
 
 def test_images_do_not_depend_on_the_batch_size():
     labels = np.full(7, -1, np.int32)
-    small = generator(batch_size=3).images(GREY, KEY, labels)
-    whole = generator(batch_size=7).images(GREY, KEY, labels)
-    np.testing.assert_allclose(small.images.astype(int), whole.images, atol=1)
-    assert small.images.dtype == np.uint8 and small.images.shape == (7, *SHAPE)
+    small = generator(batch_size=3).draw(GREY, KEY, labels)
+    whole = generator(batch_size=7).draw(GREY, KEY, labels)
+    np.testing.assert_allclose(small.data.astype(int), whole.data, atol=1)
+    assert small.data.dtype == np.uint8 and small.data.shape == (7, *SHAPE)
     # 0.5 in [-1, 1] is 191 of 255.
-    assert abs(float(whole.images.mean()) - 191.25) < 5
+    assert abs(float(whole.data.mean()) - 191.25) < 5
     assert whole.nfe == 11 and whole.ok.all()
 
 
 def test_a_part_of_a_run_is_the_same_as_in_the_whole():
     labels = np.full(6, -1, np.int32)
-    whole = generator().images(GREY, KEY, labels)
-    part = generator().images(GREY, KEY, labels[:2], first_index=4)
-    np.testing.assert_allclose(part.images.astype(int), whole.images[4:], atol=1)
+    whole = generator().draw(GREY, KEY, labels)
+    part = generator().draw(GREY, KEY, labels[:2], first_index=4)
+    np.testing.assert_allclose(part.data.astype(int), whole.data[4:], atol=1)
 
 
 def test_labels_go_through_the_classes_in_turn():
@@ -53,16 +51,16 @@ def test_labels_go_through_the_classes_in_turn():
 def test_progress_counts_the_steps_of_all_batches():
     calls = []
     labels = np.full(5, -1, np.int32)
-    generator(batch_size=2).images(
+    generator(batch_size=2).draw(
         GREY, KEY, labels, progress=lambda done, steps: calls.append((done, steps))
     )
     assert calls[-1] == (30, 30) and calls == sorted(calls)
 
 
 def test_the_path_ends_in_the_samples():
-    made = generator(batch_size=2).images(GREY, KEY, np.full(3, -1, np.int32), frames=4)
+    made = generator(batch_size=2).draw(GREY, KEY, np.full(3, -1, np.int32), frames=4)
     assert made.path.shape == (2, 4, *SHAPE)
-    np.testing.assert_array_equal(made.path[:, -1], made.images[:2])
+    np.testing.assert_array_equal(made.path[:, -1], made.data[:2])
     assert made.path[:, 0].std() > made.path[:, -1].std()
 
 
@@ -72,3 +70,11 @@ def test_the_training_picture_has_a_column_a_class():
     )["samples"]
     # Grey pictures have no channel axis: it is what the logs, TensorBoard and PNG take.
     assert picture.shape == (3 * 5 + 2, 2 * 5 + 2)
+
+
+def test_real_numbers_are_decoded_and_have_no_pictures():
+    made = generator(space=Scaled((10.0,), (2.0,)))
+    found = made.draw(GREY, KEY, np.full(50, -1, np.int32), frames=4)
+    assert found.data.dtype == np.float32 and found.path is None
+    assert abs(found.data.mean() - 11.0) < 0.1
+    assert DrawSamples(made, count=2)(GREY, KEY) == {}

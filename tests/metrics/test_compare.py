@@ -57,10 +57,14 @@ def test_sizes_that_differ_are_an_error_until_a_size_is_given(tmp_path):
     report, _ = compare.compare(a, b, load("digits"), channels=1, size=28)
     assert [figure.name for figure in report.figures] == ["fid", "kid"]
     assert report.figures[0].reference == "b at 28 (6)"
+    again, _ = compare.compare(a, b, load("digits"), channels=1, size=(28, 28))
+    assert again.figures[0].value == report.figures[0].value
 
 
 def test_names_the_wrong_extractor_and_missing_weights():
     with pytest.raises(ValueError, match="extractor: got 'inception'"):
         load("inception")
-    with pytest.raises(ValueError, match="weights: efficientnet_lite0 needs a file"):
+    with pytest.raises(
+        ValueError, match="weights: got none, expected a file for efficientnet_lite0"
+    ):
         load("efficientnet_lite0")

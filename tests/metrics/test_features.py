@@ -75,3 +75,10 @@ def test_the_version_is_of_the_weights_not_of_the_file(tmp_path):
     (params, a), (_, b), (_, c) = (read_weights(tmp_path / f"{name}.npz") for name in "abc")
     assert a == b != c
     np.testing.assert_array_equal(params["dense"]["kernel"], np.eye(3))
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>"])
+def test_weights_that_cannot_be_read_are_named(tmp_path, content):
+    (tmp_path / "lite0.npz").write_bytes(content)
+    with pytest.raises(ValueError, match=r"^weights: got '.*lite0.npz', expected an \.npz file"):
+        read_weights(tmp_path / "lite0.npz")

@@ -1,6 +1,7 @@
 """A figure carries what it was computed from; features of two networks are never compared."""
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -41,3 +42,10 @@ def test_distances_name_both_sets_and_refuse_two_networks():
     assert fid.standard_error is None and kid.standard_error > 0
     with pytest.raises(ValueError, match="got features of net@1 and net@2"):
         distances(a, Statistics("net@2", "train", Moments.of(x), x))
+
+
+def test_numbers_that_are_not_finite_are_null_in_json(tmp_path):
+    report = Report({}, [Figure("loss", math.inf, 2)], {"a": [np.nan, {"b": 2.0}]})
+    report.write(tmp_path / "report.json")
+    found = json.loads((tmp_path / "report.json").read_text(), parse_constant=pytest.fail)
+    assert found["details"] == {"a": [None, {"b": 2.0}]} and found["figures"][0]["value"] is None

@@ -49,3 +49,16 @@ def test_a_file_that_does_not_continue_the_chain_is_not_counted(tmp_path):
     assert store.done == 3  # and not 6: the last three are computed again
     rows = fill(store, 9, 3, squares, "again", progress=False)
     np.testing.assert_array_equal(rows["square"], np.arange(9) ** 2)
+
+
+def test_a_damaged_file_is_computed_again(tmp_path, caplog):
+    store = Resumable(tmp_path, "part", {})
+    for start in (0, 3, 6):
+        store.keep(start, squares(np.arange(start, start + 3)))
+    path = store.folder / "00000003-00000006.npz"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    rows = fill(store, 9, 3, squares, "again", progress=False)
+    np.testing.assert_array_equal(rows["square"], np.arange(9) ** 2)
+    assert "00000003-00000006.npz is damaged" in caplog.text and store.done == 9

@@ -18,7 +18,7 @@ TINY = SequenceNetwork(nf=16, num_blocks=2, num_heads=2)
 
 def lively(network, x, c_noise):
     """Parameters without the zeros that a new network has at the end of every branch."""
-    params = network.init(KEY, x, c_noise)
+    params = jax.jit(network.init)(KEY, x, c_noise)
     leaves, tree = jax.tree.flatten(params)
     keys = jax.random.split(jax.random.key(1), len(leaves))
     noise = [0.3 * jax.random.normal(k, leaf.shape) for k, leaf in zip(keys, leaves, strict=True)]
@@ -38,20 +38,20 @@ def test_outputs_at_real_positions_do_not_depend_on_the_padding(options, toleran
     network = TINY.clone(**options)
     x = jax.random.normal(KEY, (3, 12, 2))
     c_noise = jnp.array([-1.0, 0.0, 1.5])
-    params = lively(network, x, c_noise)
+    params, apply = lively(network, x, c_noise), jax.jit(network.apply)
     lengths = np.array([12, 7, 1])
     mask = jnp.arange(12)[:, None] < lengths[:, None, None]
-    y = network.apply(params, x, c_noise, mask=mask)
+    y = apply(params, x, c_noise, mask=mask)
     assert y.dtype == jnp.float32 and y.shape == (3, 12, options.get("out_channels", 2))
     assert not jnp.any(jnp.where(mask, 0, y))
     scale = float(jnp.abs(y).max())
     for row, length in enumerate(lengths):
-        alone = network.apply(params, x[row : row + 1, :length], c_noise[row : row + 1])
+        alone = apply(params, x[row : row + 1, :length], c_noise[row : row + 1])
         assert jnp.abs(y[row, :length] - alone[0]).max() < tolerance * scale, length
     other = jnp.where(mask, x, 1e3 * jax.random.normal(jax.random.key(2), x.shape))
-    np.testing.assert_array_equal(network.apply(params, other, c_noise, mask=mask), y)
+    np.testing.assert_array_equal(apply(params, other, c_noise, mask=mask), y)
     longer = jnp.pad(x, ((0, 0), (0, 9), (0, 0)), constant_values=5.0)
-    wide = network.apply(
+    wide = apply(
         params, longer, c_noise, mask=jnp.pad(mask, ((0, 0), (0, 9), (0, 0))).astype(jnp.float32)
     )
     assert jnp.abs(wide[:, :12] - y).max() < tolerance * scale and not jnp.any(wide[:, 12:])
@@ -59,23 +59,23 @@ def test_outputs_at_real_positions_do_not_depend_on_the_padding(options, toleran
 
 def test_without_a_mask_all_is_real():
     x, c_noise = jax.random.normal(KEY, (2, 6, 3)), jnp.zeros(2)
-    params = lively(TINY, x, c_noise)
-    y = TINY.apply(params, x, c_noise)
-    np.testing.assert_array_equal(y, TINY.apply(params, x, c_noise, mask=jnp.ones((2, 6, 1))))
+    params, apply = lively(TINY, x, c_noise), jax.jit(TINY.apply)
+    y = apply(params, x, c_noise)
+    np.testing.assert_array_equal(y, apply(params, x, c_noise, mask=jnp.ones((2, 6, 1))))
     # Every output depends on every input, on the order of the inputs and on the noise level.
-    slope = jax.jacobian(lambda x: TINY.apply(params, x, c_noise)[0].sum(-1))(x)[:, 0]
+    slope = jax.jit(jax.jacobian(lambda x: apply(params, x, c_noise)[0].sum(-1)))(x)[:, 0]
     assert jnp.all(jnp.abs(slope).sum(-1) > 0)
-    assert jnp.abs(TINY.apply(params, x[:, ::-1], c_noise)[:, ::-1] - y).max() > 1e-3
-    assert jnp.abs(TINY.apply(params, x, c_noise + 1) - y).max() > 1e-3
+    assert jnp.abs(apply(params, x[:, ::-1], c_noise)[:, ::-1] - y).max() > 1e-3
+    assert jnp.abs(apply(params, x, c_noise + 1) - y).max() > 1e-3
 
 
 def test_dropout_belongs_to_the_keys_of_the_examples():
     network = TINY.clone(dropout=0.5)
     x, c_noise, keys = jnp.ones((3, 6, 2)), jnp.zeros(3), jax.random.split(KEY, 3)
-    params = lively(network, x, c_noise)
-    y = network.apply(params, x, c_noise, dropout_keys=keys)
-    assert jnp.abs(y - network.apply(params, x, c_noise)).max() > 1e-3
-    alone = network.apply(params, x[1:2], c_noise[1:2], dropout_keys=keys[1:2])
+    params, apply = lively(network, x, c_noise), jax.jit(network.apply)
+    y = apply(params, x, c_noise, dropout_keys=keys)
+    assert jnp.abs(y - apply(params, x, c_noise)).max() > 1e-3
+    alone = apply(params, x[1:2], c_noise[1:2], dropout_keys=keys[1:2])
     assert jnp.abs(alone[0] - y[1]).max() < 1e-5 * jnp.abs(y).max()
 
 
@@ -87,7 +87,7 @@ def test_it_learns_sines_of_different_lengths():
     turns = jnp.linspace(0, 2 * jnp.pi, 16)[:, None] + 0.6 * jnp.arange(length)
     x = jnp.sin(turns)[..., None] * mask
     c_noise = jnp.full(16, np.log(sigma))
-    params = TINY.init(KEY, x, c_noise)
+    params = jax.jit(TINY.init)(KEY, x, c_noise)
     optimizer = optax.adam(3e-3)
 
     def loss(params, key):

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from quick import quick_jit
 
 from models import NCSNpp
 from models.layers.conditioning import LEVEL_DIM
@@ -44,7 +45,7 @@ def test_shipped_weights_fit_and_give_the_outputs_that_they_gave(name):
     t = jnp.array([300.0, 700.0])
     wanted = jax.eval_shape(network.init, jax.random.key(0), x, t, **cond)["params"]
     assert flatten_shapes(params) == flatten_shapes(wanted)
-    y = network.apply({"params": params}, x, t, **cond)
+    y = quick_jit(network.apply)({"params": params}, x, t, **cond)
     np.testing.assert_allclose(y.reshape(-1)[:3], EXPECTED[name], rtol=1e-4)
 
 

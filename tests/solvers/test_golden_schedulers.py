@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from parameterization import READERS, Prediction
+from parameterization import OUTPUTS, Prediction
 from sampling import ReplayedNoise, sample
 from sde_lib import EDM, VPSDE, Node
 from solvers import DDIM, DPMSolverPP, Euler, PredictorCorrector
@@ -52,7 +52,7 @@ def predictor(config, scaled):
         if scaled:
             size = jnp.sqrt(1 + node.sigma**2)
             vp = Node(node.t, 1 / size, node.sigma / size)
-        found = READERS[output](0.5 * jnp.tanh(x / norm), x / norm, vp)
+        found = OUTPUTS[output]().read(0.5 * jnp.tanh(x / norm), x / norm, vp)
         x_0 = jnp.clip(found.x_0, -1, 1) if config.get("clip_sample") else found.x_0
         return Prediction(x_0, found.eps, node)
 

@@ -14,7 +14,7 @@ import pytest
 from solver_cases import DATA, STEPS, make_process, make_solver
 
 from oracles import Gaussian
-from parameterization import WRITERS, Parameterization
+from parameterization import OUTPUTS, Parameterization
 from sampling import sample
 from sde_lib import PROCESSES
 from solvers import SOLVERS
@@ -25,22 +25,14 @@ KNOWN = jnp.arange(DIM) < DIM // 2  # the coordinates that a constraint holds
 HALF = Gaussian(jnp.full(DIM, 0.25), jnp.full(DIM, 0.5))
 
 
-def _edm(found, x, node, sigma_data=0.5):
-    """What a perfect network says under EDM's preconditioning (Karras et al. 2022, eq. 7)."""
-    alpha, s = node.alpha[:, None], (node.sigma / node.alpha)[:, None]
-    norm = s**2 + sigma_data**2
-    return (found.x_0 - sigma_data**2 / norm * x / alpha) * jnp.sqrt(norm) / (s * sigma_data)
-
-
 class Perfect:
     """The data's exact network of some output, read by its parameterisation."""
 
     def __init__(self, output):
-        self.output, self.parameterization = output, Parameterization(output, sigma_data=0.5)
+        self.parameterization = Parameterization(output)
 
     def __call__(self, x, node, cond):
-        found = DATA(x, node)
-        says = _edm(found, x, node) if self.output == "edm" else found.as_output(self.output)
+        says = DATA(x, node).as_output(self.parameterization.output)
         return self.parameterization.predict(lambda *_: says, x, node, cond)
 
 
@@ -71,7 +63,7 @@ CONTROLS = {
 CHOICES = {
     "process": list(PROCESSES),
     "solver": list(SOLVERS),
-    "output": [*WRITERS, "edm"],
+    "output": list(OUTPUTS),
     "grid": [name for name in GRIDS if name != "published"],
     "control": list(CONTROLS),
 }

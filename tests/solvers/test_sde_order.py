@@ -50,8 +50,7 @@ def stepper(solver, grid, batch):
         if isinstance(solver, AdaptiveSDE):
             noise = Path(z * jnp.sqrt(node.t - node_next.t)[:, None])
             run = RunContext(DATA, None, grid, noise, NO_COND, jnp.zeros(0))
-            span = grid.t[-1], grid.t[0]
-            return solver.attempt(PROCESS, run, x, node, node_next, x, span).x
+            return solver.attempt(PROCESS, run, x, node, node_next, x).x
         return solver.step(PROCESS, DATA, x, node, node_next, None, lambda k: z).x
 
     return step

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from options.errors import InvalidValue
 from storage import pictures
 
 
@@ -21,7 +22,7 @@ def test_no_images_are_refused():
         pictures.grid(np.zeros((0, 2, 2, 1), np.uint8))
 
 
-@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("channels", [1, 3, 4])
 def test_png_and_npz_hold_what_was_written(tmp_path, channels):
     picture = np.random.default_rng(0).integers(0, 256, (4, 5, channels), np.uint8)
     pictures.write_png(tmp_path / "a" / "p.png", picture)
@@ -29,6 +30,26 @@ def test_png_and_npz_hold_what_was_written(tmp_path, channels):
     np.testing.assert_array_equal(read, picture)
     pictures.write_npz(tmp_path / "x.npz", picture=picture)
     np.testing.assert_array_equal(np.load(tmp_path / "x.npz")["picture"], picture)
+
+
+def test_images_of_any_proportions_and_transparency():
+    wide = np.full((3, 2, 9, 4), 7, np.uint8)
+    grid = pictures.grid(wide, 1, padding=1, background=99)
+    assert grid.shape == (3 * 3 + 1, 11, 4)
+    assert grid[0, 0].tolist() == [99, 99, 99, 255] and grid[1, 1].tolist() == [7] * 4
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype"),
+    [((2, 4, 5, 2), np.uint8), ((2, 9, 5), np.uint8), ((2, 4, 5, 3), np.float32), ((2, 7), float)],
+)
+def test_what_cannot_be_a_png_is_refused_in_a_sentence(tmp_path, shape, dtype):
+    images, said = np.zeros(shape, dtype), r"images: got .*, expected uint8 \(height, width, chan"
+    with pytest.raises(InvalidValue, match=said):
+        pictures.grid(images)
+    with pytest.raises(InvalidValue, match=said):
+        pictures.write_png(tmp_path / "x.png", images[0])
+    assert not list(tmp_path.iterdir())
 
 
 def test_enlarging_repeats_pixels():

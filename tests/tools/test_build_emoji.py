@@ -89,13 +89,13 @@ def test_all_genders_of_an_emoji_are_in_one_split():
 
 
 def drawn(svg: str, size: int) -> np.ndarray:
-    """In place of `draw`: a picture that is told by the text alone; blank for blank text."""
+    """In place of `draw`: an image that depends on the text alone; blank for blank text."""
     if "blank" in svg:
         return np.full((size, size, 3), 255, np.uint8)
     return np.random.default_rng(list(svg.encode())).integers(0, 256, (size, size, 3), np.uint8)
 
 
-def test_blank_and_equal_pictures_are_left_out(monkeypatch):
+def test_blank_and_equal_images_are_left_out(monkeypatch):
     monkeypatch.setattr(build_emoji, "draw", drawn)
     monkeypatch.setattr(build_emoji, "is_tested", lambda name: name.startswith("t"))
     names = ["a", "b", "blank", "b again", "t1", "t2", "c"]
@@ -140,12 +140,12 @@ def test_the_packages_are_named_for_npm(monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("spoil", "options", "message"),
     [
-        (lambda folder: None, ("--sizes", "32,x"), "argument --sizes: invalid"),
-        (lambda folder: None, ("--sizes", "0"), "argument --sizes: invalid"),
+        (lambda folder: None, ("--sizes", "32,x"), "sizes: got '32,x', expected numbers"),
+        (lambda folder: None, ("--sizes", "0"), "sizes: got '0', expected numbers of at least 1"),
         (
             lambda folder: (folder / "iconify-json-noto-1.2.9.tgz").unlink(),
             (),
-            "which lacks iconify-json-noto-1.2.9.tgz; `npm pack @iconify-json/noto@1.2.9`",
+            "it lacks iconify-json-noto-1.2.9.tgz; `npm pack @iconify-json/noto@1.2.9`",
         ),
         (
             lambda folder: (folder / "iconify-json-emojione-1.2.3.tgz").write_bytes(b"no"),
@@ -156,15 +156,16 @@ def test_the_packages_are_named_for_npm(monkeypatch, capsys):
 )
 def test_bad_input_ends_in_one_line(archives, monkeypatch, capsys, spoil, options, message):
     spoil(archives)
-    with pytest.raises(SystemExit):
+    with pytest.raises(SystemExit) as ended:
         run(monkeypatch, "--archives", archives, *options)
-    assert message in capsys.readouterr().err.splitlines()[-1]
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1 and message in said[0] and ended.value.code == 2
 
 
 def test_without_a_folder_or_the_drawing_library_it_says_so(archives, monkeypatch, capsys):
     with pytest.raises(SystemExit):
         run(monkeypatch)
-    assert "--archives: got nothing" in capsys.readouterr().err
+    assert "archives: got nothing" in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "resvg_py", None)
     with pytest.raises(SystemExit):
         run(monkeypatch, "--archives", archives, "--sizes", "4")

@@ -19,7 +19,7 @@ def files(tmp_path_factory):
         for name, module in (("base", base_8), ("up", up_16), ("last", up_32))
     }
     other = folder / "grey_range.npz"
-    made["grey_range"] = export(other, up_16.get_config(), **{"data.centered": False})
+    made["grey_range"] = export(other, up_16.get_config(), {"data.space.low": 0.0})
     Image.fromarray(np.full((8, 8, 3), 200, np.uint8)).save(folder / "small.png")
     Image.fromarray(np.full((8, 9, 3), 200, np.uint8)).save(folder / "wide.png")
     return made | {"small": str(folder / "small.png"), "wide": str(folder / "wide.png")}
@@ -38,14 +38,14 @@ def test_a_cascade_leaves_all_stages_side_by_side(files, tmp_path, capsys):
             assert stage["labels"].tolist() == [3, 3, 7, 7]
             shown = pixels[2:34, 2 + 34 * number :][:, :32]
             np.testing.assert_array_equal(shown[:: 32 // size, :: 32 // size], stage["images"][0])
-    figures = json.loads((tmp_path / "cascade.json").read_text())
-    assert figures["levels"] == [0.1, 0.3] and figures["samples"] == 4
-    assert [row["evaluations"] for row in figures["stages"]] == [3, 3, 3]
-    assert [("consistency_rmse" in row) for row in figures["stages"]] == [False, True, True]
+    metrics = json.loads((tmp_path / "cascade.json").read_text())
+    assert metrics["levels"] == [0.1, 0.3] and metrics["samples"] == 4
+    assert [row["evaluations"] for row in metrics["stages"]] == [3, 3, 3]
+    assert [("consistency_rmse" in row) for row in metrics["stages"]] == [False, True, True]
     assert "4 samples" in capsys.readouterr().out
 
 
-def test_a_picture_is_enlarged(files, tmp_path):
+def test_an_image_is_enlarged(files, tmp_path):
     options = [f"--image={files['small']}", "--labels=0", "--each=1", f"--out={tmp_path}"]
     cascade.main([f"--weights={files['up']}", "--solver=ddim", "--num_steps=3", *options])
     with Image.open(tmp_path / "cascade.png") as picture:
@@ -57,18 +57,18 @@ def test_a_picture_is_enlarged(files, tmp_path):
 @pytest.mark.parametrize(
     "chain, options, expected",
     [
-        (["nowhere.npz"], [], "weights: there is no nowhere.npz"),
-        (["up"], [], "stage 0 is an upsampler, which needs pictures"),
+        (["nowhere.npz"], [], "weights: got 'nowhere.npz', expected exported weights or a workdir"),
+        (["up"], [], "stage 0 is an upsampler, which needs images"),
         (["base"], ["--image={small}"], "stage 0 is no upsampler"),
-        (["base", "last"], [], "stage 1 enlarges pictures of 16 x 16 x 3, but stage 0 makes 8"),
-        (["base", "grey_range"], [], "weights: data.centered differs"),
-        (["base", "up"], ["--level=0.9"], "low_level: got 0.9, expected a level in [0, 0.5]"),
+        (["base", "last"], [], "stage 1 enlarges images of 16 x 16 x 3, but stage 0 makes 8"),
+        (["base", "grey_range"], [], "weights: data.space differs"),
+        (["base", "up"], ["--level=0.9"], "level: got 0.9, expected a level in [0, 0.5]"),
         (["base", "up"], ["--level=high"], "level: got 'high', expected numbers"),
         (["base", "up"], ["--labels=9"], "sampling.labels: got [9]"),
-        (["base", "up"], ["--each=0"], "--each: got 0"),
+        (["base", "up"], ["--each=0"], "each: got 0"),
         (["base", "up"], ["--solver=best"], "sampling.solver: got 'best'"),
-        (["up"], ["--image={wide}"], "low: got pictures of shape (8, 9, 3), expected (8, 8, 3)"),
-        (["up"], ["--image=nothing.png"], "image: nothing.png"),
+        (["up"], ["--image={wide}"], "low: got images of shape (8, 9, 3), expected (8, 8, 3)"),
+        (["up"], ["--image=nothing.png"], "image: got 'nothing.png'"),
     ],
 )
 def test_a_slip_is_answered_before_sampling(files, capsys, chain, options, expected):

@@ -23,10 +23,10 @@ def call(monkeypatch, folder, only):
     gallery.run()
 
 
-def test_scenes_are_pictures_with_figures_and_are_made_once(weights, monkeypatch, tmp_path):
+def test_scenes_are_pictures_with_metrics_and_are_made_once(weights, monkeypatch, tmp_path):
     solvers = {"dpm": ("DPM-Solver++ 2M", {"solver": "dpm", "num_steps": 2, "grid": "log_snr"})}
     scene = gallery.Scene(
-        "box", "The middle.", weights, {"task": "inpaint", "mask": "box"}, solvers=("dpm",),
+        "box", "The middle.", weights, {"task": "inpaint", "task.mask": "box"}, solvers=("dpm",),
         images=5, results=2,
     )  # fmt: skip
     monkeypatch.setattr(gallery, "SOLVERS", solvers)
@@ -37,7 +37,7 @@ def test_scenes_are_pictures_with_figures_and_are_made_once(weights, monkeypatch
     assert "## Inpainting" in text and "## SDEdit" not in text
     assert "![The middle.](images/gallery/box.png)" in text
     assert "5 images, 2 results each." in text
-    assert "--config.control.mask=box" in text
+    assert "--config.control.task=inpaint --config.control.task.mask=box" in text
     header, _, row = (line for line in text.splitlines() if line.startswith("|"))
     assert header.startswith("| solver | PSNR of what was hidden, dB | feature distance |")
     cells = row.split(" | ")
@@ -53,17 +53,16 @@ def test_scenes_are_pictures_with_figures_and_are_made_once(weights, monkeypatch
 
 def test_every_scene_is_a_config_that_can_be(tmp_path):
     """Names of fields, tasks and solvers, of all scenes of which the weights are there."""
-    from configs.saved import get_config
-    from experiment import builders, checks
+    from experiment import kinds
 
     shipped = [s for s in gallery.scenes(tmp_path) if s.weights == gallery.DIGITS]
     assert shipped
     for scene in shipped:
         for solver in scene.solvers:
-            config = get_config(scene.weights).lock()
-            config.update_from_flattened_dict(scene.settings(solver, "lite0.npz"))
-            checks.check(config, 1)
-            assert builders.control_options(config).task == scene.task
+            settings = scene.settings(solver, "lite0.npz")
+            experiment = kinds.open_experiment(scene.weights, settings)
+            experiment.check_all(1)
+            assert experiment.config.control.task.name == scene.task
             assert scene.task in gallery.ABOUT
 
 
@@ -83,7 +82,7 @@ def test_weights_that_are_not_there_are_named_before_anything_is_made(
     assert "none.npz, which inpaint, colorize need" in capsys.readouterr().err
 
 
-def test_a_contest_is_told_with_its_table_and_what_makes_it_again(monkeypatch, tmp_path):
+def test_a_contest_is_shown_with_its_table_and_what_makes_it_again(monkeypatch, tmp_path):
     docs = tmp_path / "docs"
     (docs / gallery.IMAGES).mkdir(parents=True)
     asked = []
@@ -113,13 +112,13 @@ def test_pictures_of_a_shipped_classifier(monkeypatch, tmp_path):
     docs = tmp_path / "docs"
     (docs / gallery.IMAGES).mkdir(parents=True)
 
-    def evaluated(run):
-        made = run.workdir / "eval" / "1600"
+    def evaluated(command):
+        made = command.workdir / "eval" / "1600"
         made.mkdir(parents=True)
         for picture in ("accuracy", "confusion"):
             (made / f"{picture}.png").write_bytes(picture.encode())
 
-    monkeypatch.setattr("modes.run_eval", evaluated)
+    monkeypatch.setattr("experiment.modes.run_eval", evaluated)
     text = gallery.classifier_section("digits", tmp_path, docs)
     assert "python main.py --weights=pretrained/digits_classifier.npz --mode eval" in text
     for picture in ("accuracy", "confusion"):

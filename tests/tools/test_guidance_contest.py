@@ -12,8 +12,6 @@ from configs.digits import classifier, vp
 from data.digits import PATH
 from tools import guidance_contest
 
-FEW = {"data.name": "npz", "data.num_classes": 2}
-
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
@@ -26,17 +24,20 @@ def files(tmp_path_factory):
         chosen = np.concatenate([np.flatnonzero(labels == k)[: count // 2] for k in (0, 1)])
         arrays |= {f"{split}_images": images[chosen], f"{split}_labels": labels[chosen]}
     np.savez(folder / "few.npz", **arrays)
-    few = FEW | {"data.path": str(folder / "few.npz")}
-    model = export(folder / "model.npz", vp.get_config(), **few)
-    judge = export(folder / "classifier.npz", classifier.get_config(), **few)
-    other = few | {"process.beta_max": 10.0}
-    foreign = export(folder / "foreign.npz", classifier.get_config(), **other)
+    few = {"data.source": "npz", "data.source.path": str(folder / "few.npz")}
+    two = few | {"model.num_classes": 2}
+    model = export(
+        folder / "model.npz", vp.get_config(), few | {"conditions.labels.num_classes": 2}
+    )
+    judge = export(folder / "classifier.npz", classifier.get_config(), two)
+    other = two | {"process.beta_max": 10.0}
+    foreign = export(folder / "foreign.npz", classifier.get_config(), other)
     return {"weights": model, "classifier": judge, "foreign": foreign}
 
 
 @pytest.fixture(autouse=True)
 def nothing_is_kept_in_the_users_cache(monkeypatch, tmp_path):
-    monkeypatch.setattr("experiment.builders.cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr("experiment.image.cache_folder", lambda: tmp_path / "cache")
 
 
 def call(monkeypatch, *arguments):
@@ -56,7 +57,7 @@ def test_all_strategies_stand_side_by_side_and_are_made_once(files, monkeypatch,
     call(monkeypatch, *options)
     made = json.loads((tmp_path / "guidance.json").read_text())
     titles = [row["title"] for row in made["rows"]]
-    assert titles[0] == "no class" and titles[-2:] == ["automatic", "held-out data"]
+    assert titles[0] == "unconditional" and titles[-2:] == ["automatic", "held-out data"]
     assert {"1. amplified 2", "2. linear 2 to 1.6", "3. truncated 2"} < set(titles)
     assert made["rows"][-1]["accuracy"] > 0.9  # noughts and ones are easy
     assert all(row["evaluations"] == 3 for row in made["rows"][:-1])
@@ -66,7 +67,7 @@ def test_all_strategies_stand_side_by_side_and_are_made_once(files, monkeypatch,
         assert picture.size == (2 * (2 * 30 + 2), 2 * (30 * (len(titles) - 1) + 2))
     capsys.readouterr()
 
-    monkeypatch.setattr("generation.sampler.Generator.images", None)
+    monkeypatch.setattr("generation.sampler.Generator.draw", None)
     call(monkeypatch, *options)  # what was made is kept
     assert (tmp_path / "guidance.md").read_text() == table
 
@@ -77,5 +78,5 @@ def test_a_classifier_of_another_process_is_refused(files, monkeypatch, tmp_path
             monkeypatch, f"--weights={files['weights']}", f"--classifier={files['foreign']}",
             f"--out={tmp_path / 'none'}",
         )  # fmt: skip
-    assert "classifier: the process of" in capsys.readouterr().err
+    assert "its process is" in capsys.readouterr().err
     assert not (tmp_path / "none").exists()

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from golden_models import golden_network
 
+from tasks.conditions import ClassLabel
 from tools.import_checkpoint import params_from_torch
 
 
@@ -77,7 +78,7 @@ def test_names_of_something_else(official):
 def test_a_class_conditional_network_is_not_filled_in_part(official):
     state, model = official
     with pytest.raises(ValueError, match="no such parameters as embedding/labels/embedding"):
-        params_from_torch(state, model.clone(num_classes=10))
+        params_from_torch(state, model.clone(conditions=(ClassLabel(10),)))
 
 
 def test_names_and_shapes_of_an_official_checkpoint(golden):

@@ -1,4 +1,4 @@
-"""The table of coverage: its laws are exact, its shares are those of 95 % intervals."""
+"""The table of coverage: its densities are exact, its fractions those of 95 % intervals."""
 
 import sys
 
@@ -13,19 +13,19 @@ from tools import likelihood_coverage
 
 def test_the_turned_gaussian_is_exact():
     """Its own density, by the flow of its own prediction; and its axes are turned."""
-    law, process = likelihood_coverage.laws()["Gaussian"], VPSDE()
-    x = law.sample(jax.random.key(0), 16)
-    found = log_likelihood(jax.random.key(1), process, law, x, probe="exact")
-    want = likelihood_coverage.exact_density(process, law, x, found.latent)
+    data, process = likelihood_coverage.datasets()["Gaussian"], VPSDE()
+    x = data.sample(jax.random.key(0), 16)
+    found = log_likelihood(jax.random.key(1), process, data, x, probe="exact")
+    want = likelihood_coverage.exact_density(process, data, x, found.latent)
     np.testing.assert_allclose(found.value, want, atol=6e-3)
-    assert abs(np.corrcoef(np.asarray(law.sample(jax.random.key(2), 4000)).T)[0, 1:]).max() > 0.1
+    assert abs(np.corrcoef(np.asarray(data.sample(jax.random.key(2), 4000)).T)[0, 1:]).max() > 0.1
 
 
 def test_intervals_cover():
     """Of 400 points, 5 sigma is 5.4 %."""
-    law = likelihood_coverage.laws()["Gaussian"]
-    share, mean = likelihood_coverage.coverage(VPSDE(), law, "gaussian", 400, 32, 0)
-    assert 0.89 < share < 1.0
+    data = likelihood_coverage.datasets()["Gaussian"]
+    fraction, mean = likelihood_coverage.coverage(VPSDE(), data, "gaussian", 400, 32, 0)
+    assert 0.89 < fraction < 1.0
     assert abs(mean) < 0.3
 
 

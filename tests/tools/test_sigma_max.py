@@ -33,7 +33,7 @@ def test_it_is_what_brute_force_finds(monkeypatch, shape, block):
     assert found.pair == pair
 
 
-def test_one_grey_level_is_told_apart_in_many_dimensions():
+def test_one_grey_level_makes_a_difference_in_many_dimensions():
     # Distances of about 1.7e5 levels that differ by 1e-9: float32 would see no difference.
     images = np.zeros((4, 256, 256, 3), np.uint8)
     images[1] = 255

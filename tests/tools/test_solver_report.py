@@ -50,7 +50,7 @@ def test_evaluations_stay_within_the_budget_and_are_counted(name):
     found = cells(SUBJECT, [name], [9, 32], "quadratic", {"adaptive_sde": [0.5], "ode": [0.1]})
     for cell, budget in zip(found, [9, 32], strict=False):
         spent = SUBJECT.run(cell, 20, 0)
-        assert spent.finished == 1 and all(math.isfinite(v) for v in spent.figures)
+        assert spent.finished == 1 and all(math.isfinite(v) for v in spent.metrics)
         if not CONTESTANTS[name].tolerances:
             assert budget - CONTESTANTS[name].stages < spent.evaluations <= budget
 
@@ -58,8 +58,8 @@ def test_evaluations_stay_within_the_budget_and_are_counted(name):
 def test_more_evaluations_come_nearer():
     coarse, fine = (SUBJECT.run(c, 4000, 0) for c in cells(SUBJECT, ["ddim"], [4, 64], "quadratic"))
     floor = SUBJECT.floor(4000, 0)
-    assert fine.figures[0] < coarse.figures[0] / 2
-    assert fine.figures[0] < 3 * floor[0]
+    assert fine.metrics[0] < coarse.metrics[0] / 2
+    assert fine.metrics[0] < 3 * floor[0]
 
 
 def test_the_report_is_whole_and_goes_on(tmp_path, monkeypatch, capsys):
@@ -68,7 +68,7 @@ def test_the_report_is_whole_and_goes_on(tmp_path, monkeypatch, capsys):
     call(monkeypatch, *arguments, "--seeds", 1)
     first = json.loads((tmp_path / "out" / "report.json").read_text())
     monkeypatch.setattr(solver_report, "draw", lambda *_: (_ for _ in ()).throw(OSError("full")))
-    with pytest.raises(SystemExit):
+    with pytest.raises(OSError, match="full"):  # no slip of the user's, so with its traceback
         call(monkeypatch, *arguments, "--seeds", 2)
     assert json.loads((tmp_path / "out" / "report.json").read_text()) == first
     monkeypatch.undo()
@@ -79,9 +79,9 @@ def test_the_report_is_whole_and_goes_on(tmp_path, monkeypatch, capsys):
         "3 steps", "7 steps", "rtol 0.1", "rtol 0.01"
     ]  # fmt: skip
     for before, after in zip(first["runs"], found["runs"], strict=True):
-        figure = "sliced Wasserstein-2"
-        assert after["figures"][figure]["values"][:1] == before["figures"][figure]["values"]
-        assert after["figures"][figure]["deviation"] > 0
+        metric = "sliced Wasserstein-2"
+        assert after["figures"][metric]["values"][:1] == before["figures"][metric]["values"]
+        assert after["figures"][metric]["deviation"] > 0
     page = (folder / "report.html").read_text()
     picture = base64.b64decode(re.search(r"base64,([^\"]+)", page)[1])
     assert picture == (folder / "report.png").read_bytes() and picture[1:4] == b"PNG"
@@ -105,13 +105,13 @@ def test_intervals():
         (["--solvers", "euler,hoin"], "solvers: got 'hoin', expected some of euler, heun"),
         (["--solvers", "euler,euler"], "solvers: got 'euler' twice"),
         (["--budgets", "8,2"], "budgets: got 2 for heun, expected at least 3"),
-        (["--budgets", "8,many"], "budgets: got '8,many', expected numbers as in '8,16,32'"),
+        (["--budgets", "8,many"], "budgets: got '8,many', expected numbers with commas between"),
         (["--grid", "cubic"], "grid: got 'cubic', expected one of"),
         (["--process", "vq"], "process: got 'vq', expected one of"),
         (["--samples", "0"], "samples: got 0, expected at least 1"),
         (["--seeds", "0"], "seeds: got 0, expected at least 1"),
         (["--sde_rtol", "0"], "tolerances: got 0.0, expected positive numbers"),
-        (["--process", "flow"], "solvers: euler_maruyama cannot serve here"),
+        (["--process", "flow"], "solvers: euler_maruyama cannot be used here"),
     ],
 )
 def test_what_cannot_be_is_said_before_work_starts(

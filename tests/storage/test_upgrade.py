@@ -1,0 +1,133 @@
+"""What older versions saved is read: every shipped file, and a flat configuration of each kind."""
+
+import json
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiment import kinds
+from experiment.experiment import at
+from options.errors import InvalidValue
+from storage.upgrade import LEVEL_FEATURES, upgrade_config, upgrade_parameters
+from storage.weights import read_meta
+
+PRETRAINED = pathlib.Path(__file__).parent.parent.parent / "pretrained"
+# At fixed states, times and conditions: first, middle, mean and standard deviation of what the
+# networks said of two examples before configurations were nested.
+SAID = {
+    "digits": [[1.57220256, 2.61217666, 0.46684620, 1.00178336],
+               [1.03797889, 1.17622876, 0.13174945, 0.71749714]],
+    "emoji": [[-1.68732655, -0.01357063, -0.17919063, 1.06217886],
+              [-0.74812150, 0.63074285, -0.01158211, 0.72075035]],
+    "emoji_base_8": [[-1.61679184, -1.17523062, -0.06833951, 1.00768257],
+                     [0.78747087, -0.39329675, -0.08672885, 0.71375370]],
+    "emoji_up_16": [[-1.23149264, -1.64181852, -0.10957688, 1.00995563],
+                    [0.87404740, -1.04516673, -0.00513153, 0.72067838]],
+    "emoji_up_32": [[-1.20503104, 0.23826057, -0.09766082, 1.23739165],
+                    [-0.69812095, 0.64646012, -0.02303030, 0.72941432]],
+    "digits_classifier": [[-5.35040092, -5.79801893, -5.52979570, 2.45333811],
+                          [-2.87820411, -2.38868856, -2.33735976, 0.26556447]],
+    "emoji_classifier": [[-4.83710909, -4.48952723, -6.09585388, 2.79015907],
+                         [-2.99856901, -1.58941770, -2.40328099, 0.72031712]],
+}  # fmt: skip
+
+
+def wave(shape: tuple[int, ...], function, rate: float) -> jax.Array:
+    count = int(np.prod(shape))
+    return function(jnp.arange(2 * count, dtype=jnp.float32).reshape(2, *shape) * rate)
+
+
+@pytest.mark.parametrize("name", SAID)
+def test_a_shipped_network_says_what_it_said(name):
+    path = PRETRAINED / f"{name}.npz"
+    made = kinds.open_experiment(path)
+    made.check_all(1)
+    params = at(path).params(made.template)
+    node = made.process.node(jnp.array([0.1, 0.6]))
+    x = wave(made.shape, jnp.sin, 0.37)
+    if made.draws_samples:
+        cond = {"labels": jnp.array([1, 4])}
+        if made.low is not None:
+            image = wave(made.low.shape(made.shape), jnp.cos, 0.11)
+            cond["low"] = {"image": image, "level": jnp.array([0.0, 0.3])}
+        predict = made.task.predictor(params)
+        found = jax.jit(lambda x: predict(x, node, cond).eps)(x)
+    else:
+        found = made.task.classifier(params).log_probs(x, node)
+    rows = np.asarray(found, np.float64).reshape(2, -1)
+    said = [[row[0], row[len(row) // 2], row.mean(), row.std()] for row in rows]
+    np.testing.assert_allclose(said, SAID[name], rtol=0, atol=2e-4)
+
+
+@pytest.mark.parametrize("name", SAID)
+def test_a_shipped_configuration_is_whole_and_upgrading_it_again_changes_nothing(name):
+    config = kinds.load(PRETRAINED / f"{name}.npz")
+    again = kinds.complete(upgrade_config(json.loads(config.to_json())))
+    assert again.to_dict() == config.to_dict()
+
+
+def flat(**changes) -> dict:
+    """The flat configuration of the shipped digits, with fields changed by dotted name."""
+    old = read_meta(PRETRAINED / "digits.npz")["config"]
+    old = json.loads(json.dumps(old))
+    for name, value in changes.items():
+        section, _, field = name.partition("__")
+        old.setdefault(section, {})[field] = value
+    return old
+
+
+def upgraded(**changes):
+    return kinds.complete(upgrade_config(flat(**changes)))
+
+
+def test_what_only_the_chosen_class_reads_is_kept():
+    config = upgraded(process__name="ve", process__sigma_max=77.0, process__beta_max=9.0)
+    assert config.process.to_dict() == {
+        "name": "ve", "sigma_min": 0.01, "sigma_max": 77.0, "t_min": 1e-5, "t_max": 1.0
+    }  # fmt: skip
+    config = upgraded(sampling__solver="ddim", sampling__eta=0.5, sampling__snr=0.3)
+    assert config.sampling.solver.to_dict() == {"name": "ddim", "eta": 0.5}
+    config = upgraded(sampling__solver="ode", sampling__rtol=0.0, sampling__atol=1e-3)
+    assert config.sampling.solver.atol == 1e-3 and config.sampling.solver.rtol > 0
+    config = upgraded(sampling__solver="picard", sampling__inner="heun", sampling__window=4)
+    assert (config.sampling.solver.window, config.sampling.solver.solver.name) == (4, "heun")
+    config = upgraded(sampling__faithful=True, sampling__grid="published", sampling__num_steps=7)
+    assert (
+        config.sampling.solver.predictor.faithful == config.sampling.solver.corrector.faithful == 7
+    )
+
+
+def test_outputs_times_and_controls_keep_their_numbers():
+    config = upgraded(
+        parameterization__output="edm", parameterization__sigma_data=0.7, loss__weighting="edm",
+        loss__times="lognormal", loss__time_mean=-1.0, loss__time_std=1.1,
+    )  # fmt: skip
+    assert config.parameterization.output.sigma_data == config.loss.weighting.sigma_data == 0.7
+    assert config.loss.times.to_dict() == {"name": "lognormal", "mean": -1.0, "std": 1.1}
+    config = upgraded(control__task="restore", control__method="dps", control__strength=9.0)
+    assert config.control.task.method.to_dict() == {"name": "dps", "strength": 9.0}
+    config = upgraded(guidance__strategy="truncated", guidance__s_max_classifier=3.0)
+    assert config.guidance.strategy.s_max_classifier == 3.0
+    # Dropout was read from the configuration, off where that was silent.
+    silent = flat()
+    silent["model"].pop("dropout", None)
+    assert kinds.complete(upgrade_config(silent)).model.dropout == 0.0
+
+
+def test_the_kernel_of_an_old_upsampler_is_split_between_augmentation_and_level():
+    kernel = np.arange((9 + LEVEL_FEATURES) * 2.0).reshape(-1, 2)
+    old = {"unet/conv_in/kernel": np.ones(3), "unet/embedding/augment/kernel": kernel}
+    new = upgrade_parameters(old)
+    assert sorted(new) == ["conv_in/kernel", "embedding/augment/kernel", "embedding/low/kernel"]
+    assert np.array_equal(new["embedding/augment/kernel"], kernel[:9])
+    assert np.array_equal(new["embedding/low/kernel"], kernel[9:])
+    assert upgrade_parameters(new) == new
+
+
+def test_weights_of_another_network_are_refused_by_name():
+    made = kinds.open_experiment(PRETRAINED / "digits.npz", {"model.nf": 40})
+    with pytest.raises(InvalidValue, match="weights: .* does not fit this network: .*conv_in"):
+        at(PRETRAINED / "digits.npz").params(made.template)
