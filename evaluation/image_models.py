@@ -291,21 +291,26 @@ class _Work:
         figures = []
         if ok.any():
             log_p, error = (rows[name][ok].astype(np.float64) for name in ("log_p", "probe_error"))
-            name, values, unit = self._per_dimension(log_p, rows["dimensions"][ok])
-            figures.append(Figure.mean(name, values, **shared))
+            values, unit = self._per_dimension(log_p, rows["dimensions"][ok])
+            figures.append(Figure.mean(self._unit, values, **shared))
             figures += error_parts(figures[0], error / unit, shared)
         if failed := int(np.sum(~ok)):
-            figures.append(Figure("likelihood_failed", failed, len(ok), **shared))
+            figures.append(Figure(f"{self._unit}_failed", failed, len(ok), **shared))
         return figures
 
     def _per_dimension(
         self, log_p: Float[np.ndarray, "n"], dims: Float[np.ndarray, "n"]
-    ) -> tuple[str, Float[np.ndarray, "n"], Float[np.ndarray, "n"]]:
-        """The figure's name, its values, and how many nats one unit of it is."""
+    ) -> tuple[Float[np.ndarray, "n"], Float[np.ndarray, "n"]]:
+        """The negative log-likelihoods, and how many nats one unit of each is."""
         space = self.subject.transform.space
         if space.is_pixels:
-            return "bits_per_dim", space.bits_per_dim(log_p, dims), dims * math.log(2)
-        return "nats_per_dim", -log_p / dims, dims
+            return space.bits_per_dim(log_p, dims), dims * math.log(2)
+        return -log_p / dims, dims
+
+    @property
+    def _unit(self) -> str:
+        """What a negative log-likelihood is given in."""
+        return "bits_per_dim" if self.subject.transform.space.is_pixels else "nats_per_dim"
 
     def _dimensions(self, numbers: np.ndarray) -> Array:
         """How many real coordinates each example has."""

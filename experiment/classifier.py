@@ -45,9 +45,12 @@ class ClassifierExperiment(Experiment):
             options.model.check(*self.shape[:-1])
         self.task  # noqa: B018  its own checks
 
+    def subject(self) -> ClassifierSubject:
+        """What an evaluation is of, and its images. Reads the disk."""
+        return ClassifierSubject(self.task, self.train_source, self.held_out, self.transform)
+
     def evaluate(self, trained: Trained, folder: Path) -> dict[int, Report]:
-        options = dataclasses.replace(self.options.eval, seed=self.options.seed)
-        subject = ClassifierSubject(self.task, self.train_source, self.held_out, self.transform)
+        subject, options = self.subject(), self.evaluation
         return {
             step: classifiers.evaluate(subject, params, step, options, folder)
             for params, step in trained.chosen(options.checkpoints, self.template)

@@ -21,7 +21,7 @@ from data import Loader, Source, Transform
 from evaluation.image_models import asked_for
 from experiment import checks, configuration, sections
 from metrics.report import Report
-from options.errors import InvalidValue, within
+from options.errors import InvalidValue, UserError, within
 from sde_lib import Process
 from storage import weights
 from tasks.task import Task
@@ -29,6 +29,7 @@ from training import loop
 from training.loop import TrainOptions
 
 PyTree = Any
+SPLIT = {"split"}  # what a source calls the part of the data that it is asked for
 
 
 class Experiment(ABC):
@@ -102,14 +103,25 @@ class Experiment(ABC):
     def source(self, split: str) -> Source:
         """The examples of a split. Reads the disk."""
         options = self.options.data
-        with within("data", split="train_split" if split == options.train_split else "eval_split"):
-            with within("source", split="split"):
-                found = options.reader.read(split)
-            self.transform.check(found)
-            if options.size is not None and found.channels != options.num_channels:
-                but = f"{found.name} has {found.channels}"
-                raise InvalidValue("num_channels", options.num_channels, but=but)
+        try:
+            found = options.reader.read(split)
+        except UserError as error:
+            names = {options.train_split: "train_split", options.eval_split: "eval_split"}
+            section = "data" if error.field in SPLIT else "data.source"
+            with within(section, split=names.get(split, "split")):
+                raise
+        self.check_source(found)
         return found
+
+    def check_source(self, found: Source) -> None:
+        """InvalidValue where the data are not what the configuration says."""
+        with within("data", flip="random_flip"):
+            self.transform.check(found)
+            channels = self.options.data.num_channels
+            if self.options.data.size is not None and found.channels != channels:
+                raise InvalidValue(
+                    "num_channels", channels, but=f"{found.name} has {found.channels}"
+                )
 
     @property
     def train_source(self) -> Source:
@@ -146,6 +158,11 @@ class Experiment(ABC):
             )
 
     @functools.cached_property
+    def evaluation(self) -> Any:
+        """What an evaluation computes."""
+        return dataclasses.replace(self.options.eval, seed=self.options.seed)
+
+    @functools.cached_property
     def template(self) -> PyTree:
         """Shapes of the parameters."""
         return jax.eval_shape(self.task.init, jax.random.key(0))
@@ -160,6 +177,11 @@ class Trained:
 
     workdir: Path
     weights: Path | None = None
+
+    @property
+    def place(self) -> Path:
+        """The file, or the workdir."""
+        return self.weights or self.workdir
 
     def params(self, template: PyTree) -> PyTree:
         """The averaged parameters, of the newest checkpoint or of the file."""
@@ -180,9 +202,9 @@ class Trained:
             yield weights.load_run(self.workdir, template, step)
 
 
-def at(where: str | Path) -> Trained:
-    """The parameters in exported weights or in a workdir."""
+def at(where: str | Path, field: str = "weights") -> Trained:
+    """The parameters in exported weights or in a workdir; `field` is the one that names it."""
     where = Path(where).expanduser()
     if not where.exists():
-        raise InvalidValue("", str(where), "exported weights or a workdir")
+        raise InvalidValue(field, str(where), "exported weights or a workdir", but="there is none")
     return Trained(where, where) if where.is_file() else Trained(where)

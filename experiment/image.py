@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from controllable.resampling import Resampled
-from data import CONDITIONING_DIM
+from data import CONDITIONING_DIM, Source
 from data.image_file import RefusedImage, decode
 from evaluation import image_models
 from evaluation.image_models import Subject
@@ -30,6 +30,7 @@ from sde_lib import Node
 from solvers.fixed_step import FixedStep
 from solvers.sampler import Sampler
 from storage.files import cache_folder
+from tasks.classifier import NoisyClassifier
 from tasks.conditions import Augmentation, ClassLabel, Condition, LowResolution, find
 from tasks.image import ImageTask
 
@@ -139,6 +140,12 @@ class ImageExperiment(Experiment):
             return self.classifier_experiment.options.model.num_classes
         return 0
 
+    def check_source(self, found: Source) -> None:
+        super().check_source(found)
+        if self.labels is not None and self.labels.num_classes != found.num_classes:
+            but = f"{found.name} has {found.num_classes} classes"
+            raise InvalidValue("conditions.labels.num_classes", self.labels.num_classes, but=but)
+
     def sample_labels(self) -> np.ndarray:
         """The class of each sample: those asked for, over and over, or all in turn; int32 (n,)."""
         options, classes = self.options.sampling, self.num_classes
@@ -158,7 +165,7 @@ class ImageExperiment(Experiment):
     @functools.cached_property
     def classifier_experiment(self) -> ClassifierExperiment:
         """The experiment of the classifier that guides. Reads its configuration."""
-        where = self.options.guidance.classifier
+        where = at(self.options.guidance.classifier, "guidance.classifier").place
         with within("guidance", weights="classifier", workdir="classifier"):
             given = configuration.remembered(where)
         if (kind := given.get("task")) != ClassifierExperiment.kind:
@@ -173,14 +180,18 @@ class ImageExperiment(Experiment):
         strategy = options.guiding
         if strategy is None:
             return None
-        classifier = None
-        if strategy.needs_classifier:
-            theirs = self.classifier_experiment
-            theirs.require_fit(self, options.classifier)
-            classifier = theirs.task.classifier(at(options.classifier).params(theirs.template))
+        classifier = self.classifier if strategy.needs_classifier else None
         return Guide(
             strategy, self.process, self.conditions, classifier, self._labelled, cache_folder()
         )
+
+    @functools.cached_property
+    def classifier(self) -> NoisyClassifier:
+        """The trained classifier that guides; InvalidValue for one of something else. Reads the
+        disk."""
+        where, theirs = self.options.guidance.classifier, self.classifier_experiment
+        theirs.require_fit(self, where)
+        return theirs.task.classifier(at(where).params(theirs.template))
 
     def _labelled(self) -> tuple[jax.Array, np.ndarray]:
         """Held-out data and their classes, as many as automatic guidance measures on."""
@@ -283,9 +294,8 @@ class ImageExperiment(Experiment):
         )
 
     def evaluate(self, trained: Trained, folder: Path) -> dict[int, Report]:
-        options = dataclasses.replace(self.options.eval, seed=self.options.seed)
+        options, subject = self.evaluation, self.subject()
         with within("eval", images="extractor"):
-            subject = self.subject()
             return {
                 step: image_models.evaluate(subject, params, step, options, folder)
                 for params, step in trained.chosen(options.checkpoints, self.template)

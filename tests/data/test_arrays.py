@@ -1,10 +1,9 @@
 import numpy as np
 import pytest
 
-from configs.default import get_default_config
 from data import SOURCES, Loader, Scaled, Transform, arrays
-from experiment import builders
-from options.errors import InvalidValue
+from experiment import kinds
+from options.errors import InvalidValue, UserError
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (6, 5, 4, 3), np.uint8)
@@ -177,19 +176,21 @@ def test_a_damaged_file_is_refused(save, tmp_path):
 
 
 def test_a_config_names_its_own_fields(save):
-    config = get_default_config()
     path = save(train_images=IMAGES, train_labels=LABELS, class_names=NAMES)
-    config.data.update({"name": "npz", "path": str(path), "num_channels": 3, "num_classes": 3})
-    assert np.array_equal(builders.source(config, "train").images, IMAGES)
-    with pytest.raises(ValueError, match="data.eval_split: got 'test', expected one of"):
-        builders.source(config, config.data.eval_split)
-    for field, value, has in (("num_channels", 1, "3"), ("num_classes", 4, "3 classes")):
-        wrong = config.copy_and_resolve_references()
-        wrong.data[field] = value
-        with pytest.raises(
-            ValueError, match=f"data.{field}: got {value}, but mine/train has {has}"
-        ):
-            builders.source(wrong, "train")
-    config.data.update({"name": "folder", "path": "/nowhere"})
-    with pytest.raises(ValueError, match="data.path: got '/nowhere', expected a folder"):
-        builders.source(config, "train")
+    data = {"source": {"name": "npz", "path": str(path)}, "num_channels": 3, "image_size": ()}
+
+    def opened(classes=3, **changes):
+        given = {"data": data | changes, "conditions": {"labels": {"num_classes": classes}}}
+        return kinds.experiment(kinds.complete(given))
+
+    assert np.array_equal(opened().train_source.images, IMAGES)
+    assert opened().shape == IMAGES.shape[1:]
+    with pytest.raises(InvalidValue, match="^data.eval_split: got 'test', expected one of"):
+        opened().held_out  # noqa: B018
+    with pytest.raises(InvalidValue, match="^data.num_channels: got 1, but mine/train has 3"):
+        opened(num_channels=1, image_size=(4, 4)).train_source  # noqa: B018
+    with pytest.raises(InvalidValue, match="^conditions.labels.num_classes: got 4, but mine/train"):
+        opened(classes=4).train_source  # noqa: B018
+    nowhere = {"name": "folder", "path": "/nowhere"}
+    with pytest.raises(UserError, match="^data.source.path: got '/nowhere', expected a folder"):
+        opened(source=nowhere, image_size=(4, 4)).train_source  # noqa: B018

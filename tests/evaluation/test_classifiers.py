@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from configs.digits.classifier import get_config
-from configs.digits.vp import get_config as image_config
 from evaluation import classifiers
 from evaluation.classifiers import figures, shown_levels
-from experiment import builders, modes
+from experiment import kinds, modes
+from experiment.experiment import at
+from experiment.modes import Command
 from metrics import calibration
+from options.errors import InvalidValue
+from parameterization import EDMNoise
 from storage import checkpoint, weights
 
 TINY = {
@@ -34,17 +36,22 @@ TINY = {
 
 
 def tiny(**overrides):
-    config = get_config().lock()
-    config.update_from_flattened_dict(TINY | overrides)
-    return config
+    return kinds.load("configs/digits/classifier.py", TINY | overrides)
+
+
+def judged_by(where, **overrides):
+    """The image model of the digits, guided by a classifier."""
+    named = {name.replace("__", "."): value for name, value in overrides.items()}
+    guided = {"guidance.strategy": "amplified", "guidance.classifier": str(where)}
+    return kinds.open_experiment("configs/digits/vp.py", guided | named)
 
 
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory):
     """A run of three steps, and its evaluation."""
     folder = tmp_path_factory.mktemp("classifier")
-    assert modes.run_train(modes.Run(tiny(), folder)) == 0
-    assert modes.run_eval(modes.Run(tiny(), folder)) == 0
+    assert modes.run_train(Command(tiny(), folder)) == 0
+    assert modes.run_eval(Command(tiny(), folder)) == 0
     return folder
 
 
@@ -68,12 +75,12 @@ def test_the_report_is_that_of_the_held_out_images(workdir):
     report = json.loads((workdir / "eval" / "3" / "report.json").read_text())
     found = report["details"]["held_out"]
     assert {len(found[name]) for name in found} == {4}
-    assert report["about"]["process"] == repr(builders.process(tiny()))
+    assert report["about"]["process"] == repr(kinds.experiment(tiny()).process)
     accuracy = {figure["name"]: figure for figure in report["figures"]}["accuracy_least_noise"]
     assert accuracy["samples"] == 12 and accuracy["reference"] == "digits/test"
     # By hand: the confusion of each level has the accuracy on its diagonal, by class.
-    config = tiny()
-    subject, options = builders.classifier_subject(config), builders.classifier_eval_options(config)
+    made = kinds.experiment(tiny())
+    subject, options = made.subject(), made.evaluation
     params = checkpoint.load_ema(workdir / "checkpoints")[0]
     work = classifiers._Work(subject, params, options, workdir / "eval" / "3")
     log_probs, labels = work.judged("held_out", subject.held_out, 12)
@@ -86,10 +93,8 @@ def test_the_report_is_that_of_the_held_out_images(workdir):
 
 
 def test_figures_do_not_depend_on_the_batch(workdir, tmp_path):
-    config = tiny(**{"eval.batch_size": 5})
-    subject, options = builders.classifier_subject(config), builders.classifier_eval_options(config)
-    params = checkpoint.load_ema(workdir / "checkpoints")[0]
-    again = classifiers.evaluate(subject, params, 3, options, tmp_path)
+    made = kinds.experiment(tiny(**{"eval.batch_size": 5}))
+    again = made.evaluate(at(workdir), tmp_path)[3]
     before = json.loads((workdir / "eval" / "3" / "report.json").read_text())
     for figure, other in zip(again.figures, before["figures"], strict=True):
         assert figure.value == pytest.approx(other["value"], rel=1e-4), figure.name
@@ -120,12 +125,12 @@ def test_levels_are_shown_from_the_best_to_the_worst():
 
 @pytest.mark.parametrize("mode", [modes.run_sample, modes.run_control])
 def test_a_classifier_makes_no_pictures(mode, workdir):
-    with pytest.raises(ValueError, match="^task: got 'classifier', which makes no pictures"):
-        mode(modes.Run(tiny(), workdir))
+    with pytest.raises(InvalidValue, match="^task: got 'classifier', but it draws no samples"):
+        mode(Command(tiny(), workdir))
 
 
 def test_weights_are_evaluated_as_the_run_is(workdir, exported, tmp_path):
-    modes.run_eval(modes.Run(tiny(), tmp_path, weights=exported))
+    modes.run_eval(Command(tiny(), tmp_path, weights=exported))
     there, here = (
         json.loads((folder / "eval" / "3" / "report.json").read_text())["details"]
         for folder in (workdir, tmp_path)
@@ -136,42 +141,48 @@ def test_weights_are_evaluated_as_the_run_is(workdir, exported, tmp_path):
 def test_guidance_gets_the_trained_classifier(workdir, exported):
     """From weights and from a workdir, and it says what the network says."""
     x = jax.random.normal(jax.random.key(0), (2, 28, 28, 1))
-    node = builders.process(tiny()).node(jnp.array([0.2, 0.7]))
+    made = kinds.experiment(tiny())
+    node = made.process.node(jnp.array([0.2, 0.7]))
     params = checkpoint.load_ema(workdir / "checkpoints")[0]
-    network = builders.classifier_network(tiny())
+    network = made.task.network
     logits = network.apply({"params": params}, x, jnp.log(node.sigma / node.alpha) / 4)
     for where in (exported, workdir):
-        found = builders.classifier(image_config(), where).log_probs(x, node)
+        found = judged_by(where).classifier.log_probs(x, node)
         np.testing.assert_allclose(found, jax.nn.log_softmax(logits), atol=1e-5)
 
 
 @pytest.mark.parametrize(
     ("change", "what"),
     [
-        ({"process.name": "subvp"}, "the process of"),
-        ({"process.beta_max": 10.0}, "the process of"),
-        ({"data.centered": False}, "the range of values of"),
-        ({"data.image_size": 32}, "the image shape of"),
-        ({"data.num_channels": 3}, "the image shape of"),
-        ({"data.num_classes": 9}, "the number of classes of"),
+        ({"process": "subvp"}, "its process is"),
+        ({"process.beta_max": 10.0}, "its process is"),
+        ({"data.space.low": 0.0}, "its space is"),
+        ({"data.image_size": (32, 28)}, "its shape of an image is"),
+        ({"data.num_channels": 3}, "its shape of an image is"),
+        ({"conditions.labels.num_classes": 9}, "it knows 10 classes, the model 9"),
     ],
 )
 def test_a_classifier_of_something_else_is_refused(exported, change, what):
-    config = image_config()
-    config.update_from_flattened_dict(change)
-    with pytest.raises(ValueError, match=f"^classifier: {what} .*weights.npz is "):
-        builders.classifier(config, exported)
+    guided = {"guidance.strategy": "amplified", "guidance.classifier": str(exported)}
+    made = kinds.open_experiment("configs/digits/vp.py", guided | change)
+    with pytest.raises(InvalidValue, match=f"^guidance.classifier: got .*weights.npz', but {what}"):
+        made.classifier  # noqa: B018
 
 
-def test_a_classifier_guides_where_the_time_begins_elsewhere_or_no_class_is_known(exported):
-    config = image_config()
-    config.update_from_flattened_dict({"process.t_min": 1e-3, "data.num_classes": 0})
-    assert builders.classifier(config, exported).c_noise == "edm"
+def test_a_classifier_guides_where_the_time_begins_elsewhere_or_there_is_no_class(exported):
+    assert isinstance(judged_by(exported, process__t_min=1e-3).classifier.c_noise, EDMNoise)
+    guided = {"strategy": {"name": "amplified"}, "classifier": str(exported)}
+    config = kinds.load("configs/digits/vp.py").to_dict() | {"conditions": {}, "guidance": guided}
+    made = kinds.experiment(kinds.complete(config))
+    assert isinstance(made.classifier.c_noise, EDMNoise) and made.num_classes == 10
 
 
-def test_what_is_no_classifier_is_refused(tmp_path, workdir):
-    with pytest.raises(ValueError, match="^classifier: there is no .*nowhere.npz"):
-        builders.classifier(image_config(), tmp_path / "nowhere.npz")
-    weights.export_weights(tmp_path / "image.npz", {}, meta={"config": {"data": {}}})
-    with pytest.raises(ValueError, match="^classifier: .* holds a model of task 'image'"):
-        builders.classifier(image_config(), tmp_path / "image.npz")
+def test_what_is_no_classifier_is_refused(tmp_path):
+    with pytest.raises(
+        InvalidValue, match="^guidance.classifier: .*nowhere.npz', but there is none"
+    ):
+        judged_by(tmp_path / "nowhere.npz").classifier  # noqa: B018
+    with pytest.raises(
+        InvalidValue, match="^guidance.classifier: .* holds a model of task 'image'"
+    ):
+        judged_by("pretrained/digits.npz").classifier  # noqa: B018

@@ -12,13 +12,16 @@ import pytest
 from data import UNIT, ArraySource, Transform, digits
 from evaluation import image_models
 from evaluation.image_models import EvalOptions, Subject
+from experiment.experiment import Trained
 from generation.sampler import Generator
 from metrics import resumable
 from metrics.resumable import Resumable
+from options.errors import InvalidValue, StorageError
 from parameterization import Parameterization
 from sde_lib import VESDE, expand_right
 from solvers.grids import uniform_grid
 from solvers.predictor_corrector import CORRECTORS, PREDICTORS, PredictorCorrector
+from solvers.sampler import Sampler
 from storage.checkpoint import Checkpoints
 from tasks.conditions import ClassLabel
 from tasks.image import ImageTask
@@ -57,11 +60,7 @@ def subject() -> Subject:
     return Subject(
         task,
         Generator(
-            process,
-            solver,
-            uniform_grid(process, 3),
-            (28, 28, 1),
-            UNIT,
+            Sampler(process, solver, uniform_grid(process, 3), (28, 28, 1), UNIT),
             num_classes=10,
             batch_size=6,
         ),
@@ -214,21 +213,19 @@ def test_checkpoints_are_chosen_by_name(subject, params, tmp_path):
     with Checkpoints(tmp_path / "checkpoints", keep=3) as checkpoints:
         for step in (10, 20):
             checkpoints.save(step, {"step": jnp.int32(step)}, params, {})
-    base = dataclasses.replace(OPTIONS, likelihood=False, samples=False)
 
     def steps(choice: str) -> list[int]:
-        options = dataclasses.replace(base, checkpoints=choice)
-        return list(image_models.run(subject, options, tmp_path))
+        return [step for _, step in Trained(tmp_path).chosen(choice, params)]
 
     assert (steps("latest"), steps("all"), steps("10")) == ([20], [10, 20], [10])
-    with pytest.raises(ValueError, match="checkpoints: got 'newest'"):
-        steps("newest")
-    with pytest.raises(FileNotFoundError, match="no checkpoint of step 30"):
+    with pytest.raises(InvalidValue, match="checkpoints: got 'newest'"):
+        EvalOptions(checkpoints="newest")
+    with pytest.raises(StorageError, match="no checkpoint of step 30"):
         steps("10, 30")
 
 
 def test_an_extractor_that_cannot_take_the_images_is_refused_at_once(subject, params, tmp_path):
-    task = dataclasses.replace(subject.task, image_shape=(32, 32, 3))
+    task = dataclasses.replace(subject.task, shape=(32, 32, 3))
     with pytest.raises(ValueError, match="images: got shape"):
         image_models.evaluate(dataclasses.replace(subject, task=task), params, 7, OPTIONS, tmp_path)
     assert not list(tmp_path.iterdir())

@@ -16,9 +16,10 @@ from models.layers.attention import Tokens
 from models.layers.conditioning import Encoding
 from options.errors import InvalidValue
 from parameterization import MASK, Parameterization
-from sampling import sample, uniform_grid
+from sampling import sample
 from sde_lib import VPSDE
 from solvers import DDIM
+from solvers.grids import uniform_grid
 from tasks.conditions import (
     Augmentation,
     ClassLabel,
