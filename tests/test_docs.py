@@ -1,20 +1,54 @@
 """What the documents show runs, and what they name is there."""
 
 import ast
-import importlib.util
+import dataclasses
+import importlib
 import pathlib
 import re
 import tomllib
 
 import pytest
 
-from configs.default import get_default_config
+import data
+import models
+import sde_lib
+import solvers
+from experiment import configuration, kinds
+from experiment.sections import flat
+from experiment.settings import ClassifierSettings, ImageSettings
+from generation import controls
+from options.fields import choices, entries, fields
+from tasks import conditions
 
 ROOT = pathlib.Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 # What runs and the examples make.
 PRODUCTS = {"runs", "eval", "checkpoints", "tensorboard", "pictures", "samples", "docs"}
+# The configuration of a run that a page speaks of, where it says no other.
+OF_A_RUN = "configs/digits/vp.py"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+# What the examples add a line to.
+TABLES = (
+    sde_lib.PROCESSES,
+    solvers.SOLVERS,
+    models.MODELS,
+    conditions.CONDITIONS,
+    data.SOURCES,
+    data.SPACES,
+    controls.TASKS,
+    kinds.KINDS,
+)
+
+
+@pytest.fixture
+def _tables_as_they_were():
+    kept = [dict(table) for table in TABLES]
+    yield
+    for table, entries_ in zip(TABLES, kept, strict=True):
+        table.clear()
+        table.update(entries_)
 
 
 def sections() -> list[tuple[str, str]]:
@@ -40,10 +74,13 @@ def commands() -> list[tuple[str, str]]:
     return found
 
 
+@pytest.mark.usefixtures("_tables_as_they_were")
 @pytest.mark.parametrize(("name", "program"), sections(), ids=[name for name, _ in sections()])
 def test_python_runs(name, program, tmp_path, monkeypatch):
     """As it stands, but that ten digits are drawn where the first screen draws a hundred."""
-    program = program.replace("shape=(100,", "shape=(10,").replace("arange(100)", "arange(10)")
+    program = program.replace("labels(100)", "labels(10)").replace(
+        'num_steps": 50', 'num_steps": 5'
+    )
     monkeypatch.chdir(tmp_path)
     for folder in ("pretrained", "data", "configs"):
         (tmp_path / folder).symlink_to(ROOT / folder)
@@ -70,20 +107,75 @@ def test_commands_name_what_there_is(page, command):
         assert f'"{option}"' in (ROOT / "main.py").read_text() or option == "help", option
     for file in re.findall(r"--config[= ](\S+\.py)", command):
         assert (ROOT / file).is_file(), file
-    default = get_default_config().to_dict()
-    for section, field in re.findall(r"--config\.(\w+)\.(\w+)", command):
-        assert section == "model" or field in default[section], f"{section}.{field}"
+    overrides = dict(re.findall(r"--config\.([\w.]+)=(\S*)", command))
+    if overrides:
+        given = re.search(r"--(?:config|weights)[= ](configs/\S+|pretrained/\S+)", command)
+        read = configuration.read(ROOT / (given[1] if given else OF_A_RUN))
+        known = flat(kinds.complete(read, overrides))
+        for name in overrides:
+            assert name in known or f"{name}.name" in known, name
+
+
+def field_of(cls: type, path: list[str]) -> bool:
+    """Whether a dotted name is a field of the sections of this class, whatever is chosen in it."""
+    name, *rest = path
+    field = next((field for field in fields(cls) if field.name == name), None)
+    if field is None:
+        return False
+    if table := choices(field):
+        return rest in ([], ["name"]) or any(field_of(made, rest) for made in table.values())
+    if table := entries(field):
+        known = not rest or rest[0] in table
+        return known and (len(rest) < 2 or field_of(table[rest[0]], rest[1:]))
+    if dataclasses.is_dataclass(field.default) and rest:
+        return field_of(type(field.default), rest)
+    return not rest
 
 
 def test_fields_that_are_mentioned_exist():
-    """`section.field` is a field of the configs, or something of the module of that name."""
-    default = get_default_config().to_dict()
+    """`section.field` is a field of the configurations, or something of the module of that name."""
+    settings = (ImageSettings, ClassifierSettings)
+    known = {field.name for cls in settings for field in fields(cls)}
     for page in PAGES:
-        for section, field in re.findall(r"`(\w+)\.(\w+)(?:=[^`]*)?`", page.read_text()):
-            if section == "model" or not isinstance(default.get(section), dict) or field == "py":
+        for name in re.findall(r"`(\w+(?:\.\w+)+)(?:=[^`]*)?`", page.read_text()):
+            path = name.split(".")
+            if path[0] not in known or path[-1] in ("py", "npz"):
                 continue
-            module = importlib.import_module(section) if importlib.util.find_spec(section) else None
-            assert field in default[section] or hasattr(module, field), f"{page.name}: {field}"
+            of_settings = any(field_of(cls, path) for cls in settings)
+            assert of_settings or _found(path), f"{page.name}: {name}"
+
+
+def test_the_pieces_of_the_original_are_where_the_table_says():
+    """Every dotted name on the right of "coming from" is a field, or something that exists."""
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    table = page.partition("## Coming from Song et al.")[2].partition("\n## ")[0]
+    own = {path.stem for path in ROOT.glob("*.py")} | {p.parent.name for p in ROOT.glob("*/*.py")}
+    names = [
+        name
+        for row in table.splitlines()
+        for name in re.findall(r"`([a-z_]\w*(?:\.\w+)+)[`(]", row.rpartition(" | ")[2])
+        if name.partition(".")[0] in own and not name.endswith(".py")
+    ]
+    assert len(names) > 30
+    for name in names:
+        path = name.split(".")
+        assert field_of(ImageSettings, path) or _found(path), name
+
+
+def _found(path: list[str]) -> bool:
+    """Whether a dotted name can be imported, up to the methods and fields of its class."""
+    for end in range(len(path), 0, -1):
+        try:
+            found = importlib.import_module(".".join(path[:end]))
+        except ImportError:
+            continue
+        for name in path[end:]:
+            annotated = getattr(found, "__annotations__", {})
+            if not hasattr(found, name) and name not in annotated:
+                return False
+            found = getattr(found, name, None)
+        return True
+    return False
 
 
 def test_versions_agree():
