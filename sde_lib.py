@@ -69,12 +69,12 @@ def masked(x: Float[Array, "b *shape"], mask: Array | None) -> Float[Array, "b *
 
 
 def example_sum(x: Float[Array, "b *shape"], mask: Array | None = None) -> Float[Array, " b"]:
-    """The sum over each example's coordinates, (batch,); only the real ones where there is a mask."""
+    """The sum over each example's coordinates, (batch,); only the real ones with a mask."""
     return jnp.sum(masked(x, mask), axis=tuple(range(1, x.ndim)))
 
 
 def example_mean(x: Float[Array, "b *shape"], mask: Array | None = None) -> Float[Array, " b"]:
-    """The mean over each example's coordinates, (batch,); only the real ones where there is a mask.
+    """The mean over each example's coordinates, (batch,); only the real ones with a mask.
 
     0 for an example that is all padding.
     """

@@ -1,9 +1,11 @@
-"""Your own pictures at 64 px: a folder of images, its sub-folders as classes if you like.
+r"""Your own images at 64 px: a folder of images, its sub-folders as classes if you like.
 
-Command: python main.py --config configs/folder_64.py --config.data.source.path=DIR --workdir runs/mine
-For classes: --config.conditions.labels.num_classes=N. Set process.sigma_max to what `python -m tools.sigma_max`
-says of the folder. Few pictures: --config.data.augment=0.15 --config.data.random_flip=False, or
-start from another run with --config.training.init_from=WORKDIR.
+Command: python main.py --config configs/folder_64.py --config.data.source.path=DIR \
+    --workdir runs/mine --mode train
+For classes: --config.conditions.labels.num_classes=N. Set process.sigma_max to what
+`python -m tools.sigma_max` says of the folder. Few images: --config.data.augment=0.15
+--config.data.random_flip=False, or start from another run with
+--config.training.init_from=WORKDIR.
 Result here: not yet run.
 """
 

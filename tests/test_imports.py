@@ -34,7 +34,8 @@ MAY_IMPORT = {
     "training": "storage tasks",
     # Drawing from a model, and judging it.
     "controllable": "sde_lib parameterization sampling solvers metrics tasks",
-    "generation": "sde_lib parameterization sampling solvers storage data metrics tasks controllable",
+    "generation": "sde_lib parameterization sampling solvers storage data metrics tasks"
+    " controllable",
     "evaluation": "sde_lib parameterization likelihood storage data metrics tasks generation",
     # Configs.
     "configs": "",
