@@ -145,7 +145,8 @@ def prepare_jax(network: str, side: str) -> tuple[Callable[[], None], int]:
     ends = process.t_min, process.t_max
     if side == OURS:
         # No step meets this tolerance, so that the number of evaluations is that of the attempts.
-        problem = FlowProblem(*map(jnp.float32, ends), 0.0, 1e-30, jnp.int32(STEPS))
+        start, end = map(jnp.float32, ends)
+        problem = FlowProblem(start, end, 0.0, 1e-30, jnp.int32(STEPS))
 
         def run() -> None:
             solved = _solve(process, predict, x, probes[:, None], {}, problem, False)

@@ -24,6 +24,6 @@ SECTIONS = {
 
 def get_default_config(task: str = "image") -> ConfigDict:
     """The empty sections of a kind of task: a generative model, or a classifier of noisy images."""
-    sections = {name: {} for name in SECTIONS[task].split()}
+    sections: dict[str, dict] = {name: {} for name in SECTIONS[task].split()}
     # Types are checked where a configuration is completed; here a name may become a section.
     return ConfigDict({"task": task, **sections}, type_safe=False)

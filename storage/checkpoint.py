@@ -23,6 +23,7 @@ import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
 from options.errors import StorageError
+from storage.upgrade import is_old, restore_old
 
 PyTree = Any
 ITEMS = ("state", "ema", "meta")
@@ -113,16 +114,24 @@ class Checkpoints:
         return None
 
     def _restore_step(self, step: int, state: PyTree, ema: PyTree) -> Restored:
-        args = ocp.args.Composite(
-            state=ocp.args.StandardRestore(state),
-            ema=ocp.args.StandardRestore(ema),
-            meta=ocp.args.JsonRestore(),
-        )
-        items = self._manager.restore(step, args=args)
-        state, ema, meta = items["state"], items["ema"], items["meta"]["record"]
-        if items["meta"]["seal"] != seal(state, ema, meta):
-            raise ValueError("its contents are not those that were saved")
-        return Restored(step, state, ema, meta)
+        meta: dict[str, Any] = {}
+
+        def restore(trees: dict[str, PyTree]) -> dict[str, PyTree]:
+            args = ocp.args.Composite(
+                state=ocp.args.StandardRestore(trees["state"]),
+                ema=ocp.args.StandardRestore(trees["ema"]),
+                meta=ocp.args.JsonRestore(),
+            )
+            items = self._manager.restore(step, args=args)
+            meta.update(items["meta"])
+            if meta["seal"] != seal(items["state"], items["ema"], meta["record"]):
+                raise ValueError("its contents are not those that were saved")
+            return {"state": items["state"], "ema": items["ema"]}
+
+        trees = {"state": state, "ema": ema}
+        old = is_old(_ema_shapes(self.folder / str(step)))
+        found = restore_old(trees, restore) if old else restore(trees)
+        return Restored(step, found["state"], found["ema"], meta["record"])
 
     def _set_aside(self, failures: Mapping[int, Exception]) -> None:
         """Warn of unreadable checkpoints and move them out of the way of those to be written."""

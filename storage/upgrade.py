@@ -1,15 +1,19 @@
 """What older versions of the project saved, in the shape that this one has.
 
 `upgrade_config` is for the configuration that exported weights or a workdir remember,
-`upgrade_parameters` for the names of parameters in them. Both leave what is new as it is.
+`upgrade_parameters` for the names of parameters in them, and `restore_old` for a training state, in
+which the optimizer's moments are trees like the parameters. All leave what is new as it is.
 """
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import jax
 import numpy as np
+
+PyTree = Any
 
 # What the flat sections had where they said nothing.
 FLAT_DEFAULTS: dict[str, dict[str, Any]] = {
@@ -371,3 +375,46 @@ def upgrade_parameters(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray
     augment, level = kernel[:-LEVEL_FEATURES], kernel[-LEVEL_FEATURES:]
     found["embedding/low/kernel"] = level
     return found | ({"embedding/augment/kernel": augment} if len(augment) else {})
+
+
+def is_old(parameters: Any) -> bool:
+    """Whether a tree of parameters is one of an upsampler with its U-Net inside."""
+    return getattr(parameters, "keys", None) is not None and "unet" in parameters
+
+
+def restore_old(state: PyTree, restore: Callable[[PyTree], PyTree]) -> PyTree:
+    """A training state of an old upsampler, restored into the shapes of a present one.
+
+    state: shapes, as `restore` takes them, in which every tree of parameters is a nested dict.
+    """
+    found = restore(jax.tree.map(_to_old, state, is_leaf=_is_upsampler))
+    new = jax.tree.map(_to_new, found, is_leaf=is_old)
+    return jax.tree.map(lambda x, like: jax.device_put(x, like.sharding), new, state)
+
+
+def _is_upsampler(tree: Any) -> bool:
+    return getattr(tree, "keys", None) is not None and "low" in tree.get("embedding", {})
+
+
+def _to_old(tree: Any) -> Any:
+    """Shapes of a present upsampler's parameters as the old ones."""
+    if not _is_upsampler(tree):
+        return tree
+    embedding = dict(tree["embedding"])
+    level = embedding.pop("low")["kernel"]
+    augment = embedding.pop("augment", None)
+    rows = LEVEL_FEATURES + (augment["kernel"].shape[0] if augment else 0)
+    kernel = jax.ShapeDtypeStruct((rows, level.shape[1]), level.dtype, sharding=level.sharding)
+    return {"unet": {**tree, "embedding": {**embedding, "augment": {"kernel": kernel}}}}
+
+
+def _to_new(tree: Any) -> Any:
+    if not is_old(tree):
+        return tree
+    embedding = dict(tree["unet"]["embedding"])
+    kernel = embedding.pop("augment")["kernel"]
+    augment, level = kernel[:-LEVEL_FEATURES], kernel[-LEVEL_FEATURES:]
+    embedding["low"] = {"kernel": level}
+    if len(augment):
+        embedding["augment"] = {"kernel": augment}
+    return {**tree["unet"], "embedding": embedding}

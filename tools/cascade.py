@@ -11,6 +11,7 @@ compilation included, and how far the means of its images are from the stage bef
 """
 
 import argparse
+import dataclasses
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
@@ -81,6 +83,17 @@ def levels_of(asked: str, experiments: Sequence[ImageExperiment]) -> list[float]
     return levels * len(own) if len(levels) == 1 else levels
 
 
+def with_levels(stages: Sequence[CascadeStage], levels: list[float]) -> list[CascadeStage]:
+    """The stages with the levels of the upsamplers among them."""
+    count = sum(stage.low is not None for stage in stages)
+    require(len(levels) == count, "level", levels, f"one, or one for each of {count} upsamplers")
+    left = iter(levels)
+    return [
+        stage if stage.low is None else dataclasses.replace(stage, level=next(left))
+        for stage in stages
+    ]
+
+
 def picture_of(images: list[np.ndarray], each: int) -> np.ndarray:
     """All stages of each sample side by side, `each` samples a row, at the size of the last."""
     size = images[-1].shape[1]
@@ -124,7 +137,7 @@ def metrics_of(
 ) -> list[dict[str, Any]]:
     """Of each stage, its evaluations and how far the means of its images are from those it got."""
     space = stages[0].sampler.space
-    before = [given] + [np.asarray(samples.x) for samples in made]
+    before = [np.zeros(0) if given is None else given, *(np.asarray(s.x) for s in made)]
     rows = []
     for number, (stage, samples) in enumerate(zip(stages, made, strict=True)):
         shape, nfe = stage.sampler.shape, float(np.mean(samples.nfe))
@@ -142,6 +155,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     require(args.each >= 1, "each", args.each, "at least 1")
     experiments, stages = load_all(args)
     levels = levels_of(args.level, experiments)
+    stages = with_levels(stages, levels)
     labels = labels_of(experiments[0], args.labels, args.each)
     space, given = experiments[0].space, None
     if args.image:
@@ -151,8 +165,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         timed = Timed(stages, bar_updater(bar))
         made = cascade(
             jax.random.key(args.seed), stages, len(labels),
-            labels=labels if stages[0].num_classes else None, given=given, level=levels,
-            data_range=(space.low, space.high), progress=timed,
+            labels=jnp.asarray(labels) if stages[0].num_classes else None,
+            given=None if given is None else jnp.asarray(given), progress=timed,
         )  # fmt: skip
     rows = metrics_of(stages, made, given)
     for row, where, seconds in zip(rows, args.weights.split(","), timed.seconds, strict=True):

@@ -31,6 +31,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from math import sqrt
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -174,7 +175,7 @@ def data_of(args: argparse.Namespace) -> tuple[Source, Transform]:
 
         experiment = kinds.open_experiment(args.config)
         return experiment.train_source, experiment.transform
-    made = SOURCES[args.data]
+    made: Any = SOURCES[args.data]
     given = {"path": args.path} if args.path else {}
     if not given.keys() <= {field.name for field in fields(made)}:
         raise InvalidValue("path", args.path, but=f"{args.data!r} has none")

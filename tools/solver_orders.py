@@ -89,6 +89,9 @@ class _Increment:
 
     z: Array
 
+    def validate(self, steps: int) -> None:
+        pass
+
     def initial(self, shape: tuple[int, ...]) -> Array:
         return self.z
 

@@ -11,6 +11,7 @@ import pytest
 from experiment import kinds
 from experiment.experiment import at
 from options.errors import InvalidValue
+from storage.checkpoint import Checkpoints
 from storage.upgrade import LEVEL_FEATURES, upgrade_config, upgrade_parameters
 from storage.weights import read_meta
 
@@ -125,6 +126,27 @@ def test_the_kernel_of_an_old_upsampler_is_split_between_augmentation_and_level(
     assert np.array_equal(new["embedding/augment/kernel"], kernel[:9])
     assert np.array_equal(new["embedding/low/kernel"], kernel[9:])
     assert upgrade_parameters(new) == new
+
+
+def test_a_run_of_an_old_upsampler_goes_on(tmp_path):
+    """Parameters, moments and average are in the places that they have now."""
+    kernel = jnp.arange((9 + LEVEL_FEATURES) * 2.0).reshape(-1, 2)
+    unet = {"conv_in": {"kernel": jnp.ones(3)}, "embedding": {"augment": {"kernel": kernel}}}
+    old = {"unet": unet}
+    state = {"step": jnp.int32(4), "params": old, "opt_state": ({"mu": old, "nu": old}, ())}
+    with Checkpoints(tmp_path, keep=1) as checkpoints:
+        checkpoints.save(4, state, old, {"data": {}})
+    embedding = {"augment": {"kernel": kernel[:9]}, "low": {"kernel": kernel[9:]}}
+    new = {"conv_in": {"kernel": jnp.ones(3)}, "embedding": embedding}
+    like = {"step": jnp.int32(4), "params": new, "opt_state": ({"mu": new, "nu": new}, ())}
+    shapes = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), (like, new)
+    )
+    with Checkpoints(tmp_path, keep=1) as checkpoints:
+        found = checkpoints.restore(*shapes)
+    assert found is not None and found.step == 4
+    jax.tree.map(np.testing.assert_array_equal, found.state, like)
+    jax.tree.map(np.testing.assert_array_equal, found.ema, new)
 
 
 def test_weights_of_another_network_are_refused_by_name():
