@@ -20,8 +20,8 @@ help:
 	@echo "make coverage  make test, with the lines that no test reaches"
 	@echo "make lint      ruff, check only      make format  ruff, in place"
 	@echo "make types     mypy                  make docs    API reference into docs/api"
-	@echo "make bench     all benchmarks; TORCH_PYTHON=PATH names a Python with the opponent"
-	@echo "make emoji     draw the colour pictures at 32 and 64 px into runs/emoji (needs npm)"
+	@echo "make bench     all benchmarks; TORCH_PYTHON=PATH names a Python with the baseline"
+	@echo "make emoji     draw the colour images at 32 and 64 px into runs/emoji (needs npm)"
 
 demo: $(RUN)
 	env -u JAX_COMPILATION_CACHE_DIR $(BIN)/python -m tools.demo

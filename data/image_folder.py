@@ -158,8 +158,8 @@ class ImageFolder(Source):
     def checksum(self) -> str:
         """Of names, times and sizes of the files, without reading them; see `Source.checksum`."""
         about = [(file, _stamp(self.root / file)) for file in self.files]
-        told = (about, self.labels.tolist(), self.class_names, self.channels, str(self.dtype))
-        return f"{zlib.crc32(repr(told).encode()):08x}"
+        content = (about, self.labels.tolist(), self.class_names, self.channels, str(self.dtype))
+        return f"{zlib.crc32(repr(content).encode()):08x}"
 
 
 def folder(

@@ -99,17 +99,16 @@ def figures(found: Calibration, count: int, reference: str) -> list[Figure]:
     """Accuracy at the least noise, and means over all levels, which weigh log-SNR evenly.
 
     cross_entropy is in nats; `half_accuracy_level` is the sigma / alpha up to which the classes are
-    told apart: where the accuracy has fallen half the way from its best to its last.
+    distinguished: where the accuracy has fallen half the way from its best to its last.
     """
     best = float(found.accuracy[0])
-    share = [best, float(found.accuracy.mean())]
     middle = (found.accuracy.max() + found.accuracy[-1]) / 2
     last = int(np.flatnonzero(found.accuracy >= middle)[-1])
     about: dict[str, Any] = {"reference": reference}
     error = float(np.sqrt(best * (1 - best) / count))
     return [
         Figure("accuracy_least_noise", best, count, error, **about),
-        Figure("accuracy_mean", share[1], count, **about),
+        Figure("accuracy_mean", float(found.accuracy.mean()), count, **about),
         Figure("cross_entropy_mean", -float(found.log_likelihood.mean()), count, **about),
         Figure("cross_entropy_calibrated", -float(found.calibrated.mean()), count, **about),
         Figure("calibration_error_mean", float(found.calibration_error.mean()), count, **about),
@@ -259,10 +258,10 @@ def draw_confusion(found: Calibration, names: Sequence[str], levels: Sequence[in
         axis.set_yticks(range(len(names)), names, fontsize=7)
         axis.set_xlabel("taken for", fontsize=8)
         axis.set_ylabel("class", fontsize=8)
-        for (row, column), share in np.ndenumerate(found.confusion[level]):
-            if share >= 0.05:
-                colour = "white" if share > 0.5 else "black"
-                text = f"{100 * share:.0f}"
+        for (row, column), fraction in np.ndenumerate(found.confusion[level]):
+            if fraction >= 0.05:
+                colour = "white" if fraction > 0.5 else "black"
+                text = f"{100 * fraction:.0f}"
                 axis.text(column, row, text, ha="center", va="center", fontsize=6, color=colour)
     return _png(figure)
 
@@ -272,7 +271,7 @@ def draw_reliability(
 ) -> bytes:
     """Accuracy against confidence at some levels, before and after temperature, as PNG.
 
-    A disc is as large as its share of the examples; bins of less than FEWEST are left out.
+    A disc is as large as its fraction of the examples; bins of less than FEWEST are left out.
     """
     columns = min(3, len(levels))
     rows = -(-len(levels) // columns)
@@ -284,10 +283,10 @@ def draw_reliability(
         temperature = float(found.temperature[level])
         for value, colour in ((1.0, "#1f5fa8"), (temperature, "#c8641a")):
             said = calibration.with_temperature(log_probs[:, level].astype(np.float64), value)
-            share, accuracy, confidence = calibration.reliability(said, labels)
-            there = share * len(labels) >= FEWEST
+            fraction, accuracy, confidence = calibration.reliability(said, labels)
+            there = fraction * len(labels) >= FEWEST
             label = "as it is" if colour == "#1f5fa8" else f"temperature {value:.2f}"
-            sizes = 150 * share[there]
+            sizes = 150 * fraction[there]
             axis.scatter(confidence[there], accuracy[there], sizes, color=colour, alpha=0.6)
             axis.plot(confidence[there], accuracy[there], color=colour, lw=0.8, label=label)
         axis.plot([0, 1], [0, 1], color="#888888", linewidth=0.8, linestyle=":")

@@ -28,7 +28,7 @@ def inception_score(
         chunk = log_p[i * n // splits : (i + 1) * n // splits]
         p = np.exp(chunk)
         marginal = p.mean(axis=0)
-        # A class that no sample has a share in adds 0 log 0 = 0.
+        # A class that no sample has a part in adds 0 log 0 = 0.
         log_marginal = np.log(np.maximum(marginal, np.finfo(np.float64).tiny))
         scores.append(np.exp(np.mean(np.sum(p * (chunk - log_marginal), axis=1))))
     return float(np.mean(scores)), float(np.std(scores))

@@ -12,7 +12,8 @@ from solvers import DDIM, SOLVERS
 
 @dataclasses.dataclass(frozen=True)
 class Exponential(Process):
-    """dx = e^t dw, a user's own process by its two functions alone (papers/002's example)."""
+    """dx = e^t dw, a user's own process by its two functions alone (Mohammadi, "Diffusion Models",
+    section 7.2.4)."""
 
     t_max: float = dataclasses.field(default=3.0, kw_only=True)
 
@@ -26,7 +27,8 @@ class Exponential(Process):
 PROCESSES = SHIPPED | {"own": Exponential}
 
 STEPS = 60
-# Few dimensions of many samples for the law, and enough of them for Langevin's norms to settle.
+# Few dimensions of many samples for the distribution, and enough of them for Langevin's norms to
+# settle.
 DATA = Gaussian(jnp.tile(jnp.array([1.0, -0.5]), 16), jnp.tile(jnp.array([0.5, 1.0]), 16))
 # sigma_max far above the data asks more steps than are spent here.
 PROCESS_OPTIONS = {

@@ -1,6 +1,6 @@
 r"""A classifier of noisy digits, for guidance of configs/digits/vp.py: the one that is shipped.
 
-A small wide ResNet on squares of 2 x 2 pixels, told log(sigma / alpha) / 4.
+A small wide ResNet on squares of 2 x 2 pixels, conditioned on log(sigma / alpha) / 4.
 Command: python main.py --config configs/digits/classifier.py --workdir runs/digits_classifier \
     --mode train
 Took: 26 minutes for 1,600 steps on a 2-core EPYC VM that did other work beside it.

@@ -1,6 +1,7 @@
 r"""A classifier of noisy emoji, for guidance of configs/emoji/vp.py: the one that is shipped.
 
-That of the digits, wider and with a third level, dropout and augmentation, of which it is not told.
+That of the digits, wider and with a third level, dropout and augmentation, on which it is not
+conditioned.
 Command: python main.py --config configs/emoji/classifier.py --workdir runs/emoji_classifier \
     --mode train
 Took: 40 minutes for 4,000 steps on one core of a 2-core Xeon VM.

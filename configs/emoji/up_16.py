@@ -1,6 +1,6 @@
 """The second stage of a cascade on the embedded emoji: an upsampler from 8x8 to 16x16, VP.
 
-It is told the means over squares of 2x2 pixels, with noise of a level in [0, 0.5].
+It is conditioned on the means over squares of 2x2 pixels, with noise of a level in [0, 0.5].
 Command: python main.py --config configs/emoji/up_16.py --workdir runs/emoji_up_16 --mode train
 Took: 32 minutes for 1,200 steps on a 2-core EPYC VM that did other work beside it; up to about step
 350 the learning rate fell as for 2,000 steps.

@@ -1,4 +1,4 @@
-r"""AFHQ, 512 px, VE, as papers/003 trains it (table 3.1), 520,000 iterations.
+r"""AFHQ, 512 px, VE, as Traore 2025 trains it ("From Noise to Images", table 3.1).
 
 Command: python main.py --config configs/ve/afhq_512.py --config.data.source.path=DIR \
     --workdir DIR2 --mode train

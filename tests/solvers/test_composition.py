@@ -1,4 +1,4 @@
-"""Every solver with every process, on data whose law is exact: new ones are found in the tables."""
+"""Every solver with every process, on data whose distribution is exact: new ones are in the tables."""
 
 import dataclasses
 

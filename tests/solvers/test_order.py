@@ -1,4 +1,4 @@
-"""Orders of convergence, measured on Gaussian data, where the flow and every law are exact."""
+"""Orders of convergence, measured on Gaussian data, where flow and distributions are exact."""
 
 import jax
 import jax.numpy as jnp

@@ -53,7 +53,7 @@ def halfway(process, grid):
     )
 
 
-# What each control makes of a run, and the law of the coordinates that it leaves.
+# What each control makes of a run, and the distribution of the coordinates that it leaves.
 CONTROLS = {
     "none": lambda process, grid: ({}, grid),
     "guidance": lambda process, grid: ({"guidance": lambda predict: HALF}, grid),

@@ -61,7 +61,7 @@ def alone(predictor):
 
 
 def weak_error(solver, steps):
-    """|E f(x_n) - E f(x)| for f = x^2 and cos 2x, from the exact law at t_max."""
+    """|E f(x_n) - E f(x)| for f = x^2 and cos 2x, from the exact distribution at t_max."""
     grid = uniform_grid(PROCESS, steps, t_end=T_END)
     line = np.linspace(-6, 6, 401)
     z, weights = np.polynomial.hermite_e.hermegauss(16)
