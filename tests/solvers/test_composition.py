@@ -1,4 +1,4 @@
-"""Every solver with every process, on data whose distribution is exact: new ones are in the tables."""
+"""Every solver with every process, on data whose distribution is exact; new ones by the tables."""
 
 import dataclasses
 
