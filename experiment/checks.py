@@ -56,7 +56,8 @@ def check_image(experiment: Any) -> None:
     with within("guidance"):
         options.guidance.check(experiment.process, experiment.conditions)
     controls, task = experiment.controls, options.control.task
-    if experiment.low is None or task.enlarges:  # an upsampler's own task is the one to ask for
+    # Of an upsampler only its own task can be asked, of data that are no images none.
+    if experiment.space.is_pixels and (experiment.low is None or task.enlarges):
         with within("control.task"):
             controls.check(task)
     _check_evaluation(experiment)

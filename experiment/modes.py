@@ -107,6 +107,8 @@ def run_train(command: Command) -> int:
 def run_eval(command: Command) -> int:
     """Evaluates the chosen checkpoints; the reports are in workdir/eval."""
     experiment, folder = checked(command), command.workdir / "eval"
+    if not experiment.space.is_pixels:
+        print("the data are no 8-bit images: loss and nats/dim, but neither bits/dim nor FID")
     if command.weights or command.workdir.is_dir():
         workdir.require_writable(folder)
     for step, report in experiment.evaluate(command.trained, folder).items():
@@ -129,6 +131,8 @@ def run_sample(command: Command) -> int:
         shown = pictures.grid(made.data, generator.num_classes or None)
         pictures.write_png(folder / "samples.png", pictures.enlarge(shown, 2))
         write_path(folder / "path.png", made)
+    else:
+        print("the data are no 8-bit images, which alone have pictures: samples.npz has the arrays")
     print(f"{len(labels)} samples, {made.nfe:.0f} evaluations each: {folder}")
     return 0
 
@@ -136,6 +140,9 @@ def run_sample(command: Command) -> int:
 def run_control(command: Command) -> int:
     """Controlled generation into workdir/control: a picture, the arrays and the metrics."""
     experiment = image_experiment(command)
+    if not experiment.space.is_pixels:
+        space = command.config.data.space.name
+        raise InvalidValue("data.space", space, "'pixels': control is of 8-bit images")
     folder = command.workdir / "control"
     workdir.require_writable(folder)
     images, labels, made = controlled(experiment, command)
