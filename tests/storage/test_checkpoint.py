@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from small_disk import small_disk  # noqa: F401
 
+from options.errors import StorageError
 from storage import checkpoint
 from storage.checkpoint import Checkpoints, load_ema
 
@@ -68,7 +69,7 @@ def test_evaluation_reads_only_the_average(tmp_path):
     assert step == 2 and isinstance(ema["w"], np.ndarray)
     jax.tree.map(np.testing.assert_array_equal, ema, trees(2)[1])
     assert load_ema(tmp_path, 1, template=ema)[0]["w"][1, 1] == trees(1)[1]["w"][1, 1]
-    with pytest.raises(FileNotFoundError, match=r"no checkpoint of step 3 .* it has \[1, 2\]"):
+    with pytest.raises(StorageError, match=r"no checkpoint of step 3 .* it has \[1, 2\]"):
         load_ema(tmp_path, 3)
 
 
@@ -133,14 +134,14 @@ def test_a_damaged_average_is_named_when_evaluating(tmp_path):
     with pytest.warns(UserWarning, match="2 is damaged"):
         assert load_ema(tmp_path)[1] == 1
     assert (tmp_path / "2").is_dir()
-    with pytest.raises(ValueError, match="can be read: step 2"):
+    with pytest.raises(StorageError, match="can be read: step 2"):
         load_ema(tmp_path, 2)
 
 
 def test_when_all_are_damaged_none_is_moved(tmp_path):
     save(tmp_path / "run", [1])
     damage(max(data_files(tmp_path / "run" / "1" / "state")), "truncated", random.Random(0))
-    with pytest.raises(ValueError, match="no checkpoint in .* can be read: step 1"):
+    with pytest.raises(StorageError, match="no checkpoint in .* can be read: step 1"):
         restore(tmp_path / "run")
     assert (tmp_path / "run" / "1").is_dir() and not (tmp_path / "run-damaged").exists()
 
@@ -164,7 +165,7 @@ def test_a_full_disk_is_a_clear_stop_and_the_last_good_checkpoint_stays(small_di
     save(small_disk / "run", [1], keep=1)
     free = shutil.disk_usage(small_disk).free
     (small_disk / "filler").write_bytes(b"x" * (free - 8192))
-    with pytest.raises(OSError, match="could not be written .* the last good one is step 1"):
+    with pytest.raises(StorageError, match="could not be written .* the last good one is step 1"):
         save(small_disk / "run", [2], keep=1)
     assert_is_step(restore(small_disk / "run"), 1)
     (small_disk / "filler").unlink()

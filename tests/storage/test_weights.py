@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from options.errors import StorageError
 from storage import weights
 from storage.checkpoint import Checkpoints
 
@@ -38,13 +39,13 @@ def test_a_file_that_is_no_export_is_refused(tmp_path, spoil):
     weights.export_weights(path, network())
     path.write_bytes(spoil(path.read_bytes()))
     for read in (weights.read_meta, weights.load_weights):
-        with pytest.raises(ValueError, match="weights: .*w.npz cannot be read as exported weights"):
+        with pytest.raises(StorageError, match="weights: .*w.npz cannot be read as exported weights"):
             read(path)
 
 
 def test_weights_of_another_network_are_refused_by_name(tmp_path):
     weights.export_weights(tmp_path / "w.npz", network())
-    with pytest.raises(ValueError, match=r"1 made anew \(head/kernel \(8, 7\)"):
+    with pytest.raises(ValueError, match=r"1 newly initialised \(head/kernel \(8, 7\)"):
         weights.load_weights(tmp_path / "w.npz", network(classes=7))
 
 
@@ -54,19 +55,19 @@ def test_init_from_names_every_parameter(tmp_path):
     target["augment"] = {"kernel": jnp.ones((4, 4))}
     weights.export_weights(tmp_path / "w.npz", source, dtype="float32")
     params, report = weights.init_from(target, tmp_path / "w.npz")
-    assert report.taken == ("conv/bias", "conv/kernel", "embed/W")
-    assert report.made == (
+    assert report.loaded == ("conv/bias", "conv/kernel", "embed/W")
+    assert report.initialised == (
         "augment/kernel (4, 4) (not in the source)",
         "head/kernel (8, 7) (the source's is (8, 10))",
     )
-    assert report.dropped == (
+    assert report.unused == (
         "head/kernel (8, 10) (this network's is (8, 7))",
         "old/kernel (2, 2) (not in this network)",
     )
     np.testing.assert_array_equal(params["conv"]["kernel"], source["conv"]["kernel"])
     np.testing.assert_array_equal(params["head"]["kernel"], target["head"]["kernel"])
     assert str(report).count("\n") == 6
-    assert report.summary().startswith("3 parameters fit, 2 dropped")
+    assert report.summary().startswith("3 parameters fit, 2 unused")
 
 
 @pytest.mark.parametrize("folder", ["", "checkpoints"])
@@ -76,9 +77,9 @@ def test_init_from_a_run_takes_its_average(tmp_path, folder):
         checkpoints.save(3, {"params": jax.tree.map(jnp.zeros_like, ema)}, ema, {})
     params, report = weights.init_from(network(), tmp_path / folder)
     np.testing.assert_array_equal(params["head"]["kernel"], ema["head"]["kernel"])
-    assert not report.made and not report.dropped
+    assert not report.initialised and not report.unused
 
 
 def test_a_source_that_is_none_is_an_error(tmp_path):
-    with pytest.raises(FileNotFoundError, match="neither exported weights nor a run's folder"):
+    with pytest.raises(StorageError, match="neither exported weights nor a run's folder"):
         weights.init_from(network(), tmp_path)

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from options.errors import StorageError
 from storage.workdir import claim_workdir, read_config, require_space, require_writable, sole_writer
 
 CONFIG = {"data": {"name": "digits", "size": 28}, "training": {"steps": 10, "lr": 1e-3}, "seed": 0}
@@ -45,26 +46,26 @@ def test_free_fields_may_change_and_force_takes_over(tmp_path):
 
 
 def test_a_folder_without_a_run_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no run was started there"):
+    with pytest.raises(StorageError, match="no run was started there"):
         read_config(tmp_path)
 
 
 def test_an_unwritable_workdir_is_an_error_at_the_start(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(OSError, match="workdir: .* cannot be written"):
+    with pytest.raises(StorageError, match="workdir: .* cannot be written"):
         require_writable(tmp_path / "file" / "run")
 
 
 def test_too_little_space_is_an_error_with_the_figures(tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=5 * 2**20))
     require_space(tmp_path, 4 * 2**20)
-    with pytest.raises(OSError, match="has 5 MiB free, the checkpoints of this run need 6 MiB"):
+    with pytest.raises(StorageError, match="has 5 MiB free, the checkpoints of this run need 6 MiB"):
         require_space(tmp_path, 6 * 2**20)
 
 
 def test_a_folder_has_one_writer(tmp_path):
     with sole_writer(tmp_path):
-        with pytest.raises(OSError, match="another run is training in"), sole_writer(tmp_path):
+        with pytest.raises(StorageError, match="another run is training in"), sole_writer(tmp_path):
             pass
     with sole_writer(tmp_path):
         pass
