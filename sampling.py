@@ -123,7 +123,8 @@ class ReplayedNoise:
         return self.start
 
     def __call__(self, step: Array, draw: int, shape: tuple[int, ...]) -> Array:
-        whose, draws = "the solver", self.draws
+        whose: str = "the solver"
+        draws: Array | None = self.draws
         if draw >= CONSTRAINT_DRAW:
             whose, draws, draw = "the constraint", self.control, draw - CONSTRAINT_DRAW
         count = 0 if draws is None else draws.shape[1]
