@@ -15,6 +15,7 @@ from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto import event_pb2
 from tqdm import tqdm
 
+from options.errors import StorageError
 from storage.files import atomic_write
 
 LEVELS = 10  # bins of the noise level for the loss per level
@@ -109,7 +110,7 @@ class Telemetry:
             with open(self._path, "a") as file:
                 file.write(json.dumps(row) + "\n")
         except OSError as error:
-            raise OSError(error.errno, f"{self._path} cannot be written: {error}") from error
+            raise StorageError(str(self._path), but=f"cannot be written: {error}") from error
         step = row["step"]
         for name, value in row.items():
             if isinstance(value, float):
