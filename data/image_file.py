@@ -84,6 +84,17 @@ def decode(path: Path, channels: int = 3, numbers: bool = False) -> Decoded:
     return Decoded(decoded.pixels, conversions, grey, decoded.largest)
 
 
+def is_grey(path: Path) -> bool:
+    """Whether a file has no colours, by its header; true of what is no image."""
+    if not path.is_file():  # a pipe would be waited for
+        return True
+    try:
+        with Image.open(path, formats=FORMATS) as file:
+            return file.mode in GREY
+    except Exception:  # Pillow's decoders share no base class for damaged files
+        return True
+
+
 def _eight_bit(image: Image.Image, channels: int) -> Decoded:
     largest: int | None = None
     conversions: tuple[str, ...] = ("16-bit grey",)

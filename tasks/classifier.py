@@ -77,6 +77,7 @@ class ClassifierTask:
     """Training a classifier of noisy states on batches of "image" and "label".
 
     Attributes:
+      process: the noising process.
       network, c_noise: see `NoisyClassifier`; a network with a field `dropout` that is
         not 0 is given keys for it.
       shape: of one example, for images (height, width, channels).

@@ -29,6 +29,8 @@ class ImageTask:
     an example is that of its real coordinates.
 
     Attributes:
+      process: the noising process.
+      parameterization: how the output of the network is read.
       network: a Flax module called as (x, c_noise, **cond), with keys for its dropout if it has a
         field `dropout` that is not 0.
       shape: of one example, for images (height, width, channels).

@@ -1,10 +1,13 @@
-"""The last stage of a cascade on the embedded emoji: an upsampler from 16x16 to 32x32, VP.
+r"""The last stage of a cascade on the embedded emoji: an upsampler from 16x16 to 32x32, VP.
 
 It is conditioned on the means over squares of 2x2 pixels, with noise of a level in [0, 0.5].
-Command: python main.py --config configs/emoji/up_32.py --workdir runs/emoji_up_32 --mode train
-Took: 62 minutes for 3,000 steps on a 2-core EPYC VM that did other work beside it; up to step 1,600
-the learning rate fell as for 4,000 steps.
-Result: the last stage of pretrained/emoji_*.npz; docs/gallery.md has its pictures and figures.
+Command: python main.py --config configs/emoji/up_32.py --workdir runs/emoji_up_32 --mode train \
+    --config.model.dtype=bfloat16 --config.training.n_jitted_steps=20 \
+    --config.training.log_every=500
+Took: 189 seconds and compilation for 10,180 steps on one NVIDIA H200, which trained other models
+beside it; configs/emoji/base_8.py says how what was run differs from this command.
+Result: the last stage of pretrained/emoji_*.npz; loss 0.0348 +- 0.0013 on 760 held-out emoji,
+0.0307 +- 0.0011 on as many of those it was trained on. docs/gallery.md has its pictures.
 """
 
 from ml_collections import ConfigDict
@@ -17,6 +20,6 @@ def get_config() -> ConfigDict:
     config.conditions.low.size = 16
     config.data.image_size = (32, 32)
     config.model.nf = 32
-    config.model.patch_size = 2
-    config.training.steps = 3_000
+    config.model.ch_mult = (1, 2, 3)
+    config.training.steps = 10_180
     return config

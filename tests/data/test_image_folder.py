@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import data.image_folder
+import data.folder_scan
 from data import Folder, Loader, Scaled, Transform, folder
 from options.errors import InvalidValue
 
@@ -108,10 +108,10 @@ def test_the_cache_saves_decoding_and_notices_changes(pictures, tmp_path, monkey
     (pictures / "dog" / "notes.txt").write_text("not a picture")
     cache = tmp_path / "run" / "images.json"
     decoded = []
-    outcome = data.image_folder._outcome
+    outcome = data.folder_scan.outcome_of
     monkeypatch.setattr(
-        data.image_folder,
-        "_outcome",
+        data.folder_scan,
+        "outcome_of",
         lambda path, numbers: decoded.append(path.name) or outcome(path, numbers),
     )
     first = folder(pictures, cache=cache)
@@ -222,13 +222,19 @@ def test_both_splits_make_a_split_folder(tmp_path):
 
 def test_a_class_that_training_lacks_is_refused_by_name(tmp_path):
     options = split_folder(tmp_path / "set", train="ab", test="abc")
-    options.read("train")
-    with pytest.raises(InvalidValue, match="path: got .*test/c, but .*train has no class 'c'"):
-        options.read("test")
+    for split in ("train", "test"):
+        with pytest.raises(InvalidValue, match="path: got .*test/c, but .*train has no class 'c'"):
+            options.read(split)
     flat = split_folder(tmp_path / "flat", train="ab")
     write(tmp_path / "flat" / "test" / "a.png", (0, 0, 0))
-    with pytest.raises(InvalidValue, match="test without class folders, but .*train has"):
+    with pytest.raises(InvalidValue, match="test without class folders, but .*train has some"):
         flat.read("test")
+
+
+def test_all_splits_have_the_channels_of_the_whole(tmp_path):
+    options = split_folder(tmp_path / "set", train="ab", test="a")
+    write(tmp_path / "set" / "test" / "a" / "a.png", 70, mode="L")
+    assert options.read("test").shape == options.read("train").shape == (4, 6, 3)
 
 
 def test_a_class_may_be_called_train(tmp_path):

@@ -39,7 +39,7 @@ def test_a_file_that_is_no_export_is_refused(tmp_path, spoil):
     weights.export_weights(path, network())
     path.write_bytes(spoil(path.read_bytes()))
     for read in (weights.read_meta, weights.load_weights):
-        with pytest.raises(StorageError, match="weights: .*w.npz cannot be read as exported weights"):
+        with pytest.raises(StorageError, match="weights: .*w.npz cannot be read as exported"):
             read(path)
 
 

@@ -141,7 +141,7 @@ def test_padding_leaves_the_loss_of_every_example_alone(output, coupling):
     )
     params, keys = task.init(jax.random.key(2)), jax.random.split(jax.random.key(1), 4)
     x, lengths = jax.random.normal(jax.random.key(0), (4, 6, 2)), np.array([6, 3, 4, 1])
-    mask = (np.arange(6) < lengths[:, None])[..., None]
+    mask = jnp.asarray((np.arange(6) < lengths[:, None])[..., None])
     batch = {"image": jnp.where(mask, x, 0.0), "label": jnp.arange(4) % 3, "mask": mask}
     padded = loss_of(task)(params, batch, keys)[1]["loss"]
     for i, length in enumerate(lengths):
