@@ -113,9 +113,8 @@ def test_a_slip_is_answered_in_one_line(arguments, expected):
 
 
 def test_a_config_that_cannot_work_is_refused_before_anything_is_written(tmp_path):
-    line = error_of(
-        CONFIG, f"--workdir={tmp_path / 'run'}", "--config.sampling.solver.predictor=eular"
-    )
+    slip = "--config.sampling.solver.predictor=eular"
+    line = error_of(CONFIG, f"--workdir={tmp_path / 'run'}", slip)
     assert line.startswith("error: sampling.solver.predictor: got 'eular'")
     assert not (tmp_path / "run").exists()
 
@@ -194,7 +193,7 @@ def test_exported_weights_give_the_samples_of_the_run(workdir, samples, tmp_path
 
 def test_what_cannot_be_exported_is_said(workdir, tmp_path, capsys):
     for options, expected in (
-        (["--out=weights.pt"], "--out: got weights.pt, expected a name that ends in .npz"),
+        (["--out=weights.pt"], "out: got 'weights.pt', expected a name that ends in .npz"),
         ([f"--out={tmp_path / 'a.npz'}", "--step=3"], "3"),
     ):
         with pytest.raises(SystemExit):
