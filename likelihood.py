@@ -63,7 +63,7 @@ def _unit_vectors(key: Array, num: int, shape: tuple[int, ...]) -> Array:
 #     1          1.8e-4, 140-152    4e-4 to 1.6e-3, 494-500
 #     0.1        3.5e-5, 176-194    1.6e-3, 554-686
 #
-# where the original has 2.3e-5 at 164 and 2.2e-3 at 608, with one step size for a batch. The VP error
+# where the original has 2.3e-5 at 164 and 2.2e-3 at 608, with one step size for a batch. That of VP
 # varies between compilations as much as between fractions; at rtol = atol = 1e-6 (fraction 1) it
 # is 1.8e-4 at 1058 evaluations.
 LOG_P_FRACTION = 0.1
