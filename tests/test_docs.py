@@ -14,10 +14,9 @@ import models
 import sde_lib
 import solvers
 from experiment import configuration, kinds
-from experiment.sections import flat
 from experiment.settings import ClassifierSettings, ImageSettings
 from generation import controls
-from options.fields import choices, entries, fields
+from options.fields import choices, entries, fields, flat
 from tasks import conditions
 
 ROOT = pathlib.Path(__file__).parent.parent
