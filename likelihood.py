@@ -55,10 +55,17 @@ def _unit_vectors(key: Array, num: int, shape: tuple[int, ...]) -> Array:
     return jnp.eye(dim).reshape(dim, *shape)
 
 
-# Fraction of the tolerance of x that a step may be off in log p, per dimension. At 1 log p would be
-# left to what x happens to need: in bits/dim, its error on the reference model of VE is then
-# 1.8e-4 at 146 evaluations; at a tenth it is 3.5e-5 at 185, where the original has 2.3e-5 at 164
-# with one step size for the batch. For VP float32 limits both: see `log_likelihood`.
+# Fraction of the tolerance of x that a step may be off in log p, per dimension; with 1, log p would
+# be left to what x happens to need. Largest error in bits/dim, and evaluations, at the default
+# tolerance on two random networks whose float64 solves are known (2 images each):
+#
+#     fraction   VE                 VP
+#     1          1.8e-4, 140-152    4e-4 to 1.6e-3, 494-500
+#     0.1        3.5e-5, 176-194    1.6e-3, 554-686
+#
+# where the original has 2.3e-5 at 164 and 2.2e-3 at 608, with one step size for a batch. That of VP
+# varies between compilations as much as between fractions; at rtol = atol = 1e-6 (fraction 1) it
+# is 1.8e-4 at 1058 evaluations.
 LOG_P_FRACTION = 0.1
 
 # Probes (num, *shape) of one sample, from (key, num, shape).

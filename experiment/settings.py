@@ -89,7 +89,8 @@ class DataOptions:
         choose(FILTERS, self.resize, "resize")
         size = self.image_size
         require(len(size) <= 2, "image_size", size, "one number, or (height, width)")
-        require(all(n >= 1 for n in size), "image_size", size, "at least 1")
+        whole = all(type(n) is int and n >= 1 for n in size)
+        require(whole, "image_size", size, "whole numbers from 1 on")
         require(self.num_channels >= 1, "num_channels", self.num_channels, "at least 1")
 
     @property

@@ -59,10 +59,8 @@ def load_all(args: argparse.Namespace) -> tuple[list[ImageExperiment], list[Casc
     ]
     experiments, stages = [e for e, _ in loaded], [stage for _, stage in loaded]
     check_chain(stages, bool(args.image))
-    spaces = [experiment.space for experiment in experiments]
-    if len(set(spaces)) > 1:
-        raise InvalidValue("weights", but=f"data.space differs: {spaces}")
-    require(spaces[0].is_pixels, "weights", spaces[0], "models of 8-bit images")
+    space = experiments[0].space
+    require(space.is_pixels, "weights", space, "models of 8-bit images")
     return experiments, stages
 
 

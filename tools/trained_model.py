@@ -7,7 +7,6 @@ from typing import Any
 from experiment import kinds, modes
 from experiment.experiment import at
 from experiment.image import ImageExperiment
-from options.errors import within
 from parameterization import NetworkPredictor
 
 
@@ -21,8 +20,7 @@ def open_model(
     Raises:
       UserError: there is no such model, or its configuration cannot work so.
     """
-    with within("weights"):
-        trained = at(where)
+    trained = at(where)
     config = kinds.load(where, overrides)
     command = modes.Command(config, trained.workdir, trained.weights)
     experiment = modes.image_experiment(command)

@@ -46,6 +46,7 @@ BAD = [
     (DIGITS, {"data.source": "digitz"}, "data.source"),
     (DIGITS, {"data.image_size": (0, 0)}, "data.image_size"),
     (DIGITS, {"data.image_size": (28, 28, 28)}, "data.image_size"),
+    (DIGITS, {"data.image_size": (28.5,)}, "data.image_size"),
     (DIGITS, {"data.num_channels": 0}, "data.num_channels"),
     (DIGITS, {"data.num_channels": 3}, "data.num_channels"),
     (DIGITS, {"conditions.labels.num_classes": -1}, "conditions.labels.num_classes"),

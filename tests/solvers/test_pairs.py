@@ -98,7 +98,7 @@ def check(process, solver, output, grid, control):
     process, t_max = make_process(process), make_process(process).t_max
     # Away from alpha = 0, where the SDE and most outputs are singular, and on an even scale of t.
     singular = not np.isfinite(process.diffusion_squared(jnp.float32(t_max)))
-    grid = GRIDS[grid](
+    grid = GRIDS[grid]()(
         process,
         4 * STEPS if t_max > 2 and grid not in ("edm", "log_snr") else STEPS,
         t_start=0.999 * t_max if singular else t_max,

@@ -57,11 +57,11 @@ def test_an_image_is_enlarged(files, tmp_path):
 @pytest.mark.parametrize(
     "chain, options, expected",
     [
-        (["nowhere.npz"], [], "weights: got 'nowhere.npz', expected exported weights or a workdir"),
+        (["nowhere.npz"], [], "weights: got 'nowhere.npz', but there is none, expected exported"),
         (["up"], [], "stage 0 is an upsampler, which needs images"),
         (["base"], ["--image={small}"], "stage 0 is no upsampler"),
         (["base", "last"], [], "stage 1 enlarges images of 16 x 16 x 3, but stage 0 makes 8"),
-        (["base", "grey_range"], [], "weights: data.space differs"),
+        (["base", "grey_range"], [], "stages: stage 1 has data within (0.0, 1.0)"),
         (["base", "up"], ["--level=0.9"], "level: got 0.9, expected a level in [0, 0.5]"),
         (["base", "up"], ["--level=high"], "level: got 'high', expected numbers"),
         (["base", "up"], ["--labels=9"], "sampling.labels: got [9]"),
