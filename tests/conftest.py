@@ -8,9 +8,9 @@ from jaxtyping import install_import_hook
 
 # Every jaxtyping annotation of these modules is checked at run time.
 CHECKED = [
-    "calibration", "classification", "data", "ema", "evaluate", "generate", "likelihood", "losses",
-    "metrics", "models", "optim", "parameterization", "pictures", "sampling", "sde_lib", "solvers",
-    "tasks", "tools",
+    "data", "evaluation", "generation", "likelihood", "losses", "metrics", "models",
+    "parameterization", "sampling", "sde_lib", "solvers", "storage.pictures", "tasks", "tools",
+    "training.ema", "training.optimizer",
 ]  # fmt: skip
 install_import_hook(CHECKED, "typechecker.typechecked")
 
