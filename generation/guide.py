@@ -1,7 +1,7 @@
 """Guidance of an image model towards a class: a strategy, and what it is measured on.
 
-`builders.guide` makes one of a config; `--mode sample`, the samples of `--mode eval` and every task
-of `--mode control` are guided by it.
+`ImageExperiment.guide` makes one of a configuration; `--mode sample`, the samples of `--mode eval`
+and every task of `--mode control` are guided by it.
 """
 
 import dataclasses

@@ -189,6 +189,8 @@ class Generator:
                 progress=_offset(progress, number, batches) if progress else None,
             )
             data = self.sampler.space.decode(np.asarray(samples.x))
+            if MASK in cond:
+                data = np.where(np.asarray(cond[MASK]), data, 0).astype(data.dtype)
             found.append((data, np.asarray(samples.nfe), np.asarray(samples.ok)))
             if samples.path is not None:
                 path = self._shown(samples.path)[:count]
