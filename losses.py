@@ -44,7 +44,7 @@ import optax
 from jax.scipy.special import log_ndtr, ndtri
 from jaxtyping import Array, Float, Int, Key
 
-from options.choices import named, require
+from options.choices import named, require, require_positive
 from options.errors import InvalidValue
 from options.fields import hidden
 from parameterization import MASK, NO_COND, Cond, Prediction, Predictor, zero_padding
@@ -134,7 +134,7 @@ class EDMWeighting(Weighting):
     sigma_data: float = 0.5
 
     def __post_init__(self) -> None:
-        require(self.sigma_data > 0, "sigma_data", self.sigma_data, "a positive number")
+        require_positive(self, "sigma_data")
 
     def error(self, process: Process, errors: Errors) -> Array:
         alpha, sigma = errors.node.alpha, errors.node.sigma
@@ -258,7 +258,7 @@ class VariationalBound:
 
     def __post_init__(self) -> None:
         require(self.num_steps >= 2, "num_steps", self.num_steps, "at least 2")
-        require(self.weight > 0, "weight", self.weight, "a positive number")
+        require_positive(self, "weight")
         require(self.low < self.high, "low", self.low, f"less than high = {self.high}")
 
     def term(
@@ -358,7 +358,7 @@ class LogNormalTimes:
     std: float = 1.2
 
     def __post_init__(self) -> None:
-        require(self.std > 0, "std", self.std, "a positive number")
+        require_positive(self, "std")
 
     def draw(self, process: Process, u: Float[Array, "*n"]) -> Float[Array, "*n"]:
         log_ratio = self.mean + self.std * ndtri(u)
@@ -381,7 +381,7 @@ class LogitNormalTimes:
     std: float = 1.0
 
     def __post_init__(self) -> None:
-        require(self.std > 0, "std", self.std, "a positive number")
+        require_positive(self, "std")
 
     def draw(self, process: Process, u: Float[Array, "*n"]) -> Float[Array, "*n"]:
         fraction = jax.nn.sigmoid(self.mean + self.std * ndtri(u))

@@ -31,7 +31,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from options.choices import named, require
+from options.choices import named, require_positive
 from options.errors import InvalidValue
 from sde_lib import Node, Process, ScoreFn, expand_right, masked
 
@@ -240,7 +240,7 @@ class EDMOutput(Output):
     scales_input: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        require(self.sigma_data > 0, "sigma_data", self.sigma_data, "a positive number")
+        require_positive(self, "sigma_data")
 
     def _scaled(self, x: Array, node: Node) -> tuple[Array, Array, Array]:
         """s, y and 1 / c_in^2."""
@@ -326,7 +326,7 @@ class Time(NoiseConditioning):
     embedding: ClassVar[str] = "positional"
 
     def __post_init__(self) -> None:
-        require(self.scale > 0, "scale", self.scale, "a positive number")
+        require_positive(self, "scale")
 
     def __call__(self, node: Node) -> Float[Array, "*n"]:
         return self.scale * node.t

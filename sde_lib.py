@@ -37,7 +37,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, Shaped
 
-from options.choices import require
+from options.choices import require, require_positive
 from options.errors import InvalidValue, Words
 
 ScoreFn = Callable[[Float[Array, "b *shape"], Float[Array, " b"]], Float[Array, "b *shape"]]
@@ -449,7 +449,7 @@ class CosineVP(Process):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self.offset > 0, "offset", self.offset, "a positive number")
+        require_positive(self, "offset")
         require(self.t_max < 1, "t_max", self.t_max, "a time below 1, where alpha is 0")
 
     @property

@@ -21,7 +21,7 @@ from controllable.automatic.guidance import ScaleTable, automatic_guidance
 from controllable.classifier_free import classifier_free
 from controllable.classifier_guidance import classifier_guidance
 from metrics.calibration import Classifier
-from options.choices import require
+from options.choices import require, require_non_negative
 from options.errors import InvalidValue, Words
 from parameterization import Predictor
 from sde_lib import Process
@@ -68,9 +68,7 @@ def _given(classifier: Classifier | None) -> Classifier:
 
 def _check(strategy: object, *fields: str) -> None:
     """InvalidValue for a negative field, or a zone of guidance that is empty."""
-    for field in fields:
-        value = getattr(strategy, field)
-        require(value >= 0, field, value, "0 or more")
+    require_non_negative(strategy, *fields)
     low, high = getattr(strategy, "low", 0.0), getattr(strategy, "high", math.inf)
     require(low < high, "low", low, f"less than high = {high}")
 

@@ -24,7 +24,7 @@ from jaxtyping import Bool
 from data.randomness import permutation
 from data.source import Source
 from data.transforms import Batch, Transform
-from options.choices import require
+from options.choices import require, require_at_least_one
 from options.errors import Words
 
 logger = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ class HostPart:
     num_hosts: int = 1
 
     def __post_init__(self) -> None:
-        require(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
+        require_at_least_one(self, "batch_size")
         host = Words(f"{self.host} of {self.num_hosts}")
         require(0 <= self.host < self.num_hosts, "host", host, "0 <= host < hosts")
         divides = self.batch_size % self.num_hosts == 0

@@ -27,7 +27,7 @@ from metrics import calibration
 from metrics.calibration import Calibration
 from metrics.report import Figure, Report
 from metrics.resumable import Resumable, Rows, fill, fingerprint
-from options.choices import require
+from options.choices import require_at_least_one, require_non_negative
 from options.fields import hidden
 from storage.files import atomic_write
 from tasks.classifier import ClassifierTask
@@ -54,9 +54,8 @@ class ClassifierEvalOptions:
 
     def __post_init__(self) -> None:
         check_checkpoints(self.checkpoints)
-        for name in ("batch_size", "levels"):
-            require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
-        require(self.max_images >= 0, "max_images", self.max_images, "0 or more")
+        require_at_least_one(self, "batch_size", "levels")
+        require_non_negative(self, "max_images")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -35,7 +35,13 @@ from metrics.features import FeatureExtractor
 from metrics.quality import ImageSet, Judge, Labelled
 from metrics.report import Figure, Report
 from metrics.resumable import Resumable, Rows, fill, fingerprint
-from options.choices import choose, require
+from options.choices import (
+    choose,
+    require,
+    require_at_least_one,
+    require_non_negative,
+    require_positive,
+)
 from options.errors import InvalidValue
 from options.fields import hidden
 from parameterization import MASK, Predictor
@@ -90,12 +96,9 @@ class EvalOptions:
         check_checkpoints(self.checkpoints)
         choose(extractors.EXTRACTORS, self.extractor, "extractor")
         require(self.probe in PROBES, "probe", self.probe, f"one of {list(PROBES)}")
-        for name in ("batch_size", "num_probes", "dequantization_draws"):
-            require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
-        for name in ("max_images", "likelihood_images"):
-            require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
-        for name in ("rtol", "atol"):
-            require(getattr(self, name) > 0, name, getattr(self, name), "a positive number")
+        require_at_least_one(self, "batch_size", "num_probes", "dequantization_draws")
+        require_non_negative(self, "max_images", "likelihood_images")
+        require_positive(self, "rtol", "atol")
         require(self.num_samples >= 2, "num_samples", self.num_samples, "at least 2")
         if self.dequantization_draws > 1 and self.num_probes == 1 and self.probe != "exact":
             raise InvalidValue(

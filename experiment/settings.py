@@ -30,7 +30,7 @@ from losses import (
     VariationalBound,
 )
 from models import CLASSIFIERS, MODELS, NCSNpp, WideResNet
-from options.choices import choose, require
+from options.choices import choose, require, require_at_least_one
 from options.errors import InvalidValue
 from options.fields import chosen, several
 from parameterization import C_NOISE, EDMNoise, LogSigma, Parameterization, ScaledScore
@@ -91,7 +91,7 @@ class DataOptions:
         require(len(size) <= 2, "image_size", size, "one number, or (height, width)")
         whole = all(type(n) is int and n >= 1 for n in size)
         require(whole, "image_size", size, "whole numbers from 1 on")
-        require(self.num_channels >= 1, "num_channels", self.num_channels, "at least 1")
+        require_at_least_one(self, "num_channels")
 
     @property
     def reader(self) -> Any:
@@ -268,8 +268,7 @@ class ControlOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("images", "results", "repeats"):
-            require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        require_at_least_one(self, "images", "results", "repeats")
         require_seed(self.seed)
 
 

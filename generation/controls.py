@@ -26,7 +26,7 @@ from jaxtyping import Array, Key, UInt8
 from controllable import inverse_problems, masks, replacement
 from controllable.sdedit import noised_start
 from metrics.feature_distance import FeatureDistance
-from options.choices import require
+from options.choices import require_non_negative
 from options.errors import InvalidValue, Words
 from options.fields import chosen
 from parameterization import NO_COND, Predictor
@@ -285,7 +285,7 @@ class PosteriorSampling:
     strength: float = 5.0
 
     def __post_init__(self) -> None:
-        require(self.strength >= 0, "strength", self.strength, "0 or more")
+        require_non_negative(self, "strength")
 
     def guidance(self, operator: Any, y: Array, sigma: float, spread: float) -> Any:
         return inverse_problems.dps(operator, y, self.strength)
@@ -308,7 +308,7 @@ class Restore(_OfImages):
     sigma_y: float = 0.05
 
     def __post_init__(self) -> None:
-        require(self.sigma_y >= 0, "sigma_y", self.sigma_y, "0 or more")
+        require_non_negative(self, "sigma_y")
 
     def setup(self, controls: "Controls", x: Array, asked: Asked) -> Setup:
         space = controls.space

@@ -11,19 +11,13 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float
 
-from models.layers.activation import ACTIVATIONS
+from models.layers.activation import ACTIVATIONS, DTYPES
 from models.layers.conditioning import Embedding
 from models.layers.convolution import dense
 from models.layers.embedding import NOISE_FEATURES
 from models.layers.patches import to_patches
-from models.sizes import (
-    check_choice,
-    check_divisor,
-    check_positive,
-    check_rate,
-    required_divisor,
-)
-from options.choices import require
+from models.sizes import check_divisor, required_divisor
+from options.choices import choose, require, require_at_least_one, require_fraction
 
 # Of the published networks' convolutions (He et al. 2015, with the fan of the output).
 CONV_INIT = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
@@ -94,11 +88,11 @@ class Classifier(nn.Module):
 
     def check(self, height: int, width: int) -> None:
         """InvalidValue, which names a field, if images of this size cannot do."""
-        check_choice(self, "embedding_type", tuple(NOISE_FEATURES))
-        check_choice(self, "nonlinearity", tuple(ACTIVATIONS))
-        check_choice(self, "dtype", ("float32", "bfloat16"))
-        check_positive(self, "nf", "embed_dim", "patch_size")
-        check_rate(self, "dropout")
+        choose(NOISE_FEATURES, self.embedding_type, "embedding_type")
+        choose(ACTIVATIONS, self.nonlinearity, "nonlinearity")
+        choose(DTYPES, self.dtype, "dtype")
+        require_at_least_one(self, "nf", "embed_dim", "patch_size")
+        require_fraction(self, "dropout")
         require(self.num_classes >= 2, "num_classes", self.num_classes, "2 or more")
         require(self.fourier_size >= 2, "fourier_size", self.fourier_size, "2 or more")
         some = bool(self.ch_mult) and min(self.ch_mult) >= 1

@@ -14,7 +14,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from models.layers.activation import ACTIVATIONS
+from models.layers.activation import ACTIVATIONS, DTYPES
 from models.layers.attention import AttentionBlock
 from models.layers.conditioning import Embedding, check_names
 from models.layers.convolution import Conv
@@ -24,8 +24,8 @@ from models.layers.normalization import GroupNorm
 from models.layers.resampling import Downsample, Upsample
 from models.layers.residual import ResidualBlock
 from models.layers.stage import Stage
-from models.sizes import check_choice, check_grid, check_positive, check_rate
-from options.choices import require
+from models.sizes import check_grid
+from options.choices import choose, require, require_at_least_one, require_fraction
 from options.fields import hidden
 
 # Whether attention on the way up is after every block, by `attention_in_up`.
@@ -59,11 +59,11 @@ class DDPM(nn.Module):
 
     def check(self, height: int, width: int) -> None:
         """InvalidValue, which names a field, if images of this size cannot do."""
-        check_choice(self, "nonlinearity", tuple(ACTIVATIONS))
-        check_choice(self, "attention_in_up", tuple(ATTENTION_AFTER_EACH))
-        check_choice(self, "dtype", ("float32", "bfloat16"))
-        check_positive(self, "num_res_blocks")
-        check_rate(self, "dropout")
+        choose(ACTIVATIONS, self.nonlinearity, "nonlinearity")
+        choose(ATTENTION_AFTER_EACH, self.attention_in_up, "attention_in_up")
+        choose(DTYPES, self.dtype, "dtype")
+        require_at_least_one(self, "num_res_blocks")
+        require_fraction(self, "dropout")
         require(self.nf >= 4, "nf", self.nf, "4 or more for a positional embedding")
         check_names(self.conditions)
         check_grid(self, height, width)

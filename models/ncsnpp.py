@@ -20,7 +20,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from models.layers.activation import ACTIVATIONS
+from models.layers.activation import ACTIVATIONS, DTYPES
 from models.layers.attention import AttentionBlock
 from models.layers.conditioning import Embedding, Encoding, check_names
 from models.layers.convolution import Conv
@@ -31,8 +31,8 @@ from models.layers.pyramid import COMBINATIONS, INPUTS, OUTPUTS, NoInput, NoOutp
 from models.layers.residual import ResidualBlock
 from models.layers.resolution import RESOLUTION_CHANGES, ResolutionChange
 from models.layers.stage import Stage
-from models.sizes import check_choice, check_grid, check_kernel, check_positive, check_rate
-from options.choices import require
+from models.sizes import check_grid, check_kernel
+from options.choices import choose, require, require_at_least_one, require_fraction
 from options.fields import hidden
 
 FEATURES_PER_CHANNEL = {"fourier": 2, "positional": 1}
@@ -102,15 +102,15 @@ class NCSNpp(nn.Module):
 
     def check(self, height: int, width: int) -> None:
         """InvalidValue, which names a field, if images of this size cannot do."""
-        check_choice(self, "resblock_type", tuple(RESOLUTION_CHANGES))
-        check_choice(self, "progressive", tuple(OUTPUTS))
-        check_choice(self, "progressive_input", tuple(INPUTS))
-        check_choice(self, "progressive_combine", tuple(COMBINATIONS))
-        check_choice(self, "embedding_type", tuple(NOISE_FEATURES))
-        check_choice(self, "nonlinearity", tuple(ACTIVATIONS))
-        check_choice(self, "dtype", ("float32", "bfloat16"))
-        check_positive(self, "nf", "num_res_blocks", "conv_size", "patch_size")
-        check_rate(self, "dropout")
+        choose(RESOLUTION_CHANGES, self.resblock_type, "resblock_type")
+        choose(OUTPUTS, self.progressive, "progressive")
+        choose(INPUTS, self.progressive_input, "progressive_input")
+        choose(COMBINATIONS, self.progressive_combine, "progressive_combine")
+        choose(NOISE_FEATURES, self.embedding_type, "embedding_type")
+        choose(ACTIVATIONS, self.nonlinearity, "nonlinearity")
+        choose(DTYPES, self.dtype, "dtype")
+        require_at_least_one(self, "nf", "num_res_blocks", "conv_size", "patch_size")
+        require_fraction(self, "dropout")
         check_kernel(self.fir_kernel)
         least = NOISE_FEATURES[self.embedding_type].least
         expected = f"{least} or more for a {self.embedding_type} embedding"

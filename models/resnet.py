@@ -20,8 +20,7 @@ from models.layers.activation import ACTIVATIONS
 from models.layers.convolution import Conv, dense
 from models.layers.dropout import dropout, fold_keys
 from models.layers.normalization import GroupNorm
-from models.sizes import check_choice
-from options.choices import require
+from options.choices import choose, require
 
 EXPANSION = 4  # of a block's output over its inner width
 
@@ -98,7 +97,7 @@ class ResNet(Classifier):
     stem: str = "large"
 
     def check(self, height: int, width: int) -> None:
-        check_choice(self, "stem", tuple(STEMS))
+        choose(STEMS, self.stem, "stem")
         super().check(height, width)
         count = len(self.ch_mult)
         fit = len(self.num_res_blocks) == count and min(self.num_res_blocks) >= 1

@@ -17,15 +17,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, DTypeLike, Float, Key
 
-from models.layers.activation import ACTIVATIONS
+from models.layers.activation import ACTIVATIONS, DTYPES
 from models.layers.convolution import dense, fan_avg_init
 from models.layers.dropout import dropout, fold_keys
 from models.layers.embedding import NOISE_FEATURES, positional_features
-from options.choices import choose, require
+from options.choices import choose, require, require_at_least_one, require_fraction
 from options.errors import InvalidValue, Words
 from options.fields import hidden
-
-DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
 class SequenceNetwork(nn.Module):
@@ -64,12 +62,12 @@ class SequenceNetwork(nn.Module):
         choose(ACTIVATIONS, self.nonlinearity, "nonlinearity")
         choose(DTYPES, self.dtype, "dtype")
         require(self.nf >= 4 and self.nf % 2 == 0, "nf", self.nf, "an even number from 4 on")
-        require(self.num_blocks >= 1, "num_blocks", self.num_blocks, "1 or more")
+        require_at_least_one(self, "num_blocks")
         odd = self.kernel_size >= 1 and self.kernel_size % 2 == 1
         require(odd, "kernel_size", self.kernel_size, "an odd number")
         divides = self.num_heads == 0 or (self.num_heads > 0 and self.nf % self.num_heads == 0)
         require(divides, "num_heads", self.num_heads, f"0 or a divisor of nf = {self.nf}")
-        require(0 <= self.dropout < 1, "dropout", self.dropout, "a number in [0, 1)")
+        require_fraction(self, "dropout")
         if len(shape) != 1:
             got = Words(f"a network for sequences (length, channels), and examples of {shape}")
             raise InvalidValue("name", got, "a network for examples of that rank")

@@ -9,25 +9,9 @@ from options.choices import require
 from options.errors import InvalidValue, Words
 
 
-def check_choice(options: Any, field: str, choices: tuple[str, ...]) -> None:
-    value = getattr(options, field)
-    require(value in choices, field, value, f"one of {list(choices)}")
-
-
-def check_positive(options: Any, *fields: str) -> None:
-    for field in fields:
-        value = getattr(options, field)
-        require(value >= 1, field, value, "1 or more")
-
-
 def check_kernel(kernel: tuple[float, ...]) -> None:
     holds = len(kernel) >= 2 and sum(kernel) > 0
     require(holds, "fir_kernel", kernel, "2 or more taps of a positive sum")
-
-
-def check_rate(options: Any, field: str) -> None:
-    value = getattr(options, field)
-    require(0 <= value < 1, field, value, "a number in [0, 1)")
 
 
 def required_divisor(num_levels: int, patch_size: int = 1) -> int:

@@ -22,8 +22,7 @@ from models.layers.convolution import Conv, dense
 from models.layers.dropout import dropout, fold_keys
 from models.layers.normalization import GroupNorm
 from models.layers.resampling import average_down
-from models.sizes import check_positive
-from options.choices import require
+from options.choices import require, require_at_least_one
 from options.errors import Words
 
 HALVE = ((0, 1), (0, 1))  # padding of a strided convolution of size 3 on an even size
@@ -79,7 +78,7 @@ class WideResNet(Classifier):
 
     def check(self, height: int, width: int) -> None:
         super().check(height, width)
-        check_positive(self, "stem", "num_res_blocks")
+        require_at_least_one(self, "stem", "num_res_blocks")
         widths = [self.stem, *(self.nf * multiple for multiple in self.ch_mult)]
         rise = widths == sorted(widths)
         require(rise, "ch_mult", Words(f"widths {widths}"), "none below the one before")

@@ -1,8 +1,8 @@
-"""Choices by name from a table, and the nearest name where there is no such choice."""
+"""Rules that many options share: a choice by name from a table, and the range of a number."""
 
 import difflib
 from collections.abc import Iterable, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from options.errors import InvalidValue
 
@@ -31,3 +31,31 @@ def require(holds: object, field: str, got: object, expected: str) -> None:
     """InvalidValue unless `holds` is true."""
     if not holds:
         raise InvalidValue(field, got, expected)
+
+
+def require_positive(owner: Any, *fields: str) -> None:
+    """InvalidValue unless each of these fields of `owner` is over 0; nan is not."""
+    for field in fields:
+        value = getattr(owner, field)
+        require(value > 0, field, value, "a positive number")
+
+
+def require_non_negative(owner: Any, *fields: str) -> None:
+    """InvalidValue unless each of these fields of `owner` is 0 or more; nan is not."""
+    for field in fields:
+        value = getattr(owner, field)
+        require(value >= 0, field, value, "0 or more")
+
+
+def require_at_least_one(owner: Any, *fields: str) -> None:
+    """InvalidValue unless each of these fields of `owner` is 1 or more; nan is not."""
+    for field in fields:
+        value = getattr(owner, field)
+        require(value >= 1, field, value, "at least 1")
+
+
+def require_fraction(owner: Any, *fields: str) -> None:
+    """InvalidValue unless each of these fields of `owner` is in [0, 1)."""
+    for field in fields:
+        value = getattr(owner, field)
+        require(0 <= value < 1, field, value, "a number in [0, 1)")

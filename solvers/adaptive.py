@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from options.choices import require
+from options.choices import require_positive
 from options.errors import InvalidValue
 from sampling import RunContext, SamplerState, latest, select
 from sde_lib import Node, Process, example_mean
@@ -125,8 +125,7 @@ class Adaptive:
     refresh_stages = 0
 
     def __post_init__(self) -> None:
-        for name in ("rtol", "atol", "max_steps", "first_step", "safety"):
-            require(getattr(self, name) > 0, name, getattr(self, name), "a positive number")
+        require_positive(self, "rtol", "atol", "max_steps", "first_step", "safety")
 
     @property
     def stages(self) -> int:

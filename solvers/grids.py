@@ -11,7 +11,7 @@ from typing import Protocol, runtime_checkable
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from options.choices import require
+from options.choices import require, require_positive
 from sde_lib import Node, Process
 from solvers.published import published_grid
 
@@ -111,7 +111,7 @@ class EDMGrid(_InRatio):
     rho: float = 7.0
 
     def __post_init__(self) -> None:
-        require(self.rho > 0, "rho", self.rho, "a positive number")
+        require_positive(self, "rho")
 
     def forward(self, ratio):
         return ratio ** (1 / self.rho)

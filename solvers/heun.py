@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from options.choices import require
+from options.choices import require_non_negative
 from options.errors import InvalidValue
 from sampling import select
 from sde_lib import Node, Process, expand_right
@@ -78,8 +78,7 @@ class StochasticHeun(FixedStep):
     stages = 2
 
     def __post_init__(self) -> None:
-        for name in ("num_steps", "churn", "s_min", "s_max", "s_noise"):
-            require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
+        require_non_negative(self, "num_steps", "churn", "s_min", "s_max", "s_noise")
 
     def validate(self, process: Process, grid: Node) -> None:
         steps = grid.t.size - 1

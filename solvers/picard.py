@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
-from options.choices import require
+from options.choices import require_at_least_one, require_positive
 from options.errors import InvalidValue, Words
 from sampling import RunContext, SamplerState, latest, select
 from sde_lib import Node, Process, example_mean, expand_right
@@ -59,8 +59,8 @@ class Picard:
     sharding: Any = dataclasses.field(default=None, metadata={"config": False})
 
     def __post_init__(self) -> None:
-        require(self.window >= 1, "window", self.window, "at least 1")
-        require(self.tolerance > 0, "tolerance", self.tolerance, "a positive number")
+        require_at_least_one(self, "window")
+        require_positive(self, "tolerance")
 
     def validate(self, process: Process, grid: Node) -> None:
         name = Words(type(self.solver).__name__)

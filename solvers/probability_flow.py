@@ -25,7 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from options.choices import require
+from options.choices import require, require_positive
 from options.errors import NotFinite
 from parameterization import MASK, NO_COND, Cond, Predictor, as_pytree
 from sampling import named_at
@@ -55,8 +55,7 @@ class FlowOptions:
     throw: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("rtol", "atol", "max_steps"):
-            require(getattr(self, name) > 0, name, getattr(self, name), "a positive number")
+        require_positive(self, "rtol", "atol", "max_steps")
 
     def forwards(self, process: Process) -> "FlowProblem":
         """From t_min to t_max; InvalidValue for times outside of the process's."""

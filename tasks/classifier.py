@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 import losses
-from options.choices import named, require
+from options.choices import named, require_fraction
 from parameterization import C_NOISE, LogSigma, NoiseConditioning
 from sde_lib import Node, Process, expand_right
 from tasks.task import Batch, Context
@@ -99,8 +99,7 @@ class ClassifierTask:
     frozen: ClassVar[tuple[()]] = ()
 
     def __post_init__(self) -> None:
-        holds = 0 <= self.label_smoothing < 1
-        require(holds, "label_smoothing", self.label_smoothing, "a number in [0, 1)")
+        require_fraction(self, "label_smoothing")
         c_noise = named(C_NOISE, self.c_noise, "c_noise")
         c_noise.check(self.network)
         object.__setattr__(self, "c_noise", c_noise)

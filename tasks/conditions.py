@@ -21,7 +21,7 @@ from jaxtyping import Array, DTypeLike, Float, Int, Key
 
 from models.layers.conditioning import LabelEncoder, LowResolutionEncoder, VectorEncoder
 from models.layers.resampling import average_down
-from options.choices import require
+from options.choices import require, require_at_least_one, require_fraction
 from options.errors import InvalidValue, Words
 from parameterization import MASK, Cond
 from sde_lib import expand_right
@@ -132,10 +132,6 @@ def find(conditions: Sequence[Condition], name: str) -> Any:
     return next((condition for condition in conditions if condition.name == name), None)
 
 
-def _require_rate(rate: float) -> None:
-    require(0 <= rate < 1, "dropout", rate, "a number in [0, 1)")
-
-
 @dataclasses.dataclass(frozen=True)
 class ClassLabel:
     """The class in batch["label"], int32 (b,), as a vector added to the embedding.
@@ -152,8 +148,8 @@ class ClassLabel:
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        require(self.num_classes >= 1, "num_classes", self.num_classes, "1 or more")
-        _require_rate(self.dropout)
+        require_at_least_one(self, "num_classes")
+        require_fraction(self, "dropout")
 
     def example(self, shape: tuple[int, ...]) -> Int[Array, " 1"]:
         return jnp.zeros(1, jnp.int32)
@@ -184,7 +180,7 @@ class Augmentation:
     dim: int
 
     def __post_init__(self) -> None:
-        require(self.dim >= 1, "dim", self.dim, "1 or more")
+        require_at_least_one(self, "dim")
 
     def example(self, shape: tuple[int, ...]) -> Float[Array, "1 d"]:
         return jnp.zeros((1, self.dim))
@@ -223,9 +219,9 @@ class LowResolution:
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        require(self.size >= 1, "size", self.size, "at least 1")
+        require_at_least_one(self, "size")
         require(0 < self.max_level <= 1, "max_level", self.max_level, "a level in (0, 1]")
-        _require_rate(self.dropout)
+        require_fraction(self, "dropout")
 
     def shape(self, image_shape: tuple[int, ...]) -> tuple[int, int, int]:
         """(height, width, channels) of the low-resolution version of such an image."""

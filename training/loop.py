@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from options.choices import choose, require
+from options.choices import choose, require, require_at_least_one, require_non_negative
 from options.errors import InvalidValue, NotFinite
 from options.fields import hidden
 from storage import weights
@@ -91,10 +91,8 @@ class TrainOptions:
 
     def __post_init__(self) -> None:
         # What is not logged yet is kept in memory.
-        for name in ("steps", "batch_size", "n_jitted_steps", "keep", "log_every"):
-            require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
-        for name in ("device_memory", "keep_every", "max_seconds"):
-            require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
+        require_at_least_one(self, "steps", "batch_size", "n_jitted_steps", "keep", "log_every")
+        require_non_negative(self, "device_memory", "keep_every", "max_seconds")
         for name in ("log_every", "checkpoint_every", "draw_every"):
             every, jitted = getattr(self, name), self.n_jitted_steps
             fits = every >= 0 and every % jitted == 0

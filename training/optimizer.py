@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
-from options.choices import choose, require
+from options.choices import choose, require_fraction, require_non_negative, require_positive
 from options.errors import InvalidValue
 from options.fields import hidden
 
@@ -67,13 +67,10 @@ class Optimizer:
     steps: int = hidden(0)
 
     def __post_init__(self) -> None:
-        for name in ("lr", "eps"):
-            require(getattr(self, name) > 0, name, getattr(self, name), "a positive number")
+        require_positive(self, "lr", "eps")
         choose(DECAYS, self.decay, "decay")
-        for name in ("warmup", "grad_clip", "weight_decay"):
-            require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
-        for name in ("b1", "b2"):
-            require(0 <= getattr(self, name) < 1, name, getattr(self, name), "a number in [0, 1)")
+        require_non_negative(self, "warmup", "grad_clip", "weight_decay")
+        require_fraction(self, "b1", "b2")
 
     def for_run(self, steps: int) -> "Optimizer":
         """The optimizer of a run of so many updates."""
