@@ -241,15 +241,22 @@ def draw_accuracy(found: Calibration, seen: Calibration) -> bytes:
     return _png(figure)
 
 
+def _panels(count: int, width: float, height: float) -> tuple[Any, list[Any]]:
+    """A figure, and `count` axes of this size in inches, three in a row."""
+    columns = min(3, count)
+    rows = -(-count // columns)
+    size = (width * columns, height * rows)
+    figure, axes = _pyplot().subplots(rows, columns, figsize=size, layout="constrained")
+    used, unused = np.ravel(axes)[:count], np.ravel(axes)[count:]
+    for axis in unused:
+        axis.axis("off")
+    return figure, list(used)
+
+
 def draw_confusion(found: Calibration, names: Sequence[str], levels: Sequence[int]) -> bytes:
     """Confusion matrices, true classes as rows, at some levels, as PNG."""
-    columns = min(3, len(levels))
-    rows = -(-len(levels) // columns)
-    size = (4.0 * columns, 3.9 * rows)
-    figure, axes = _pyplot().subplots(rows, columns, figsize=size, layout="constrained")
-    for axis in np.ravel(axes)[len(levels) :]:
-        axis.axis("off")
-    for axis, level in zip(np.ravel(axes), levels, strict=False):
+    figure, axes = _panels(len(levels), 4.0, 3.9)
+    for axis, level in zip(axes, levels, strict=True):
         axis.imshow(found.confusion[level], vmin=0, vmax=1, cmap="Blues")
         title = f"sigma / alpha = {found.level[level]:.3g}, {found.accuracy[level]:.0%} right"
         axis.set_title(title, fontsize=10)
@@ -272,13 +279,8 @@ def draw_reliability(
 
     A disc is as large as its fraction of the examples; bins of less than FEWEST are left out.
     """
-    columns = min(3, len(levels))
-    rows = -(-len(levels) // columns)
-    size = (3.6 * columns, 3.5 * rows)
-    figure, axes = _pyplot().subplots(rows, columns, figsize=size, layout="constrained")
-    for axis in np.ravel(axes)[len(levels) :]:
-        axis.axis("off")
-    for axis, level in zip(np.ravel(axes), levels, strict=False):
+    figure, axes = _panels(len(levels), 3.6, 3.5)
+    for axis, level in zip(axes, levels, strict=True):
         temperature = float(found.temperature[level])
         for value, colour in ((1.0, "#1f5fa8"), (temperature, "#c8641a")):
             said = calibration.with_temperature(log_probs[:, level].astype(np.float64), value)
