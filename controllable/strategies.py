@@ -14,7 +14,7 @@ Generative Models using Stochastic Differential Equation".)
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from controllable import schedules
 from controllable.automatic.guidance import ScaleTable, automatic_guidance
@@ -30,6 +30,34 @@ from tasks.conditions import Condition
 Guidance = Callable[[Predictor], Predictor]
 
 
+class GuidanceInputs(NamedTuple):
+    """What a strategy makes a guidance of.
+
+    Attributes:
+      process: of the score network.
+      conditions: of the score network.
+      classifier, table: a classifier of noisy states, and what was measured of it with the score
+        network; None where the strategy needs none.
+    """
+
+    process: Process
+    conditions: Sequence[Condition] = ()
+    classifier: Classifier | None = None
+    table: ScaleTable | None = None
+
+    def required_classifier(self) -> Classifier:
+        """The classifier; InvalidValue for none."""
+        if self.classifier is None:
+            raise InvalidValue("classifier", Words("none"), "one, which this strategy follows")
+        return self.classifier
+
+    def required_table(self) -> ScaleTable:
+        """The measurements; InvalidValue for none."""
+        if self.table is None:
+            raise InvalidValue("table", Words("none"), "one, which this strategy follows")
+        return self.table
+
+
 @runtime_checkable
 class Strategy(Protocol):
     """A row of the table.
@@ -42,16 +70,8 @@ class Strategy(Protocol):
     needs_classifier: ClassVar[bool]
     needs_table: ClassVar[bool]
 
-    def guidance(
-        self,
-        process: Process,
-        conditions: Sequence[Condition],
-        classifier: Classifier | None = None,
-        table: ScaleTable | None = None,
-    ) -> Guidance:
+    def guidance(self, inputs: GuidanceInputs) -> Guidance:
         """The argument of `sampling.sample`.
-
-        conditions: of the score network. classifier, table: where they are needed.
 
         Raises:
           InvalidValue: no classifier or table where one is needed; a score network that has no
@@ -60,16 +80,8 @@ class Strategy(Protocol):
         ...
 
 
-def _given(classifier: Classifier | None) -> Classifier:
-    if classifier is None:
-        raise InvalidValue("classifier", Words("none"), "one, which this strategy follows")
-    return classifier
-
-
-def _check(strategy: object, *fields: str) -> None:
-    """InvalidValue for a negative field, or a zone of guidance that is empty."""
-    require_non_negative(strategy, *fields)
-    low, high = getattr(strategy, "low", 0.0), getattr(strategy, "high", math.inf)
+def _check_zone(low: float, high: float) -> None:
+    """InvalidValue for a zone of guidance that is empty."""
     require(low < high, "low", low, f"less than high = {high}")
 
 
@@ -89,18 +101,13 @@ class ClassifierFree:
     high: float = math.inf
 
     def __post_init__(self) -> None:
-        _check(self, "scale", "low")
+        require_non_negative(self, "scale", "low")
+        _check_zone(self.low, self.high)
 
-    def guidance(
-        self,
-        process: Process,
-        conditions: Sequence[Condition],
-        classifier: Classifier | None = None,
-        table: ScaleTable | None = None,
-    ) -> Guidance:
+    def guidance(self, inputs: GuidanceInputs) -> Guidance:
         inside = schedules.Constant(self.scale)
         schedule = schedules.Interval(inside, self.low, self.high, outside=1.0)
-        return classifier_free(schedule, conditions)
+        return classifier_free(schedule, inputs.conditions)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,16 +123,10 @@ class Amplified:
     scale: float = 2.0
 
     def __post_init__(self) -> None:
-        _check(self, "scale")
+        require_non_negative(self, "scale")
 
-    def guidance(
-        self,
-        process: Process,
-        conditions: Sequence[Condition],
-        classifier: Classifier | None = None,
-        table: ScaleTable | None = None,
-    ) -> Guidance:
-        return classifier_guidance(_given(classifier), self.scale, conditions)
+    def guidance(self, inputs: GuidanceInputs) -> Guidance:
+        return classifier_guidance(inputs.required_classifier(), self.scale, inputs.conditions)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,17 +143,11 @@ class Linear:
     last_scale: float = 1.0
 
     def __post_init__(self) -> None:
-        _check(self, "scale", "last_scale")
+        require_non_negative(self, "scale", "last_scale")
 
-    def guidance(
-        self,
-        process: Process,
-        conditions: Sequence[Condition],
-        classifier: Classifier | None = None,
-        table: ScaleTable | None = None,
-    ) -> Guidance:
-        schedule = schedules.Linear(self.scale, self.last_scale, process.t_max)
-        return classifier_guidance(_given(classifier), schedule, conditions)
+    def guidance(self, inputs: GuidanceInputs) -> Guidance:
+        schedule = schedules.Linear(self.scale, self.last_scale, inputs.process.t_max)
+        return classifier_guidance(inputs.required_classifier(), schedule, inputs.conditions)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,23 +168,18 @@ class Truncated:
     s_max_classifier: float = math.inf
 
     def __post_init__(self) -> None:
-        _check(self, "scale", "low")
+        require_non_negative(self, "scale", "low")
+        _check_zone(self.low, self.high)
         limit = self.s_max_classifier
         require(limit > 0, "s_max_classifier", limit, "a positive number")
 
-    def guidance(
-        self,
-        process: Process,
-        conditions: Sequence[Condition],
-        classifier: Classifier | None = None,
-        table: ScaleTable | None = None,
-    ) -> Guidance:
+    def guidance(self, inputs: GuidanceInputs) -> Guidance:
         limit = self.s_max_classifier
         return classifier_guidance(
-            _given(classifier),
+            inputs.required_classifier(),
             schedules.Interval(schedules.Constant(self.scale), self.low, self.high),
-            conditions,
-            process=process,
+            inputs.conditions,
+            process=inputs.process,
             s_max_classifier=limit if math.isfinite(limit) else None,
         )
 
@@ -209,17 +199,9 @@ class Automatic:
     def __post_init__(self) -> None:
         require(self.images >= 2, "images", self.images, "2 or more")
 
-    def guidance(
-        self,
-        process: Process,
-        conditions: Sequence[Condition],
-        classifier: Classifier | None = None,
-        table: ScaleTable | None = None,
-    ) -> Guidance:
-        classifier = _given(classifier)
-        if table is None:
-            raise InvalidValue("table", Words("none"), "one, which this strategy follows")
-        return automatic_guidance(classifier, table, conditions)
+    def guidance(self, inputs: GuidanceInputs) -> Guidance:
+        classifier = inputs.required_classifier()
+        return automatic_guidance(classifier, inputs.required_table(), inputs.conditions)
 
 
 STRATEGIES: dict[str, type[Strategy]] = {

@@ -10,7 +10,7 @@ from typing import Any
 
 import flax.linen as nn
 
-from controllable.strategies import STRATEGIES, Strategy
+from controllable.strategies import STRATEGIES, GuidanceInputs, Strategy
 from data import SOURCES, SPACES, Digits, Pixels, Transform
 from data.augment import Augment
 from data.transforms import CROPS, FILTERS
@@ -214,7 +214,6 @@ class Unguided:
     """No guidance."""
 
     needs_classifier = False
-    guides = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -232,7 +231,7 @@ class GuidanceOptions:
     @property
     def guiding(self) -> Strategy | None:
         """The strategy; None for no guidance."""
-        return self.strategy if getattr(self.strategy, "guides", True) else None
+        return None if self.strategy == Unguided() else self.strategy
 
     def check(self, process: Process, conditions: tuple[Condition, ...]) -> None:
         """InvalidValue where a model of these conditions cannot be guided so."""
@@ -243,7 +242,7 @@ class GuidanceOptions:
             expected = "weights or a workdir of a classifier, which the strategy follows"
             require(self.classifier, "classifier", self.classifier, expected)
         else:
-            self.guiding.guidance(process, conditions)
+            self.guiding.guidance(GuidanceInputs(process, conditions))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from controllable.automatic.gain import measure
 from controllable.automatic.measurement import VERSION, GuidedModel, Measured
-from controllable.strategies import Strategy
+from controllable.strategies import GuidanceInputs, Strategy
 from metrics.calibration import Classifier
 from metrics.resumable import fingerprint
 from parameterization import Predictor, as_pytree
@@ -46,8 +46,8 @@ class Guide:
 
     def __call__(self, predict: Predictor) -> Predictor:
         table = self.measured(predict).table() if self.strategy.needs_table else None
-        guidance = self.strategy.guidance(self.process, self.conditions, self.classifier, table)
-        return guidance(predict)
+        inputs = GuidanceInputs(self.process, self.conditions, self.classifier, table)
+        return self.strategy.guidance(inputs)(predict)
 
     def measured(self, predict: Predictor) -> Measured:
         """Measurements for automatic guidance of this predictor, with a progress bar."""

@@ -237,6 +237,7 @@ def compete(
     import numpy as np
     from tqdm import tqdm
 
+    from controllable.strategies import GuidanceInputs
     from generation.sampler import bar_updater
     from metrics.resumable import Resumable, fingerprint
 
@@ -259,10 +260,10 @@ def compete(
         if strategy is None:
             drawn_by, labels = without_class(generator, experiment.labels, asked)
         else:
-            guidance = strategy.guidance(
+            inputs = GuidanceInputs(
                 experiment.process, guide.conditions, guide.classifier, found.table()
             )
-            guided = guidance(predict)
+            guided = strategy.guidance(inputs)(predict)
         began = time.perf_counter()
         with tqdm(desc=title, unit="step", leave=False) as bar:
             key = jax.random.key(args.seed)

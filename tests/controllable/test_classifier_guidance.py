@@ -12,7 +12,7 @@ from controllable.automatic.guidance import automatic_guidance
 from controllable.automatic.measurement import GuidedModel, levels_at
 from controllable.classifier_guidance import clamped_level, class_gradient, classifier_guidance
 from controllable.schedules import Constant, Interval, Linear
-from controllable.strategies import STRATEGIES, Automatic, Strategy
+from controllable.strategies import STRATEGIES, Automatic, GuidanceInputs, Strategy
 from generation.guide import Guide
 from options.errors import InvalidValue
 from oracles import Gaussian, Mixture
@@ -183,7 +183,7 @@ def test_strategies_by_name(strategy, options):
     x, node = jax.random.normal(jax.random.key(1), (3, 2)), PROCESS.node(jnp.full(3, 0.4))
     cond = {"labels": jnp.arange(3)}
     table = measured(Exact()).table() if strategy == "automatic" else None
-    made = STRATEGIES[strategy](**options).guidance(PROCESS, (), Exact(), table)
+    made = STRATEGIES[strategy](**options).guidance(GuidanceInputs(PROCESS, (), Exact(), table))
     bayes = classifier_guidance(Exact())(score)(x, node, cond)
     tolerance = 0.05 if strategy == "automatic" else 1e-4
     found = made(score)(x, node, cond)
@@ -195,9 +195,9 @@ def test_a_strategy_without_what_it_needs_is_refused():
         assert isinstance(cls(), Strategy) and cls.needs_classifier == (name != "free")
         if cls.needs_classifier:
             with pytest.raises(InvalidValue, match="classifier: got none, expected one"):
-                cls().guidance(PROCESS, ())
+                cls().guidance(GuidanceInputs(PROCESS))
     with pytest.raises(InvalidValue, match="table: got none"):
-        Automatic().guidance(PROCESS, (), Exact())
+        Automatic().guidance(GuidanceInputs(PROCESS, (), Exact()))
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
@@ -205,8 +205,8 @@ def test_a_model_that_was_never_without_its_class_is_not_guided(name):
     strategy = STRATEGIES[name]()
     needs = (Exact(), measured(Exact()).table() if strategy.needs_table else None)
     with pytest.raises(InvalidValue, match="expected .* a prediction without"):
-        strategy.guidance(PROCESS, (ClassLabel(3),), *needs)
-    assert callable(strategy.guidance(PROCESS, DROPPED, *needs))
+        strategy.guidance(GuidanceInputs(PROCESS, (ClassLabel(3),), *needs))
+    assert callable(strategy.guidance(GuidanceInputs(PROCESS, DROPPED, *needs)))
 
 
 @pytest.mark.parametrize(
