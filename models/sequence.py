@@ -1,8 +1,11 @@
 """A network for sequences of different lengths, padded to one: convolutions and self-attention.
 
     h_0     = dense(x) + features of the position
-    h_{i+1} = attention_i(block_i(h_i, embedding of the noise level))
+    h_{i+1} = attention_i(block_i(h_i, embedding of the noise level and the conditions))
     output  = dense(act(norm(h_last))),  0 in the padding
+
+Conditions come in by the ways of `layers.conditioning`: channels beside those of x, and tokens that
+every block attends to.
 
 The padding is set to zero before every convolution, which pads the ends by zeros alike, and no
 position attends to it; norms are over the channels of one position. So outputs at real positions
@@ -10,14 +13,15 @@ depend neither on what stands in the padding nor on how much of it there is.
 """
 
 from collections.abc import Callable
-from functools import partial
+from typing import Any
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, DTypeLike, Float, Key
 
 from models.layers.activation import ACTIVATIONS, DTYPES
+from models.layers.attention import Tokens, attend
+from models.layers.conditioning import Embedding, check_names
 from models.layers.convolution import dense, fan_avg_init
 from models.layers.dropout import dropout, fold_keys
 from models.layers.embedding import NOISE_FEATURES, positional_features
@@ -38,6 +42,7 @@ class SequenceNetwork(nn.Module):
       embedding_type: of c_noise, "fourier" (log sigma) or "positional" (999 t).
       fourier_scale: standard deviation of the Fourier frequencies.
       nonlinearity: a key of ACTIVATIONS.
+      conditions: see `tasks.conditions.Condition`.
       out_channels: channels of the output; 0 for as many as the input has.
       dtype: "float32" or "bfloat16", of the computation; parameters and output are float32.
     """
@@ -50,6 +55,7 @@ class SequenceNetwork(nn.Module):
     embedding_type: str = "fourier"
     fourier_scale: float = 16.0
     nonlinearity: str = "swish"
+    conditions: tuple[Any, ...] = hidden(())
     out_channels: int = hidden(0)
     dtype: str = "float32"
 
@@ -68,6 +74,7 @@ class SequenceNetwork(nn.Module):
         divides = self.num_heads == 0 or (self.num_heads > 0 and self.nf % self.num_heads == 0)
         require(divides, "num_heads", self.num_heads, f"0 or a divisor of nf = {self.nf}")
         require_fraction(self, "dropout")
+        check_names(self.conditions)
         if len(shape) != 1:
             got = Words(f"a network for sequences (length, channels), and examples of {shape}")
             raise InvalidValue("name", got, "a network for examples of that rank")
@@ -80,14 +87,22 @@ class SequenceNetwork(nn.Module):
         *,
         mask: Bool[Array, "b length 1"] | Float[Array, "b length 1"] | None = None,
         dropout_keys: Key[Array, "b"] | None = None,
+        **cond: Any,
     ) -> Float[Array, "b length d"]:
-        """mask: 1 where x is real, None for everywhere. keys switch dropout on."""
+        """mask: 1 where x is real, None for everywhere. keys switch dropout on.
+
+        cond: values of the conditions by name; one that is absent is its null.
+        """
         act = ACTIVATIONS[self.nonlinearity]
         real = jnp.ones((*x.shape[:2], 1), bool) if mask is None else mask > 0
-        embed = partial(dense, 4 * self.nf, dtype=self.dtype)
         kind = NOISE_FEATURES[self.embedding_type]
         features = kind.features(c_noise, self.nf, self.fourier_scale)
-        embedding = embed(name="embedding_1")(act(embed(name="embedding_0")(features)))
+        embed = Embedding(4 * self.nf, act, self.conditions, self.dtype, name="embedding")
+        embedding, more_channels, tokens = embed(features, cond, x.shape[1:], len(x))
+        assert embedding is not None
+        out_channels = self.out_channels or x.shape[-1]
+        if more_channels is not None:
+            x = jnp.concatenate([x, more_channels], axis=-1)
 
         positions = positional_features(jnp.arange(x.shape[1], dtype=jnp.float32), self.nf)
         x_real = jnp.where(real, x, 0).astype(self.dtype)
@@ -99,10 +114,13 @@ class SequenceNetwork(nn.Module):
             )
             h = block(h, real, embedding, keys)
             if self.num_heads:
-                name = f"attention_{number}"
-                h = MaskedAttention(self.num_heads, self.dtype, name=name)(h, real)
+                attention = Attention(self.num_heads, self.dtype, name=f"attention_{number}")
+                h = attention(h, real)
+            if tokens is not None:
+                cross = Attention(self.num_heads or 1, self.dtype, name=f"cross_{number}")
+                h = cross(h, real, tokens)
         h = act(nn.LayerNorm(dtype=self.dtype, name="norm_out")(h))
-        y = dense(self.out_channels or x.shape[-1], init_scale=0.0, dtype=self.dtype, name="out")(h)
+        y = dense(out_channels, init_scale=0.0, dtype=self.dtype, name="out")(h)
         return jnp.where(real, y, 0).astype(jnp.float32)
 
 
@@ -137,27 +155,32 @@ class SequenceBlock(nn.Module):
         return h + convolve(inner, 1, 0.0, dropout_keys)
 
 
-class MaskedAttention(nn.Module):
-    """h + out(softmax(q k^T / sqrt(d)) v) with heads of d channels, over real positions alone."""
+class Attention(nn.Module):
+    """h + out(attend(q, k, v)) with heads of c / num_heads channels: q of h, and k, v of its real
+    positions, or of tokens where they are given."""
 
     num_heads: int
     dtype: DTypeLike
 
     @nn.compact
     def __call__(
-        self, h: Float[Array, "b length c"], real: Bool[Array, "b length 1"]
+        self,
+        h: Float[Array, "b length c"],
+        real: Bool[Array, "b length 1"],
+        tokens: Tokens | None = None,
     ) -> Float[Array, "b length c"]:
-        batch, length, width = h.shape
+        width, count = h.shape[-1], self.num_heads
         normed = nn.LayerNorm(dtype=self.dtype, name="norm")(h)
+        seen = Tokens(normed, real[..., 0]) if tokens is None else tokens
 
-        def heads(name: str) -> Float[Array, "b length heads d"]:
-            y = dense(width, dtype=self.dtype, name=name)(normed)
-            return y.reshape(batch, length, self.num_heads, -1)
+        def heads(name: str, of: Array) -> Float[Array, "b_heads n d"]:
+            y = dense(width, dtype=self.dtype, name=name)(of)
+            y = y.reshape(*y.shape[:2], count, -1)
+            return jnp.moveaxis(y, 2, 1).reshape(-1, y.shape[1], width // count)
 
-        q, k, v = (heads(name) for name in ("query", "key", "value"))
-        logits = jnp.einsum("bihd,bjhd->bhij", q, k).astype(jnp.float32) * q.shape[-1] ** -0.5
-        away = jnp.finfo(jnp.float32).min
-        logits = jnp.where(real[:, None, None, :, 0], logits, away)
-        weights = jax.nn.softmax(logits).astype(self.dtype)
-        mixed = jnp.einsum("bhij,bjhd->bihd", weights, v).reshape(batch, length, width)
-        return h + dense(width, init_scale=0.0, dtype=self.dtype, name="out")(mixed)
+        q, k, v = heads("query", normed), heads("key", seen.values), heads("value", seen.values)
+        mixed = attend(q, k, v, jnp.repeat(seen.real, count, axis=0))
+        mixed = jnp.moveaxis(mixed.reshape(len(h), count, *mixed.shape[1:]), 1, 2)
+        return h + dense(width, init_scale=0.0, dtype=self.dtype, name="out")(
+            mixed.reshape(h.shape)
+        )

@@ -225,6 +225,8 @@ class LowResolution:
 
     def shape(self, image_shape: tuple[int, ...]) -> tuple[int, int, int]:
         """(height, width, channels) of the low-resolution version of such an image."""
+        got = Words(f"examples of shape {image_shape}")
+        require(len(image_shape) == 3, "size", got, "images, which alone have a height")
         height, width, channels = image_shape
         factor = height // self.size
         if factor < 2 or height % self.size or width % factor:

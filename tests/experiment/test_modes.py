@@ -54,12 +54,13 @@ def fields(folder):
 
 
 def sequences(folder):
-    """Walks in the plane of 3 to 10 steps."""
+    """Walks in the plane of 3 to 10 steps, of two classes."""
     folder.mkdir()
     arrays = {}
     for split, count in (("train", 8), ("test", 6)):
         arrays[f"{split}_data"] = RANDOM.normal(size=(count, 10, 2)).astype(np.float32)
         arrays[f"{split}_lengths"] = RANDOM.integers(3, 11, count)
+        arrays[f"{split}_labels"] = np.arange(count) % 2
     np.savez(folder / "walks.npz", **arrays)
     source = {"name": "npz", "path": str(folder / "walks.npz")}
     return {"source": source, "space": "scaled", "image_size": ()}
@@ -78,7 +79,8 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_data_of_any_shape_train_sample_and_are_evaluated(case, tmp_path):
     make, model, shape, dtype, unit = CASES[case]
-    config = kinds.complete(TINY | VP | {"model": model, "data": make(tmp_path / "data")})
+    more = {"conditions": {"labels": {"num_classes": 2}}} if case == "sequences" else {}
+    config = kinds.complete(TINY | VP | more | {"model": model, "data": make(tmp_path / "data")})
     command = Command(config, tmp_path / "run")
     assert kinds.experiment(config).shape == shape
     for mode in ("train", "sample", "eval"):
@@ -96,6 +98,7 @@ def test_data_of_any_shape_train_sample_and_are_evaluated(case, tmp_path):
             assert set(lengths) <= set(file["test_lengths"])
         padding = ~np.broadcast_to(samples["mask"], samples["images"].shape)
         assert padding.any() and not samples["images"][padding].any()
+        np.testing.assert_array_equal(samples["labels"], [0, 1, 0, 1, 0])
 
     report = json.loads((tmp_path / "run" / "eval" / "2" / "report.json").read_text())
     found = {figure["name"]: figure["value"] for figure in report["figures"]}

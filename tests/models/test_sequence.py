@@ -1,7 +1,9 @@
 """The network of padded sequences."""
 
+import dataclasses
 import functools
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +11,8 @@ import optax
 import pytest
 
 from models import MODELS
+from models.layers.attention import Tokens
+from models.layers.conditioning import Encoding
 from models.sequence import SequenceNetwork
 from options.errors import InvalidValue
 
@@ -55,6 +59,62 @@ def test_outputs_at_real_positions_do_not_depend_on_the_padding(options, toleran
         params, longer, c_noise, mask=jnp.pad(mask, ((0, 0), (0, 9), (0, 0))).astype(jnp.float32)
     )
     assert jnp.abs(wide[:, :12] - y).max() < tolerance * scale and not jnp.any(wide[:, 12:])
+
+
+class ByEveryWay(nn.Module):
+    """A vector in the embedding, a channel and tokens, of which those that are nan are padding."""
+
+    width: int
+
+    @nn.compact
+    def __call__(self, value, shape):
+        vector, words = value
+        return Encoding(
+            nn.Dense(self.width)(vector),
+            jnp.broadcast_to(vector[:, None, :1], (len(vector), shape[0], 1)),
+            Tokens(nn.Dense(self.width)(jnp.nan_to_num(words)), ~jnp.isnan(words[..., 0])),
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Said:
+    name: str = "said"
+    dropout: float = 0.1
+
+    def example(self, shape):
+        return jnp.zeros((1, 2)), jnp.zeros((1, 4, 3))
+
+    def null(self, value):
+        return jax.tree.map(jnp.zeros_like, value)
+
+    def encoder(self, width, dtype):
+        return ByEveryWay(width)
+
+
+@pytest.mark.parametrize("num_heads", [0, 2])
+def test_conditions_come_in_by_every_way(num_heads):
+    """Each of them moves the output, and padding, of x and of tokens, does not."""
+    network = TINY.clone(num_heads=num_heads, conditions=(Said(),))
+    x, c_noise = jax.random.normal(KEY, (2, 9, 2)), jnp.zeros(2)
+    vector = jax.random.normal(jax.random.key(3), (2, 2))
+    words = jax.random.normal(jax.random.key(4), (2, 4, 3)).at[1, 3:].set(jnp.nan)
+    given = vector, words
+    params = lively(network.clone(parent=None), x, c_noise)
+    apply = jax.jit(lambda x, c, given, mask: network.apply(params, x, c, mask=mask, said=given))
+    mask = jnp.arange(9)[:, None] < jnp.array([9, 5])[:, None, None]
+    y = apply(x, c_noise, given, mask)
+    assert y.shape == x.shape and jnp.all(jnp.isfinite(y)) and not jnp.any(y[1, 5:])
+    alone = network.apply(params, x[1:, :5], c_noise[1:], said=(vector[1:], words[1:, :3]))
+    assert jnp.abs(alone[0] - y[1, :5]).max() < 1e-5 * jnp.abs(y).max()
+    for other in ((vector.at[0, 0].add(1.0), words), (vector, words.at[0, 2].add(1.0))):
+        moved = jnp.abs(apply(x, c_noise, other, mask) - y).max((1, 2))
+        assert moved[0] > 1e-3 and moved[1] == 0
+    null = network.apply(params, x, c_noise, mask=mask)
+    np.testing.assert_array_equal(
+        null, network.apply(params, x, c_noise, mask=mask, said=Said().null(given))
+    )
+    with pytest.raises(InvalidValue, match="cond: got 'sayed'.*did you mean 'said'"):
+        network.apply(params, x, c_noise, sayed=given)
 
 
 def test_without_a_mask_all_is_real():
