@@ -95,7 +95,7 @@ class EvalOptions:
     def __post_init__(self) -> None:
         check_checkpoints(self.checkpoints)
         choose(extractors.EXTRACTORS, self.extractor, "extractor")
-        require(self.probe in PROBES, "probe", self.probe, f"one of {list(PROBES)}")
+        choose(PROBES, self.probe, "probe")
         require_at_least_one(self, "batch_size", "num_probes", "dequantization_draws")
         require_non_negative(self, "max_images", "likelihood_images")
         require_positive(self, "rtol", "atol")
@@ -268,14 +268,17 @@ class _Work:
         settings = {k: getattr(options, k) for k in fields}
         draws = options.dequantization_draws
 
+        transform = dataclasses.replace(subject.transform, dequantize=self._of_pixels)
+
         def compute(numbers: np.ndarray) -> Rows:
-            found = [self._log_likelihood(numbers, draw, settings) for draw in range(draws)]
+            batches = [self._held_out(numbers, transform, draw) for draw in range(draws)]
+            found = [self._log_likelihood(numbers, batch, settings) for batch in batches]
             if draws == 1:
                 log_p, error = found[0].value, found[0].error
             else:
                 log_p, error = importance_bound(jnp.stack([f.each for f in found], axis=1))
             return {
-                "dimensions": np.asarray(self._dimensions(numbers)),
+                "dimensions": dimensions(batches[0]["image"], batches[0].get(MASK)),
                 "log_p": log_p,
                 "probe_error": error,
                 "evaluations": sum(f.evaluations for f in found),
@@ -305,29 +308,26 @@ class _Work:
         self, log_p: Float[np.ndarray, "n"], dims: Float[np.ndarray, "n"]
     ) -> tuple[Float[np.ndarray, "n"], Float[np.ndarray, "n"]]:
         """The negative log-likelihoods, and how many nats one unit of each is."""
-        space = self.subject.transform.space
-        if space.is_pixels:
-            return space.bits_per_dim(log_p, dims), dims * math.log(2)
+        if self._of_pixels:
+            bits = self.subject.transform.space.bits_per_dim(log_p, dims)
+            return bits, dims * math.log(2)
         return -log_p / dims, dims
+
+    @property
+    def _of_pixels(self) -> bool:
+        """Whether examples are of grey levels, which have bits/dim."""
+        return self.subject.transform.space.is_pixels
 
     @property
     def _unit(self) -> str:
         """What a negative log-likelihood is given in."""
-        return "bits_per_dim" if self.subject.transform.space.is_pixels else "nats_per_dim"
-
-    def _dimensions(self, numbers: np.ndarray) -> Array:
-        """How many real coordinates each example has."""
-        batch = self._held_out(numbers, self.subject.transform)
-        return dimensions(batch["image"], batch.get(MASK))
+        return "bits_per_dim" if self._of_pixels else "nats_per_dim"
 
     def _log_likelihood(
-        self, numbers: np.ndarray, draw: int, settings: dict[str, Any]
+        self, numbers: np.ndarray, batch: dict[str, Array], settings: dict[str, Any]
     ) -> LogLikelihood:
         """Of one dequantisation of each image; all draws of an image have the same probes."""
         subject = self.subject
-        pixels = subject.transform.space.is_pixels
-        transform = dataclasses.replace(subject.transform, dequantize=pixels)
-        batch = self._held_out(numbers, transform, draw)
         cond = draw_conditions(subject.task.conditions, batch, self._keys(2, numbers))
         cond |= {MASK: batch[MASK]} if MASK in batch else {}
         return log_likelihood(
