@@ -187,10 +187,7 @@ class RunContext(NamedTuple):
 
     def predict_at(self, x: Array, node: Node) -> Prediction:
         """The prediction under the run's conditioning; x_0 and eps are 0 in the padding."""
-        found = self.predict(x, node, self.cond)
-        if self.mask is None:
-            return found
-        return found._replace(x_0=masked(found.x_0, self.mask), eps=masked(found.eps, self.mask))
+        return self.predict(x, node, self.cond).masked(self.cond)
 
     def draw(self, step: Array, number: int, shape: tuple[int, ...]) -> Array:
         """Draw `number` of a step, like x."""

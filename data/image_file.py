@@ -26,6 +26,8 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 from PIL import Image, ImageOps
 
+from options.errors import InvalidValue
+
 # Left out are formats without a signature, which take any file for theirs, and those that Pillow
 # hands to another program (EPS). JPEG includes phones' MPO.
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "AVIF", "BMP", "TIFF", "PPM", "ICO", "JPEG2000")
@@ -82,6 +84,16 @@ def decode(path: Path, channels: int = 3, numbers: bool = False) -> Decoded:
     conversions += ("first of several frames",) if several else ()
     conversions += ("turned upright",) if rotated else ()
     return Decoded(decoded.pixels, conversions, grey, decoded.largest)
+
+
+def read_pixels(
+    path: str | Path, channels: int, field: str
+) -> UInt8[np.ndarray, "height width channels"]:
+    """The 8-bit pixels of one image that a user names; InvalidValue of `field` for no image."""
+    try:
+        return decode(Path(path).expanduser(), channels).pixels
+    except (RefusedImage, OSError) as error:
+        raise InvalidValue(field, str(path), but=str(error)) from None
 
 
 def is_grey(path: Path) -> bool:

@@ -10,7 +10,6 @@ from experiment import checks
 from experiment.experiment import Experiment, Trained
 from experiment.settings import ClassifierSettings
 from metrics.report import Report
-from options.choices import require
 from options.errors import InvalidValue, within
 from tasks.classifier import ClassifierTask
 from tasks.conditions import LABELS, find
@@ -37,13 +36,10 @@ class ClassifierExperiment(Experiment):
             )
 
     def check(self) -> None:
-        options = self.options
-        classes = options.model.num_classes
-        require(classes >= 2, "model.num_classes", classes, "2 or more")
-        checks.check_classes(self, "model.num_classes", classes)
+        model = self.options.model
         with within("model"):
-            options.model.check(*self.shape[:-1])
-        self.task  # noqa: B018  its own checks
+            model.check(*self.shape[:-1])
+        checks.check_classes(self, "model.num_classes", model.num_classes)
 
     def subject(self) -> ClassifierSubject:
         """What an evaluation is of, and its images. Reads the disk."""

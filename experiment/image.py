@@ -11,7 +11,7 @@ import numpy as np
 
 from controllable.resampling import Resampled
 from data import CONDITIONING_DIM, Source
-from data.image_file import RefusedImage, decode
+from data.image_file import read_pixels
 from evaluation import image_models
 from evaluation.image_models import Subject
 from experiment import checks, configuration
@@ -199,14 +199,17 @@ class ImageExperiment(Experiment):
         theirs.require_fit(self, where)
         return theirs.task.classifier(at(where).params(theirs.template))
 
+    def _held_out_at(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Held-out examples at the model's size, and their classes, int32 (n,)."""
+        records = self.held_out.take(indices)
+        return np.stack([self.prepared(x) for x in records["image"]]), records["label"]
+
     def _labelled(self) -> tuple[jax.Array, np.ndarray]:
         """Held-out data and their classes, as many as automatic guidance measures on."""
         found = self.held_out
         count = min(self.options.guidance.strategy.images, len(found))
         indices = np.random.default_rng(self.options.seed).permutation(len(found))[:count]
-        records = [found[int(i)] for i in indices]
-        images = np.stack([self.prepared(record["image"]) for record in records])
-        labels = np.array([record["label"] for record in records], np.int32)
+        images, labels = self._held_out_at(indices)
         return jnp.asarray(self.space.encode(images)), labels
 
     @functools.cached_property
@@ -259,9 +262,7 @@ class ImageExperiment(Experiment):
             found = self.held_out
             random = np.random.default_rng(options.seed)
             picked = random.choice(len(found), min(options.images, len(found)), replace=False)
-            records = [found[int(i)] for i in picked]
-            images = np.stack([self.prepared(record["image"]) for record in records])
-            labels = np.array([record["label"] for record in records], np.int32)
+            images, labels = self._held_out_at(picked)
         if options.labels:
             asked = parse_labels(options.labels, "control.labels")
             labels = np.resize(np.array(asked, np.int32), len(images))
@@ -271,10 +272,7 @@ class ImageExperiment(Experiment):
 
     def _control_image(self) -> np.ndarray:
         where, (height, width, channels) = self.options.control.image, self.shape
-        try:
-            pixels = decode(Path(where).expanduser(), channels).pixels
-        except (RefusedImage, OSError) as error:
-            raise InvalidValue("control.image", where, but=str(error)) from None
+        pixels = read_pixels(where, channels, "control.image")
         sizes = [(height, width)]
         if self.low is not None:
             sizes.append(self.low.shape(self.shape)[:2])

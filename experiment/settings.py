@@ -13,7 +13,6 @@ import flax.linen as nn
 from controllable.strategies import STRATEGIES, GuidanceInputs, Strategy
 from data import SOURCES, SPACES, Digits, Pixels, Transform
 from data.augment import Augment
-from data.transforms import CROPS, FILTERS
 from evaluation.classifiers import ClassifierEvalOptions
 from evaluation.image_models import EvalOptions
 from generation.controls import TASKS as CONTROLS
@@ -31,7 +30,6 @@ from losses import (
 )
 from models import CLASSIFIERS, MODELS, NCSNpp, WideResNet
 from options.choices import choose, require, require_at_least_one
-from options.errors import InvalidValue
 from options.fields import chosen, several
 from parameterization import C_NOISE, EDMNoise, LogSigma, Parameterization, ScaledScore
 from sampling import DENOISE_CHOICES, Solver
@@ -85,8 +83,6 @@ class DataOptions:
     augment: float = 0.0
 
     def __post_init__(self) -> None:
-        choose(CROPS, self.crop, "crop")
-        choose(FILTERS, self.resize, "resize")
         size = self.image_size
         require(len(size) <= 2, "image_size", size, "one number, or (height, width)")
         whole = all(type(n) is int and n >= 1 for n in size)
@@ -198,8 +194,7 @@ class SamplingOptions:
         for name in ("num_steps", "num_samples", "batch_size"):
             require(1 <= getattr(self, name) < BEYOND, name, getattr(self, name), "at least 1")
         require_seed(self.seed)
-        if self.denoise not in DENOISE_CHOICES:
-            raise InvalidValue("denoise", self.denoise, f"one of {list(DENOISE_CHOICES)}")
+        choose(DENOISE_CHOICES, self.denoise, "denoise")
 
     def nodes(self, process: Process, t_start: float | None = None) -> Node:
         """The grid, from t_start if that is given."""

@@ -25,6 +25,7 @@ from jaxtyping import Array, Key, UInt8
 
 from controllable import inverse_problems, masks, replacement
 from controllable.sdedit import noised_start
+from generation.sampler import Progress
 from metrics.feature_distance import FeatureDistance
 from options.choices import require_non_negative
 from options.errors import InvalidValue, Words
@@ -36,7 +37,6 @@ from storage import pictures
 from tasks.conditions import ClassLabel, Condition, LowResolution, find
 
 Images = UInt8[np.ndarray, "n height width channels"]
-Progress = Callable[[int, int], None]
 
 
 class Asked(NamedTuple):
@@ -103,7 +103,9 @@ class ControlTask(Protocol):
         """InvalidValue where the model cannot do it; `control.task` is put before the field."""
         ...
 
-    def setup(self, controls: "Controls", x: Array, asked: Asked) -> Setup: ...
+    def setup(self, controls: "Controls", x: Array, asked: Asked) -> Setup:
+        """How these images, x in the process's range, are worked on; called after `check`."""
+        ...
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:
@@ -142,11 +144,11 @@ class Inpaint(_OfImages):
             raise InvalidValue("mask", self.mask, expected)
 
     def setup(self, controls: "Controls", x: Array, asked: Asked) -> Setup:
-        self.check(controls)
         space, (height, width) = controls.space, x.shape[1:3]
-        named = self.mask in masks.MASKS
-        mask = masks.MASKS[self.mask](height, width) if named else None
-        mask = masks.drawn(self.mask, height, width) if mask is None else mask
+        if self.mask in masks.MASKS:
+            mask = masks.MASKS[self.mask](height, width)
+        else:
+            mask = masks.drawn(self.mask, height, width)
         known = mask[..., None] == 1
         truth = np.asarray(space.to_unit(x))[:, None]
 
@@ -174,7 +176,6 @@ class Colorize(_OfImages):
             raise InvalidValue("", but=f"'colorize' needs 3 channels, but the model has {channels}")
 
     def setup(self, controls: "Controls", x: Array, asked: Asked) -> Setup:
-        self.check(controls)
         space = controls.space
         grey = replacement.grey_of(x)
         truth = np.asarray(space.to_unit(x))
@@ -350,7 +351,6 @@ class Edit(_OfImages):
             raise InvalidValue("t", self.t, expected)
 
     def setup(self, controls: "Controls", x: Array, asked: Asked) -> Setup:
-        self.check(controls)
         space = controls.space
         key = jax.random.fold_in(jax.random.key(asked.seed), 1)
         ends = (space.low, space.high)
@@ -387,7 +387,6 @@ class Upscale:
         controls.low.check_level(controls.low_level)
 
     def setup(self, controls: "Controls", x: Array, asked: Asked) -> Setup:
-        self.check(controls)
         low, shape, space = controls.low, controls.shape, controls.space
         assert low is not None
         small = low.shape(shape)

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from controllable.automatic.gain import measure
 from controllable.automatic.measurement import VERSION, GuidedModel, Measured
 from controllable.strategies import GuidanceInputs, Strategy
+from generation.sampler import bar_updater
 from metrics.calibration import Classifier
 from metrics.resumable import fingerprint
 from parameterization import Predictor, as_pytree
@@ -57,14 +58,9 @@ class Guide:
         if kept is not None and kept.exists():
             with np.load(kept, allow_pickle=False) as file:
                 return Measured(**{field: file[field] for field in file.files})
+        model = GuidedModel(self.process, predict, self.classifier, self.conditions)
         with tqdm(desc="measuring guidance", unit="part") as bar:
-
-            def progress(done: int, total: int) -> None:
-                bar.total = total
-                bar.update(done - bar.n)
-
-            model = GuidedModel(self.process, predict, self.classifier, self.conditions)
-            found = measure(jax.random.key(0), model, x_0, labels, progress=progress)
+            found = measure(jax.random.key(0), model, x_0, labels, progress=bar_updater(bar))
         if kept is not None:
             with atomic_write(kept) as file:
                 np.savez(file, allow_pickle=False, **dataclasses.asdict(found))

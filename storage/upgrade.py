@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 PyTree = Any
 
@@ -411,10 +412,4 @@ def _to_old(tree: Any) -> Any:
 def _to_new(tree: Any) -> Any:
     if not is_old(tree):
         return tree
-    embedding = dict(tree["unet"]["embedding"])
-    kernel = embedding.pop("augment")["kernel"]
-    augment, level = kernel[:-LEVEL_FEATURES], kernel[-LEVEL_FEATURES:]
-    embedding["low"] = {"kernel": level}
-    if len(augment):
-        embedding["augment"] = {"kernel": augment}
-    return {**tree["unet"], "embedding": embedding}
+    return unflatten_dict(upgrade_parameters(flatten_dict(tree, sep="/")), sep="/")

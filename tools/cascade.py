@@ -24,11 +24,10 @@ import numpy as np
 from tqdm import tqdm
 
 from controllable.super_resolution import CascadeStage, cascade, check_chain
-from data.image_file import RefusedImage, decode
+from data.image_file import read_pixels
 from experiment.image import ImageExperiment
 from generation.sampler import bar_updater
 from options.choices import require
-from options.errors import InvalidValue
 from sampling import Samples
 from storage import pictures
 from storage.files import atomic_write
@@ -104,11 +103,7 @@ def picture_of(images: list[np.ndarray], each: int) -> np.ndarray:
 def image_to_enlarge(path: str, stage: CascadeStage) -> np.ndarray:
     """The image to begin with, (height, width, channels), as a state of the model."""
     sampler = stage.sampler
-    try:
-        pixels = decode(Path(path).expanduser(), sampler.shape[2]).pixels
-    except (RefusedImage, OSError) as error:
-        raise InvalidValue("image", path, but=str(error)) from None
-    return sampler.space.encode(pixels)
+    return sampler.space.encode(read_pixels(path, sampler.shape[2], "image"))
 
 
 class Timed:
