@@ -16,7 +16,7 @@ export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.venv/jax_cache
 help:
 	@echo "make demo      train, sample and evaluate on handwritten digits"
 	@echo "make test      all tests but the slow ones"
-	@echo "make slow      the slow ones"
+	@echo "make slow      the slow ones, and the golden outputs as users compile"
 	@echo "make coverage  make test, with the lines that no test reaches"
 	@echo "make lint      ruff, check only      make format  ruff, in place"
 	@echo "make types     mypy                  make docs    API reference into docs/api"
@@ -29,8 +29,10 @@ demo: $(RUN)
 test: $(DEV)
 	$(BIN)/pytest -m "not slow" $(PYTEST)
 
+# With the programs that users run, and with those the golden outputs again.
 slow: $(DEV)
-	$(BIN)/pytest -m slow $(PYTEST)
+	XLA_FLAGS= $(BIN)/pytest -m slow $(PYTEST)
+	XLA_FLAGS= $(BIN)/pytest -k golden $(PYTEST)
 
 coverage: $(DEV)
 	$(BIN)/pytest -m "not slow" --cov --cov-report=term-missing:skip-covered $(PYTEST)

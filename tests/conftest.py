@@ -1,8 +1,15 @@
 """Shared by all tests: run-time shape checks, golden outputs, exact oracles."""
 
+import collections
 import gc
 import os
 import pathlib
+
+# Before the first import of JAX: programs of tests run for moments and should compile fast. An
+# XLA_FLAGS of one's own, which may be empty, is left as it is; `make slow` compiles as users do.
+os.environ.setdefault(
+    "XLA_FLAGS", "--xla_backend_optimization_level=1 --xla_cpu_use_fusion_emitters=false"
+)
 
 from jaxtyping import install_import_hook
 
@@ -49,6 +56,19 @@ def _settled_heap():
         jax.clear_caches()
     gc.collect()
     gc.freeze()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """`one_in(n)`: the first case of every n in their order stays, the others are marked slow."""
+    cases: collections.Counter[str] = collections.Counter()
+    for item in items:
+        mark = item.get_closest_marker("one_in")
+        if mark is not None:
+            test = item.nodeid.partition("[")[0]
+            if cases[test] % mark.args[0]:
+                item.add_marker(pytest.mark.slow)
+            cases[test] += 1
 
 
 class Golden:

@@ -1,6 +1,7 @@
 """Compiling for a test: what runs once should compile fast."""
 
 import functools
+import os
 
 import jax
 
@@ -14,3 +15,9 @@ def compile_quickly(monkeypatch) -> None:
     monkeypatch.setattr(
         jax.stages.Lowered, "compile", lambda lowered: compile_fully(lowered, OPTIONS)
     )
+
+
+def with_devices(count: int) -> dict[str, str]:
+    """The environment of a program on as many simulated devices."""
+    flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={count}"
+    return os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}

@@ -42,6 +42,7 @@ def flow_density(data, process, x, latent):
     return exact + process.prior_logp(latent) - data.log_prob(end, latent)
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("name", PROCESSES)
 @pytest.mark.parametrize("data", [GAUSSIAN, MIXTURE], ids=["gaussian", "mixture"])
 def test_exact_divergence_gives_the_exact_density(name, data):
@@ -56,6 +57,7 @@ def test_exact_divergence_gives_the_exact_density(name, data):
     assert result.each.shape == (16, 1)
 
 
+@pytest.mark.one_in(9)
 @pytest.mark.parametrize("name", PROCESSES)
 @pytest.mark.parametrize("probe", ["rademacher", "gaussian"])
 def test_the_exact_value_lies_within_the_error_bars(name, probe):
@@ -156,6 +158,7 @@ def test_a_sample_that_is_lost_is_named_with_its_time():
     assert result.ok.tolist() == [True, False]
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("probe", ["rademacher", "exact"])
 def test_a_padded_sequence_has_the_density_that_it_has_alone(probe):
     """Probes of a prefix are the prefix of the probes, since they are drawn from one key."""

@@ -162,6 +162,7 @@ def test_the_weightings_are_exact_where_there_is_no_data_and_where_there_is_no_n
     assert float(off_by_one(process, t[:1], "likelihood")[0]) == 0
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("process", SDES)
 def test_the_exact_network_of_every_output_has_the_irreducible_loss(process):
     """For N(0, s^2) data Var[d | x_t] = s^2 / v, v = alpha^2 s^2 + sigma^2."""
@@ -256,6 +257,7 @@ def test_logit_normal_times_are_normal_in_the_logit():
         assert float(jnp.quantile(t, q)) == pytest.approx(want, abs=1e-3)
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("process", SDES)
 def test_importance_sampled_times_leave_the_expected_loss_and_lower_its_variance(process):
     process, times = make_process(process), LikelihoodTimes()
@@ -368,6 +370,7 @@ def coupled(x, scale=1.0):
     return jnp.sin(scale * x) + 0.3 * x * jnp.sum(x**2, axis=(1, 2), keepdims=True)
 
 
+@pytest.mark.one_in(5)
 @pytest.mark.parametrize("dtype", [bool, jnp.float32])
 @pytest.mark.parametrize("weighting", WEIGHTINGS)
 @pytest.mark.parametrize("reduction", REDUCTIONS)

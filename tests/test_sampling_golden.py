@@ -46,6 +46,7 @@ TRACES = [
 ]
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("name", ["pc_ve", "pc_vp"])
 @pytest.mark.parametrize("predictor, corrector, flow", TRACES)
 def test_golden_traces(golden, name, predictor, corrector, flow):

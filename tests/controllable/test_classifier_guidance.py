@@ -91,6 +91,7 @@ SOLVERS = [
 ]  # fmt: skip
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("solver", SOLVERS, ids=lambda solver: type(solver).__name__)
 def test_bayes_rule_samples_the_class_with_every_solver(solver):
     assert_is_the_class(draw(classifier_guidance(Exact()), solver), LABELS)
@@ -290,6 +291,7 @@ def test_a_classifier_that_knows_nothing_is_not_followed():
     assert np.max(np.where(found.zone, found.explained, 0.0)) < 2e-3
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("classifier", [Exact(), Exact(slope=1e-3)], ids=["exact", "smooth"])
 @pytest.mark.parametrize("solver", SOLVERS[1::2], ids=lambda solver: type(solver).__name__)
 def test_automatic_guidance_samples_the_class(classifier, solver):

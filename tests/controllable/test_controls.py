@@ -60,6 +60,7 @@ MASK = jnp.array([1.0, 0.0])
 KNOWN = jnp.array([0.9, 0.0])
 
 
+@pytest.mark.slow
 def test_resampling_brings_the_unknown_part_to_its_posterior():
     """x_1 known: x_2 | x_1 is Gaussian. Replacement alone is biased; repeats take the bias away."""
     mean, covariance = CLOUD.posterior(np.eye(2)[:1], np.array([0.9]), 0.0)
@@ -221,6 +222,7 @@ def test_scale_one_is_the_conditional_model_and_zero_the_unconditional(scale, la
     np.testing.assert_allclose(made.x, want.x, atol=2e-4)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("solver", ["pc", "ddim", "ode", "heun", "dpm"])
 def test_the_label_matters(solver):
     labels = jnp.arange(200, dtype=jnp.int32) % 2
@@ -263,6 +265,7 @@ def test_an_interval_of_guidance_runs_with_a_table():
 # SDEdit.
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("solver", [ANCESTRAL, DDIM(), DPMSolverPP(), AdaptiveSDE()], ids=repr)
 def test_little_noise_stays_near_and_much_forgets(solver):
     image = jnp.full((500, 2), 0.2)
@@ -315,6 +318,7 @@ MATRIX = np.array([[1.0, 0.5, 0.0], [0.0, 1.0, -1.0]], np.float32) / 1.2
 Y, NOISE = np.array([0.8, -0.6], np.float32), 0.3
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("solver", ["pc", "ddim", "dpm", "ode", "adaptive_sde"])
 def test_pseudo_inverse_guidance_is_exact_where_its_gaussian_is(solver):
     """Data N(0, s^2 I): posterior mean and covariance within Monte-Carlo and solver error."""

@@ -289,6 +289,7 @@ def test_every_part_is_built_once():
     assert made.sampler.process is made.task.process is made.process
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: str(path.relative_to(ROOT / "configs")))
 def test_a_shipped_config_works(path):
     """It passes the checks, and its task can be traced: parameters, and the loss of a batch.

@@ -69,6 +69,7 @@ def two_classes(x, node, cond):
     return Prediction(pick([f.x_0 for f in found]), pick([f.eps for f in found]), node)
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize(
     "solver",
     [PredictorCorrector(Ancestral(), NoCorrector()), DPMSolverPP(), AdaptiveODE(rtol=1e-3)],
@@ -94,6 +95,7 @@ def test_every_task_runs_with_three_solvers(task, solver):
         assert 15 < figures["psnr_to_image"] < 60
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("operator", OPERATORS)
 @pytest.mark.parametrize("method", METHODS)
 def test_restoration_meets_the_measurement(operator, method):

@@ -82,6 +82,7 @@ def test_channels_of_a_condition_come_in_and_do_not_go_out(model):
     assert init["params"]["conv_in"]["kernel"].shape[2] == 6 * patch**2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", ["remat", "scan_blocks"])
 def test_ways_to_compile_change_neither_results_nor_parameters(option):
     def gradient(model, params):
@@ -140,6 +141,7 @@ OPTIONS = [
 ]
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("options", OPTIONS, ids=lambda o: "-".join(str(v) for v in o.values()))
 def test_every_option_gives_a_picture(options):
     model = network(**options)
@@ -180,6 +182,7 @@ PUBLISHED = [
 ]
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("count, size, cls, options", PUBLISHED)
 def test_parameter_counts_of_the_published_networks(count, size, cls, options):
     model = cls(**options)

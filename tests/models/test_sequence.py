@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from quick import quick_jit
 
 from models import MODELS
 from models.layers.attention import Tokens
@@ -22,13 +23,14 @@ TINY = SequenceNetwork(nf=16, num_blocks=2, num_heads=2)
 
 def lively(network, x, c_noise):
     """Parameters without the zeros that a new network has at the end of every branch."""
-    params = jax.jit(network.init)(KEY, x, c_noise)
+    params = quick_jit(network.init)(KEY, x, c_noise)
     leaves, tree = jax.tree.flatten(params)
     keys = jax.random.split(jax.random.key(1), len(leaves))
     noise = [0.3 * jax.random.normal(k, leaf.shape) for k, leaf in zip(keys, leaves, strict=True)]
     return jax.tree.unflatten(tree, [a + b for a, b in zip(leaves, noise, strict=True)])
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize(
     ("options", "tolerance"),
     [
@@ -91,6 +93,7 @@ class Said:
         return ByEveryWay(width)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("num_heads", [0, 2])
 def test_conditions_come_in_by_every_way(num_heads):
     """Each of them moves the output, and padding, of x and of tokens, does not."""
@@ -148,7 +151,7 @@ def test_it_learns_sines_of_different_lengths():
     turns = jnp.linspace(0, 2 * jnp.pi, 16)[:, None] + 0.6 * jnp.arange(length)
     x = jnp.sin(turns)[..., None] * mask
     c_noise = jnp.full(16, np.log(sigma))
-    params = jax.jit(TINY.init)(KEY, x, c_noise)
+    params = quick_jit(TINY.init)(KEY, x, c_noise)
     optimizer = optax.adam(3e-3)
 
     def loss(params, key):

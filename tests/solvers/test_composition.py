@@ -23,6 +23,7 @@ def run(process, solver, batch=150, start=None, steps=STEPS):
     return sample(jax.random.key(0), process, DATA, solver, grid, (batch, 32))
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("process", PROCESSES)
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_every_solver_samples_the_data_on_every_process(process, solver):
@@ -39,6 +40,7 @@ def test_every_solver_samples_the_data_on_every_process(process, solver):
     np.testing.assert_allclose(x.std(0) / DATA.std[:2], 1.0, atol=0.2)
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_evaluations_are_counted_as_they_happen(solver):
     process, solver, calls = make_process("vp"), make_solver(solver), []
@@ -61,6 +63,7 @@ def test_evaluations_are_counted_as_they_happen(solver):
         assert int(made.accepted[0]) >= 1
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_a_sample_does_not_depend_on_its_neighbours(solver):
     process, solver = make_process("vp"), make_solver(solver)
@@ -71,6 +74,7 @@ def test_a_sample_does_not_depend_on_its_neighbours(solver):
     np.testing.assert_array_equal(part.nfe, whole.nfe[3:])
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_a_constraint_acts_with_every_solver(solver):
     """Half of each sample is held at its noised value: it ends there, and the rest stays free."""

@@ -1,6 +1,5 @@
 """Picard iteration gives the sequential run, in fewer rounds."""
 
-import os
 import subprocess
 import sys
 
@@ -8,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from quick import with_devices
 
 from oracles import Gaussian, Mixture
 from sampling import sample
@@ -31,6 +31,7 @@ def run(solver, process, steps=80, n=32, data=MIXTURE):
     return sample(jax.random.key(0), process, data, solver, grid, (n, 2))
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("process", [VPSDE(), VESDE(0.05, 5.0)], ids=lambda p: type(p).__name__)
 @pytest.mark.parametrize("inner", INNER)
 def test_the_sequential_run_in_fewer_rounds(process, inner):
@@ -108,9 +109,8 @@ np.testing.assert_allclose(made[0].x, made[1].x, rtol=1e-4, atol=1e-5)
 
 
 def test_evaluations_are_spread_over_devices():
-    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"}
     done = subprocess.run(
-        [sys.executable, "-c", SPREAD], env=os.environ | flags, capture_output=True, text=True
+        [sys.executable, "-c", SPREAD], env=with_devices(4), capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
 

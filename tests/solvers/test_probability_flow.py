@@ -30,6 +30,7 @@ def nodes(process, batch):
     return [process.node(jnp.full(batch, t)) for t in (process.t_min, process.t_max)]
 
 
+@pytest.mark.one_in(3)
 @EVERY_PROCESS
 def test_encoding_is_the_exact_flow_of_a_gaussian(name):
     process = made(name)
@@ -45,6 +46,7 @@ def test_encoding_is_the_exact_flow_of_a_gaussian(name):
     assert there.ok.all() and back.ok.all()
 
 
+@pytest.mark.one_in(3)
 @EVERY_PROCESS
 def test_there_and_back_again(name):
     process = made(name)

@@ -60,6 +60,7 @@ CHOICES = [list(WEIGHTINGS), list(TIMES), list(COUPLINGS), [False, True]]
 CASES = [(*pair, *map(LOT.choice, CHOICES)) for pair in EVERY]
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join(map(str, case)))
 def test_every_process_and_output_trains_with_every_loss(case):
     process, output, weighting, times, coupling, learned = case
@@ -80,6 +81,7 @@ def test_every_process_and_output_trains_with_every_loss(case):
     assert any(bool(leaf.any()) for leaf in jax.tree.leaves(grads))
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("times", TIMES)
 def test_the_loss_of_an_example_depends_on_its_key_alone(times):
     task = make_task(learned=True, times=TIMES[times](), bound=VariationalBound())
@@ -131,6 +133,7 @@ class Padded(nn.Module):
         return nn.Dense(x.shape[-1])(h) + (0 if labels is None else labels[:, None, None])
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("output", ["noise", "v", "edm"])
 @pytest.mark.parametrize("coupling", COUPLINGS)
 def test_padding_leaves_the_loss_of_every_example_alone(output, coupling):

@@ -25,6 +25,7 @@ def files(tmp_path_factory):
     return made | {"small": str(folder / "small.png"), "wide": str(folder / "wide.png")}
 
 
+@pytest.mark.slow
 def test_a_cascade_leaves_all_stages_side_by_side(files, tmp_path, capsys):
     chain = ",".join(files[name] for name in ("base", "up", "last"))
     options = ["--labels=3,7", "--each=2", "--level=0.1,0.3", "--solver=ddim", f"--out={tmp_path}"]

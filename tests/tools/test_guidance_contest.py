@@ -45,6 +45,7 @@ def call(monkeypatch, *arguments):
     guidance_contest.run()
 
 
+@pytest.mark.slow
 def test_all_strategies_stand_side_by_side_and_are_made_once(files, monkeypatch, tmp_path, capsys):
     options = [
         f"--weights={files['weights']}", f"--classifier={files['classifier']}",

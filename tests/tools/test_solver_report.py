@@ -47,6 +47,7 @@ def test_distances_of_moved_points_are_the_move():
     )
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("name", CONTESTANTS)
 def test_evaluations_stay_within_the_budget_and_are_counted(name):
     found = cells(SUBJECT, [name], [9, 32], "quadratic", {"adaptive_sde": [0.5], "ode": [0.1]})
@@ -132,6 +133,7 @@ def test_a_folder_without_a_run_is_an_error(tmp_path, monkeypatch, capsys):
     assert "no run was started there" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_an_image_model_by_fid_and_kid(tmp_path, monkeypatch, capsys):
     arguments = ["--samples", 8, "--seeds", 1, "--solvers", "ddim", "--budgets", 3]
     call(monkeypatch, *arguments, "--batch_size", 8, "--out", tmp_path)

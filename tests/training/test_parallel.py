@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from quick import with_devices
 
 from training import parallel
 
@@ -21,8 +22,7 @@ FIELDS = {"steps": 10, "batch_size": 16, "n_jitted_steps": 5, "checkpoint_every"
 def start(devices, entries):
     """A run of the tiny task in a process of its own, on simulated devices."""
     path = os.pathsep.join([str(TESTS.parent), str(TESTS)])
-    flags = f"--xla_force_host_platform_device_count={devices}"
-    environment = os.environ | {"PYTHONPATH": path, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+    environment = with_devices(devices) | {"PYTHONPATH": path}
     command = [sys.executable, str(TESTS / "run_tiny.py"), json.dumps(FIELDS | entries)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     return subprocess.Popen(command, env=environment, **pipes)
@@ -62,6 +62,7 @@ def reference(tmp_path_factory):
     return train(tmp_path_factory.mktemp("reference"))
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("microbatch", [1, 4])
 @pytest.mark.parametrize("strategy", sorted(parallel.STRATEGIES))
 def test_four_devices_follow_one(tmp_path, reference, strategy, microbatch):
@@ -79,6 +80,7 @@ def test_a_run_goes_on_with_other_devices_and_strategy(tmp_path, reference):
     assert_same(train(tmp_path, devices=2, strategy="shard_map"), reference)
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("strategy", sorted(parallel.STRATEGIES))
 def test_two_processes_follow_one(tmp_path, reference, strategy):
     """`jax.distributed` over loopback, two devices a process; the first one alone writes."""
