@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from options.errors import StorageError
 from storage.files import atomic_write
 
 logger = logging.getLogger(__name__)
@@ -79,16 +80,18 @@ class Resumable:
             if start < count:
                 with np.load(path, allow_pickle=False) as file:
                     parts.append({name: file[name] for name in file.files})
-        return {name: rows[:count] for name, rows in _joined(parts).items()}
+        return {name: rows[:count] for name, rows in _joined(parts).items()} if parts else {}
 
     def _files(self) -> list[tuple[int, int, Path]]:
-        """Files that continue one another from example 0, as (start, stop, path)."""
-        chain: list[tuple[int, int, Path]] = []
-        for path in sorted(self.folder.glob("[0-9]*-[0-9]*.npz")):
+        """The longest chain of files that continue one another from example 0, as (start, stop,
+        path). Two evaluations at once leave several chains, each cut elsewhere."""
+        chains: dict[int, list[tuple[int, int, Path]]] = {}  # the longest, by where it begins
+        for path in sorted(self.folder.glob("[0-9]*-[0-9]*.npz"), reverse=True):
             start, stop = (int(part) for part in path.stem.split("-"))
-            if start == (chain[-1][1] if chain else 0):
-                chain.append((start, stop, path))
-        return chain
+            chain = [(start, stop, path), *chains.get(stop, [])]
+            if start not in chains or chain[-1][1] > chains[start][-1][1]:
+                chains[start] = chain
+        return chains.get(0, [])
 
 
 def fill(
@@ -122,7 +125,11 @@ def fill(
         bar.close()
         if pending:
             store.keep(start, _joined(pending))
-    return store.read(count)
+    found = store.read(count)
+    if (kept := len(next(iter(found.values()), ()))) != count:
+        but = f"{store.folder} has the rows of {kept} of {count} examples: were some removed?"
+        raise StorageError("eval", but=but)
+    return found
 
 
 def _joined(parts: list[Rows]) -> Rows:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from metrics.resumable import Resumable, fill
+from options.errors import StorageError
 
 
 def squares(indices):
@@ -49,6 +50,31 @@ def test_a_file_that_does_not_continue_the_chain_is_not_counted(tmp_path):
     assert store.done == 3  # and not 6: the last three are computed again
     rows = fill(store, 9, 3, squares, "again", progress=False)
     np.testing.assert_array_equal(rows["square"], np.arange(9) ** 2)
+
+
+def test_of_two_evaluations_at_once_the_longest_whole_chain_counts(tmp_path):
+    """One in twos, cut off at 4, and one in threes; the order of the names favours neither."""
+    for size, upto in ((2, 4), (3, 9)):
+        store = Resumable(tmp_path, "part", {"sizes": "2 and 3"})
+        for start in range(0, upto, size):
+            store.keep(start, squares(np.arange(start, start + size)))
+    assert store.done == 9
+    np.testing.assert_array_equal(store.read(9)["square"], np.arange(9) ** 2)
+    store.keep(4, squares(np.arange(4, 12)))  # the first goes on, and is ahead
+    assert store.done == 12
+    np.testing.assert_array_equal(store.read(12)["square"], np.arange(12) ** 2)
+
+
+def test_rows_that_vanish_are_an_error_and_not_a_smaller_report(tmp_path):
+    def removes(indices):
+        for path in store.folder.glob("*.npz"):
+            path.unlink()
+        return squares(indices)
+
+    store = Resumable(tmp_path, "part", {})
+    store.keep(0, squares(np.arange(4)))
+    with pytest.raises(StorageError, match="^eval: .* has the rows of 0 of 8 examples"):
+        fill(store, 8, 4, removes, "emptied", progress=False)
 
 
 def test_a_damaged_file_is_computed_again(tmp_path, caplog):
