@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int32
+from jaxtyping import Int, Int32
 
 from data.folder_scan import (
     Outcome,
@@ -107,6 +107,9 @@ class ImageFolder(Source):
     @property
     def channels(self) -> int:
         return self.num_channels
+
+    def class_counts(self) -> Int[np.ndarray, "m"]:
+        return np.bincount(self.labels, minlength=self.num_classes)
 
     def __len__(self) -> int:
         return len(self.files)

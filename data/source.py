@@ -87,6 +87,12 @@ class Source(Protocol):
             found["mask"] = np.stack([record["mask"] for record in records])
         return found
 
+    def class_counts(self) -> Int[np.ndarray, "m"]:
+        """How many examples each class has. Reads all of them, where labels are not at hand."""
+        blocks = (np.arange(i, min(i + BLOCK, len(self))) for i in range(0, len(self), BLOCK))
+        labels = np.concatenate([self.take(block)["label"] for block in blocks])
+        return np.bincount(labels, minlength=self.num_classes)
+
     def checksum(self) -> str:
         """A text that differs where any example, label or mask does. Reads all of them."""
         crc = zlib.crc32(repr((self.shape, self.class_names, len(self))).encode())
@@ -130,6 +136,9 @@ class ArraySource(Source):
         self.masked = mask is not None
         if mask is not None:
             check_mask(name, mask, images.shape)
+
+    def class_counts(self) -> Int[np.ndarray, "m"]:
+        return np.bincount(self.labels, minlength=self.num_classes)
 
     def __len__(self) -> int:
         return len(self.images)

@@ -185,6 +185,26 @@ def evaluate(
     return report
 
 
+def in_shares(counts: Int[np.ndarray, "m"], count: int) -> Int[np.ndarray, "n"]:
+    """`count` classes, int32, of which any first few have the shares of `counts`, to within one.
+
+    Each is the one that lacks most; where all are as frequent, 0, 1, ... in turn.
+    """
+    total, drawn = counts.sum(), np.zeros(len(counts), np.int64)
+    labels = np.empty(count, np.int32)
+    for i in range(count):
+        labels[i] = k = np.argmax(counts * (i + 1) - total * drawn)
+        drawn[k] += 1
+    return labels
+
+
+def in_turn(labels: Int[np.ndarray, "n"]) -> Int[np.ndarray, "n"]:
+    """The order of samples that has the first of each class, then the second of each, ..."""
+    order = np.argsort(labels, kind="stable")
+    starts = np.searchsorted(labels[order], labels[order])
+    return order[np.lexsort((labels[order], np.arange(len(labels)) - starts))]
+
+
 def error_parts(
     total: Figure, probe_error: Float[np.ndarray, "n"], about: dict[str, Any]
 ) -> list[Figure]:
@@ -239,6 +259,7 @@ class _Work:
             "process": repr(subject.task.process),
             "network": type(subject.task.network).__name__,
             "conditions": [condition.name for condition in subject.task.conditions],
+            "classes_of_samples": "as often as in the training data",
             "train": f"{subject.train.name} ({len(subject.train)})",
             "held_out": f"{subject.held_out.name} ({len(subject.held_out)})",
             "seed": self.options.seed,
@@ -341,7 +362,7 @@ class _Work:
         )
 
     def samples(self) -> tuple[list[Figure], dict[str, Any]]:
-        """What `metrics.quality` says of samples, of the classes in turn."""
+        """What `metrics.quality` says of samples, with classes as often as in the training set."""
         subject, generator, options = self.subject, self.subject.generator, self.options
         assert self.extractor is not None
         sampler = generator.sampler
@@ -356,16 +377,16 @@ class _Work:
             identity["low_level"] = generator.low.level
         if subject.guide is not None:
             identity["guidance"] = subject.guide.identity()
-        labels = generator.labels(options.num_samples)
+        labels = self._labels
+        identity["labels"] = fingerprint([labels])
         store = Resumable(self.folder, "samples", identity)
         rows = fill(store, len(labels), generator.batch_size, self._draw, "samples")
         if not rows["ok"].all():
             warnings.warn(
                 f"{np.sum(~rows['ok'])} samples did not reach the end of the grid", stacklevel=2
             )
-        write_png(
-            self.folder / "samples.png", grid(rows["image"][:100], generator.num_classes or None)
-        )
+        shown = rows["image"][in_turn(labels)[:100]]
+        write_png(self.folder / "samples.png", grid(shown, generator.num_classes or None))
         judge = Judge(
             self.extractor,
             subject.image_set(subject.train),
@@ -381,13 +402,21 @@ class _Work:
             solver += f", {subject.guide.strategy!r}"
         return judge(samples, self.folder, solver, float(rows["nfe"].mean()))
 
+    @functools.cached_property
+    def _labels(self) -> Int[np.ndarray, "n"]:
+        """The classes of the samples."""
+        count, generator = self.options.num_samples, self.subject.generator
+        if not generator.num_classes:
+            return generator.labels(count)
+        return in_shares(self.subject.train.class_counts(), count)
+
     def _draw(self, numbers: np.ndarray) -> Rows:
         generator = self.subject.generator
         with tqdm(desc="sampling", unit="step", leave=False) as bar:
             found = generator.draw(
                 self.sampled,
                 jax.random.key(self.options.seed),
-                generator.labels(self.options.num_samples)[numbers],
+                self._labels[numbers],
                 first_index=int(numbers[0]),
                 progress=bar_updater(bar),
             )

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from data import UNIT, ArraySource, Transform, digits
+from data import UNIT, ArraySource, Source, Transform, digits
 from evaluation import image_models
 from evaluation.image_models import EvalOptions, Subject
 from experiment.experiment import Trained
@@ -82,6 +82,25 @@ def report(subject, params, tmp_path_factory):
 
 def figures(report) -> dict:
     return {figure.name: figure for figure in report.figures}
+
+
+def test_samples_have_the_classes_of_the_training_set_in_its_shares(subject):
+    labels = image_models.in_shares(np.array([450, 50, 0]), 300)
+    assert np.bincount(labels, minlength=3).tolist() == [270, 30, 0]
+    for count in (1, 10, 47, 155):  # and any first few
+        assert abs(np.sum(labels[:count] == 1) - 0.1 * count) <= 1
+    np.testing.assert_array_equal(image_models.in_shares(np.full(4, 7), 10), np.arange(10) % 4)
+    source = subject.train
+    by_reading = Source.class_counts(source)
+    np.testing.assert_array_equal(source.class_counts(), by_reading)
+    np.testing.assert_array_equal(by_reading, np.bincount(source.labels, minlength=10))
+
+
+def test_a_picture_of_samples_has_the_classes_in_turn():
+    labels = np.array([0, 0, 1, 0, 2, 2, 0])
+    np.testing.assert_array_equal(image_models.in_turn(labels), [0, 2, 4, 1, 5, 3, 6])
+    turn = np.arange(12) % 5
+    np.testing.assert_array_equal(image_models.in_turn(turn), np.arange(12))
 
 
 def test_bits_per_dim_is_that_of_the_density(report, subject):
