@@ -3,9 +3,10 @@
 import fcntl
 import json
 import os
+import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from options.fields import flat
 from storage.files import atomic_write
 
 CONFIG = "config.json"
+REMOTE = re.compile(r"[A-Za-z][\w+.-]+:")  # the first part of gs://bucket/run
+PATTERN = set("*?[]")
 
 
 def claim_workdir(
@@ -30,19 +33,17 @@ def claim_workdir(
     and StorageError if it cannot be written.
     """
     workdir = Path(workdir).absolute()
+    _require_readable_back(workdir)
     require_writable(workdir)
     if config_json is None:
         return workdir
     path = workdir / CONFIG
     if path.exists() and not force:
-        old, new = flat(json.loads(path.read_text())), flat(json.loads(config_json))
-        fields = [k for k in sorted(old | new) if old.get(k, _ABSENT) != new.get(k, _ABSENT)]
-        fields = [k for k in fields if not any(k == f or k.startswith(f"{f}.") for f in free)]
-        if fields:
-            shown = "; ".join(_difference(k, old, new) for k in fields[:3])
-            more = f" and {len(fields) - 3} more" if len(fields) > 3 else ""
+        found = differences(read_config(workdir), json.loads(config_json))
+        found = {k: said for k, said in found.items() if not is_within(k, free)}
+        if found:
             but = (
-                f"{workdir} was made by another config: {shown}{more}. "
+                f"{workdir} was made by another config: {first_few(found)}. "
                 f"Take another workdir, or ask for this one with --force"
             )
             raise InvalidValue("workdir", but=but)
@@ -80,7 +81,10 @@ def read_config(workdir: str | Path) -> dict[str, Any]:
 
 
 def require_writable(workdir: str | Path) -> None:
-    """Make the folder and write a file into it. Raises StorageError if that fails."""
+    """Make the folder and write a file into it. Raises StorageError if that fails, or if it is no
+    folder of this machine."""
+    if any(REMOTE.fullmatch(part) for part in Path(workdir).parts):
+        raise StorageError("workdir", str(workdir), "a folder of this machine, or a mounted one")
     try:
         Path(workdir).mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=workdir) as file:
@@ -89,6 +93,14 @@ def require_writable(workdir: str | Path) -> None:
             os.fsync(file.fileno())
     except OSError as error:
         raise StorageError("workdir", but=f"{workdir} cannot be written: {error}") from error
+
+
+def _require_readable_back(workdir: Path) -> None:
+    """Orbax looks for the parts of a checkpoint by a pattern made of its path."""
+    found = PATTERN & set(str(workdir))
+    if found:
+        but = f"checkpoints cannot be read back from a path with {' '.join(sorted(found))}"
+        raise InvalidValue("workdir", str(workdir), but=but)
 
 
 def require_space(workdir: str | Path, needed: int) -> None:
@@ -102,9 +114,22 @@ def require_space(workdir: str | Path, needed: int) -> None:
         raise StorageError("workdir", but=but)
 
 
-_ABSENT = object()
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, str]:
+    """What differs between two nested configurations: by dotted field, in words."""
+    was, now = ({k: json.dumps(v) for k, v in flat(config).items()} for config in (old, new))
+    return {
+        k: f"{k} was {was.get(k, 'absent')}, now {now.get(k, 'absent')}"
+        for k in sorted(was | now)
+        if was.get(k) != now.get(k)
+    }
 
 
-def _difference(field: str, old: dict[str, Any], new: dict[str, Any]) -> str:
-    was, now = (json.dumps(d[field]) if field in d else "absent" for d in (old, new))
-    return f"{field} was {was}, now {now}"
+def is_within(field: str, sections: Sequence[str]) -> bool:
+    """Whether a dotted field is one of these sections or fields, or in one."""
+    return any(field == section or field.startswith(f"{section}.") for section in sections)
+
+
+def first_few(found: Mapping[str, str]) -> str:
+    """The first three differences, and the number of the others."""
+    more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+    return "; ".join(list(found.values())[:3]) + more

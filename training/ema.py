@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from options.errors import InvalidValue
@@ -35,6 +36,12 @@ class EMA:
         decay = jnp.float32(self.decay)
         n = jnp.asarray(n, jnp.float32)
         return jnp.minimum(decay, (1 + n) / (10 + n)) if self.warmup else decay
+
+    def initial_share(self, steps: int) -> float:
+        """The weight of the first, random parameters in the average after `steps` updates."""
+        n = np.arange(1, steps + 1)
+        rates = np.minimum(self.decay, (1 + n) / (10 + n)) if self.warmup else self.decay
+        return float(np.prod(np.broadcast_to(rates, n.shape)))
 
     def update(self, ema: PyTree, params: PyTree, n: Int[Array, ""] | int) -> PyTree:
         """The average after the n-th update (counted from 1) brought the parameters to `params`."""

@@ -16,13 +16,14 @@ from typing import Any, Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.errors import JaxRuntimeError
 
 from options.choices import choose, require, require_at_least_one, require_non_negative
-from options.errors import InvalidValue, NotFinite
+from options.errors import InvalidValue, NotFinite, UserError
 from options.fields import hidden
 from storage import weights
 from storage.checkpoint import Checkpoints
-from storage.workdir import claim_workdir, require_space, sole_writer
+from storage.workdir import claim_workdir, require_space, require_writable, sole_writer
 from tasks.task import Context, Task
 from training import microbatch, parallel
 from training.ema import EMA
@@ -148,11 +149,18 @@ def fit(
     gradient is no longer finite, OSError if the folder cannot be written, InvalidValue if the
     options do not suit the devices or the folder.
     """
-    workdir = claim_workdir(workdir, config_json, force, free)
+    workdir = Path(workdir).absolute()
+    require_writable(workdir)
+    with sole_writer(workdir):  # a run that is refused leaves the config of the one that trains
+        claim_workdir(workdir, config_json, force, free)
+        return _fit(task, loader, options, workdir)
+
+
+def _fit(task: Task, loader: Loader, options: TrainOptions, workdir: Path) -> Result:
+    """`fit` in a workdir that is this run's."""
     strategy = parallel.STRATEGIES[options.strategy](parallel.make_mesh())
     per_device = examples_per_device(options, jax.device_count())
     with (
-        sole_writer(workdir),
         Interrupts() as interrupts,
         Checkpoints(workdir / "checkpoints", options.keep, options.keep_every) as checkpoints,
     ):
@@ -184,9 +192,12 @@ def fit(
                 last = step == options.steps or stopped is not Stop.FINISHED
                 if last or due(step, options.log_every):
                     log.flush(step)
-                if last or due(step, options.checkpoint_every):
+                at_end = step == options.steps and options.draw_every > 0
+                draws = at_end or due(step, options.draw_every)
+                if last or draws or due(step, options.checkpoint_every):
                     checkpoints.save(step, stored(state), state.ema, asdict(record))
-                if due(step, options.draw_every) or (options.draw_every and step == options.steps):
+                if draws:
+                    checkpoints.wait()  # should a plot take the last of the memory
                     draw(task, state, log, step)
     return Result(state, step, record.seconds, stopped)
 
@@ -227,7 +238,9 @@ def first_state(
     The loader is moved to the data position of the checkpoint.
     """
     if checkpoints.steps():
-        shapes = jax.eval_shape(lambda: new_state(task, options))
+        shapes = jax.eval_shape(
+            lambda key: _at_step_0(task, options, task.init(key)), jax.random.key(0)
+        )
         template = jax.tree.map(
             lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
             shapes,
@@ -247,12 +260,21 @@ def first_state(
     return parallel.place(state, strategy.sharding(state)), Progress({}, None, 0.0)
 
 
+# Parameters are made once: on a CPU optimising their program takes longer than running it, four
+# times as long for a small network.
+MADE_ONCE = {"cpu": {"xla_backend_optimization_level": 0}}
+
+
 def new_state(task: Task, options: TrainOptions) -> State:
     """Step 0: new parameters, their average, empty moments, the run's key and what is frozen."""
-    key = jax.random.key(options.seed)
-    params = jax.jit(task.init)(key)
+    init = jax.jit(task.init, compiler_options=MADE_ONCE.get(jax.default_backend()))
+    return _at_step_0(task, options, init(jax.random.key(options.seed)))
+
+
+def _at_step_0(task: Task, options: TrainOptions, params: PyTree) -> State:
+    key = jax.random.key_data(jax.random.key(options.seed))
     opt_state = options.optimizer.transformation().init(params)
-    return State(jnp.int32(0), params, opt_state, params, jax.random.key_data(key), task.frozen)
+    return State(jnp.int32(0), params, opt_state, params, key, task.frozen)
 
 
 def make_program(
@@ -320,8 +342,20 @@ def why_stop(options: TrainOptions, interrupts: Interrupts, seconds: float) -> S
 
 
 def draw(task: Task, state: State, log: Telemetry, step: int) -> None:
-    """Show the task's plots, of the averaged parameters and the same key each time."""
+    """Show the task's plots, of the averaged parameters and the same key each time.
+
+    Plots that cannot be made, are not finite, do not fit or cannot be written are said to be
+    missing: the training is sound without them. A fault of the program is raised.
+    """
     ema, frozen = parallel.to_host((state.ema, state.frozen))
-    if log.active:
-        key = jax.random.fold_in(jax.random.wrap_key_data(parallel.to_host(state.key)), DRAW)
+    if not log.active:
+        return
+    key = jax.random.fold_in(jax.random.wrap_key_data(parallel.to_host(state.key)), DRAW)
+    try:
         log.pictures(step, task.draw(Context(ema, ema, step, frozen), key))
+    except (UserError, OSError, JaxRuntimeError) as error:
+        what = str(error).splitlines()[0]
+        log.say(
+            f"step {step}: no picture, training goes on: {what}. Change `sampling`, or ask for "
+            "none by training.draw_every=0"
+        )

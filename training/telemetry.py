@@ -164,16 +164,15 @@ def _ratio(losses: np.ndarray, fractions: np.ndarray) -> list[float | None]:
 
 
 def _truncate(path: Path, step: int) -> None:
-    """Drop the rows after `step`, and a last one cut short by a kill."""
+    """Drop the rows after `step`, one cut short by a kill, and damaged ones."""
     if not path.exists():
         return
     kept = []
-    for line in path.read_text().splitlines():
+    for line in path.read_bytes().splitlines():
         try:
-            row = json.loads(line)
-        except ValueError:
+            if json.loads(line)["step"] <= step:
+                kept.append(line.decode() + "\n")
+        except (ValueError, TypeError, KeyError):
             continue
-        if row["step"] <= step:
-            kept.append(line + "\n")
     with atomic_write(path, "w") as file:
         file.writelines(kept)

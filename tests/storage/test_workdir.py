@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from options.errors import StorageError
+from options.errors import InvalidValue, StorageError
 from storage.workdir import claim_workdir, read_config, require_space, require_writable, sole_writer
 
 CONFIG = {"data": {"name": "digits", "size": 28}, "training": {"steps": 10, "lr": 1e-3}, "seed": 0}
@@ -69,3 +69,27 @@ def test_a_folder_has_one_writer(tmp_path):
             pass
     with sole_writer(tmp_path):
         pass
+
+
+@pytest.mark.parametrize("name", ["run [1]", "a*b", "what?/run", "[2026] project/a"])
+def test_a_path_that_checkpoints_cannot_be_read_from_is_refused(name, tmp_path):
+    with pytest.raises(InvalidValue, match="^workdir: got .* cannot be read back from a path with"):
+        claim_workdir(tmp_path / name, json.dumps(CONFIG))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["gs://bucket/run", "s3://bucket/run", "gs:/bucket/run"])
+def test_a_remote_folder_is_refused(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for check in (require_writable, lambda path: claim_workdir(path, json.dumps(CONFIG))):
+        with pytest.raises(StorageError, match="workdir: got '.*', expected a folder of this mac"):
+            check(name)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("content", [b'{"data": {"na', b"\xff\xfe{}", b""])
+def test_a_damaged_config_is_named(content, tmp_path):
+    (tmp_path / "config.json").write_bytes(content)
+    for read in (read_config, lambda path: claim_workdir(path, json.dumps(CONFIG))):
+        with pytest.raises(StorageError, match="^workdir: .*config.json is damaged: "):
+            read(tmp_path)

@@ -32,3 +32,12 @@ def test_half_precision_leaves_keep_their_type():
 def test_decay_out_of_range_is_refused(decay):
     with pytest.raises(ValueError, match="^decay: got"):
         EMA(decay)
+
+
+@pytest.mark.parametrize("ema", [EMA(0.9), EMA(0.99, warmup=True), EMA(0.0)])
+def test_the_share_of_the_first_parameters_is_what_is_left_of_them(ema):
+    """Of an average that begins at 1, when all that follow are 0."""
+    average = jnp.ones(())
+    for n in range(1, 31):
+        average = ema.update(average, jnp.zeros(()), n)
+    assert ema.initial_share(30) == pytest.approx(float(average), rel=1e-4, abs=1e-12)

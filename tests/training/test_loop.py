@@ -19,7 +19,9 @@ from PIL import Image
 from small_disk import small_disk  # noqa: F401
 from tiny_task import TeacherTask, TinyLoader, TinyTask
 
+from options.errors import NotFinite, StorageError
 from storage import checkpoint
+from storage.workdir import sole_writer
 from tasks.task import Context, Task
 from training import loop
 from training.ema import EMA
@@ -226,6 +228,50 @@ def test_sigint_once_saves_and_returns(tmp_path):
     assert (result.stopped, result.steps) == ("interrupted", 10)
     assert checkpoint.latest_step(tmp_path / "checkpoints") == 10
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_run_that_is_refused_leaves_the_config_of_the_one_that_trains(tmp_path):
+    run(tmp_path, steps=5)
+    (tmp_path / "config.json").write_text('{"nf": 8}')
+    with sole_writer(tmp_path), pytest.raises(StorageError, match="another run is training"):
+        fit(TinyTask(), TinyLoader(8), OPTIONS, tmp_path, config_json='{"nf": 16}', force=True)
+    assert json.loads((tmp_path / "config.json").read_text()) == {"nf": 8}
+
+
+FAILURES = {
+    "not finite": NotFinite("x", but="not finite: sample 3 at t = 0.5"),
+    "a full disk": StorageError("workdir", but="pictures cannot be written"),
+    "a path that is a file": NotADirectoryError("pictures"),
+    "out of memory": jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory\nmore"),
+}
+
+
+class FailingTask(TinyTask):
+    """Its plots fail, the first one at step 20, after a checkpoint of that step."""
+
+    def __init__(self, error, workdir):
+        self.error, self.checkpoints, self.asked = error, workdir / "checkpoints", []
+
+    def draw(self, context, key):
+        self.asked.append(context.step)
+        assert (self.checkpoints / str(context.step)).is_dir()
+        raise self.error
+
+
+@pytest.mark.parametrize("error", FAILURES.values(), ids=FAILURES)
+def test_a_picture_that_fails_is_said_and_training_goes_on(error, tmp_path, capsys):
+    options = dataclasses.replace(OPTIONS, draw_every=20, checkpoint_every=40)
+    task = FailingTask(error, tmp_path)
+    assert fit(task, TinyLoader(8), options, tmp_path).steps == 40 and task.asked == [20, 40]
+    said = [line for line in capsys.readouterr().out.splitlines() if "no picture" in line]
+    assert len(said) == 2 and said[0].startswith("step 20: no picture, training goes on: ")
+    assert str(error).splitlines()[0] in said[0] and "training.draw_every" in said[0]
+
+
+def test_a_fault_of_the_program_in_a_picture_is_raised(tmp_path):
+    options = dataclasses.replace(OPTIONS, draw_every=20)
+    with pytest.raises(KeyError):
+        fit(FailingTask(KeyError("kernel"), tmp_path), TinyLoader(8), options, tmp_path)
 
 
 def test_pictures_go_to_the_workdir(tmp_path):

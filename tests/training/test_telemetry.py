@@ -99,3 +99,14 @@ def test_rows_of_a_killed_run_are_forgotten(tmp_path):
     with Telemetry(tmp_path, step=2, steps=3, batch_size=1, unit="images"):
         pass
     assert path.read_text() == '{"step": 1}\n{"step": 2}\n'
+
+
+DAMAGED = [b"\xff", b'{"loss": 1}', b"[1]", b'"step"', b'{"step": "2"}', b'{"step": 2, "lo']
+
+
+@pytest.mark.parametrize("row", DAMAGED)
+def test_damaged_rows_are_dropped_and_the_others_kept(row, tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b'{"step": 1}\n' + row + b'\n{"step": 3}\n{"step": 5}\n')
+    with Telemetry(tmp_path, 4, 10, 8, "images"):
+        assert path.read_text() == '{"step": 1}\n{"step": 3}\n'
