@@ -35,11 +35,12 @@ from storage.files import cache_folder
 MODES = ("train", "eval", "sample", "control")
 HELP = {"help", "helpshort", "h", "?"}
 PRETRAINED = Path(__file__).parent / "pretrained" / "digits.npz"
+TRUE = {"1", "t", "true", "y", "yes", "on"}  # as JAX reads its environment
 CPU_FLAGS = "--xla_cpu_experimental_ynn_fusion_type=-individual_convolution"
 
 flags.DEFINE_string("workdir", "", "Folder of the run: checkpoints, logs, pictures, reports.")
 flags.DEFINE_enum("mode", "train", MODES, "What to do.")
-flags.DEFINE_bool("force", False, "Take over a workdir that was made by another config.")
+flags.DEFINE_bool("force", False, "Go on under another config than a workdir or weights remember.")
 flags.DEFINE_string("weights", "", "Exported weights (.npz) to evaluate or sample, for a workdir.")
 flags.DEFINE_string("coordinator", "", "host:port of process 0, or auto.")
 flags.DEFINE_integer("num_processes", 0, "Number of processes of the run.")
@@ -89,6 +90,9 @@ def prepare_jax() -> None:
 def parse(argv: list[str]) -> list[str]:
     """Parses the flags and loads the config; returns what is left over of the command line."""
     prepare_jax()
+    double = os.environ.get("JAX_ENABLE_X64", "")
+    if double.lower() in TRUE:
+        fail(f"JAX_ENABLE_X64: got {double!r}, but all here is in float32: expected it unset")
     given = _given(argv)
     if HELP & set(given):
         _define_help_of_config()

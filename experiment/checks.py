@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 from options.errors import InvalidValue, UserError, within
 from options.fields import flat
 from parameterization import Parameterization
-from sde_lib import Node
+from sde_lib import Node, Process
 
 
 def check_numbers(config: ConfigDict, default: ConfigDict) -> None:
@@ -29,12 +29,9 @@ def check_numbers(config: ConfigDict, default: ConfigDict) -> None:
                     raise InvalidValue(name, value, "a finite number")
 
 
-def check_common(experiment: Any) -> None:
-    """What every kind of experiment needs: noise at t_min, data that fit the configuration."""
-    process, data = experiment.process, experiment.options.data
-    if not float(process.sigma(jnp.float32(process.t_min))) > 0:
-        but = "there this process has no noise and no score"
-        raise InvalidValue("process.t_min", process.t_min, but=but)
+def check_data(experiment: Any) -> None:
+    """What every kind of experiment needs: data that fit the configuration."""
+    data = experiment.options.data
     experiment.transform  # noqa: B018  its own checks
     known = getattr(data.source, "channels", 0)
     if known and data.size is not None and known != data.num_channels:
@@ -42,9 +39,35 @@ def check_common(experiment: Any) -> None:
         raise InvalidValue("data.num_channels", data.num_channels, but=but)
 
 
+def warnings_of_training(training: Any, ema: Any, optim: Any) -> list[str]:
+    """What will disappoint in a run as short as this one, a line each."""
+    found, steps = [], training.steps
+    if optim.warmup >= steps:
+        found.append(
+            f"optim.warmup = {optim.warmup} is not over after training.steps = {steps}: the "
+            f"learning rate ends at {steps / optim.warmup:.0%} of optim.lr"
+        )
+    share = ema.initial_share(steps)
+    if share > 0.01:
+        found.append(
+            f"ema.decay = {ema.decay} is slow for training.steps = {steps}: the average, with "
+            f"which samples are drawn, is {share:.0%} the first, random parameters. "
+            "ema.warmup=True forgets them, and so does a smaller ema.decay"
+        )
+    return found
+
+
+def check_process(process: Process) -> None:
+    """InvalidValue where a network would be asked for the score of data without noise."""
+    if not float(process.sigma(jnp.float32(process.t_min))) > 0:
+        but = "there this process has no noise and no score"
+        raise InvalidValue("process.t_min", process.t_min, but=but)
+
+
 def check_image(experiment: Any) -> None:
     """What a generative model needs."""
     options = experiment.options
+    check_process(experiment.process)
     _check_conditions(experiment)
     _check_parameterization(options.parameterization, options.data.space)
     with within("model"):

@@ -1,6 +1,5 @@
 """Classifiers of noisy images as a kind of experiment."""
 
-import dataclasses
 import functools
 from pathlib import Path
 
@@ -10,9 +9,9 @@ from experiment import checks
 from experiment.experiment import Experiment, Trained
 from experiment.settings import ClassifierSettings
 from metrics.report import Report
-from options.errors import InvalidValue, within
+from options.errors import within
+from sde_lib import Process
 from tasks.classifier import ClassifierTask
-from tasks.conditions import LABELS, find
 
 
 class ClassifierExperiment(Experiment):
@@ -21,6 +20,11 @@ class ClassifierExperiment(Experiment):
     settings = ClassifierSettings
     kind = "classifier"
     options: ClassifierSettings
+
+    @property
+    def process(self) -> Process:
+        """What noises the images that the classifier is to know."""
+        return self.options.process
 
     @functools.cached_property
     def task(self) -> ClassifierTask:
@@ -37,6 +41,7 @@ class ClassifierExperiment(Experiment):
 
     def check(self) -> None:
         model = self.options.model
+        checks.check_process(self.process)
         with within("model"):
             model.check(*self.shape[:-1])
         checks.check_classes(self, "model.num_classes", model.num_classes)
@@ -51,21 +56,3 @@ class ClassifierExperiment(Experiment):
             step: classifiers.evaluate(subject, params, step, options, folder)
             for params, step in trained.chosen(options.checkpoints, self.template)
         }
-
-    def require_fit(self, model: Experiment, where: str) -> None:
-        """InvalidValue unless this classifier can guide the model: what both assume of x_t."""
-        own, theirs = model.process, self.process
-        pairs = {
-            "process": (dataclasses.replace(own, t_min=theirs.t_min), theirs),
-            "space": (model.space, self.space),
-            "shape of an image": (model.shape, self.shape),
-        }
-        for what, (expected, got) in pairs.items():
-            if got != expected:
-                but = f"its {what} is {got}, the model's {expected}"
-                raise InvalidValue("guidance.classifier", where, but=but)
-        classes = self.options.model.num_classes
-        labels = find(getattr(model, "conditions", ()), LABELS)
-        if labels is not None and labels.num_classes != classes:
-            but = f"it knows {classes} classes, the model {labels.num_classes}"
-            raise InvalidValue("guidance.classifier", where, but=but)

@@ -22,7 +22,6 @@ from evaluation.image_models import asked_for
 from experiment import checks, configuration, sections
 from metrics.report import Report
 from options.errors import InvalidValue, UserError, within
-from sde_lib import Process
 from storage import weights
 from tasks.task import Task
 from training import loop
@@ -69,15 +68,10 @@ class Experiment(ABC):
     def check_all(self, num_devices: int) -> None:
         """InvalidValue for an experiment that cannot work on this many devices in all."""
         checks.check_numbers(self.config, sections.complete(self.settings, {}))
-        checks.check_common(self)
+        checks.check_data(self)
         loop.examples_per_device(self.training, num_devices)
         self.check()
         self.task  # noqa: B018  its own checks
-
-    @property
-    def process(self) -> Process:
-        """The noising process."""
-        return self.options.process
 
     @property
     def space(self) -> Any:
@@ -195,8 +189,8 @@ class Trained:
         checkpoints: "latest", "all", or steps as in "1000,2000".
         """
         if self.weights is not None:
-            step = weights.read_meta(self.weights).get("step", 0)
-            yield weights.load_weights(self.weights, template), step
+            read = weights.load_weights(self.weights, template)
+            yield read, weights.read_step(self.weights)
             return
         for step in asked_for(checkpoints, self.workdir / "checkpoints"):
             yield weights.load_run(self.workdir, template, step)

@@ -26,7 +26,7 @@ from metrics.feature_distance import FeatureDistance
 from metrics.legibility import judged
 from metrics.report import Report
 from options.errors import InvalidValue, within
-from sde_lib import Node
+from sde_lib import Node, Process
 from solvers.fixed_step import FixedStep
 from solvers.sampler import Sampler
 from storage.files import cache_folder
@@ -42,6 +42,11 @@ class ImageExperiment(Experiment):
     kind = "image"
     draws_samples = True
     options: ImageSettings
+
+    @property
+    def process(self) -> Process:
+        """What noises the data."""
+        return self.options.process
 
     @functools.cached_property
     def conditions(self) -> tuple[Condition, ...]:
@@ -196,8 +201,26 @@ class ImageExperiment(Experiment):
         """The trained classifier that guides; InvalidValue for one of something else. Reads the
         disk."""
         where, theirs = self.options.guidance.classifier, self.classifier_experiment
-        theirs.require_fit(self, where)
+        self._require_fit(theirs)
         return theirs.task.classifier(at(where).params(theirs.template))
+
+    def _require_fit(self, theirs: ClassifierExperiment) -> None:
+        """InvalidValue unless the classifier knows what x_t is here: what both assume of it."""
+        field, where = "guidance.classifier", self.options.guidance.classifier
+        own = dataclasses.replace(self.process, t_min=theirs.process.t_min)
+        pairs = {
+            "process": (own, theirs.process),
+            "space": (self.space, theirs.space),
+            "shape of an image": (self.shape, theirs.shape),
+        }
+        for what, (expected, got) in pairs.items():
+            if got != expected:
+                but = f"its {what} is {got}, the model's {expected}"
+                raise InvalidValue(field, where, but=but)
+        classes = theirs.options.model.num_classes
+        if self.labels is not None and self.labels.num_classes != classes:
+            but = f"it knows {classes} classes, the model {self.labels.num_classes}"
+            raise InvalidValue(field, where, but=but)
 
     def _held_out_at(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Held-out examples at the model's size, and their classes, int32 (n,)."""
@@ -299,11 +322,11 @@ class ImageExperiment(Experiment):
 
     def evaluate(self, trained: Trained, folder: Path) -> dict[int, Report]:
         options, subject = self.evaluation, self.subject()
-        with within("eval", images="extractor"):
-            return {
-                step: image_models.evaluate(subject, params, step, options, folder)
-                for params, step in trained.chosen(options.checkpoints, self.template)
-            }
+        reports = {}
+        for params, step in trained.chosen(options.checkpoints, self.template):
+            with within("eval", images="extractor"):
+                reports[step] = image_models.evaluate(subject, params, step, options, folder)
+        return reports
 
     # What must hold between the parts.
 

@@ -12,12 +12,12 @@ from jax.errors import JaxRuntimeError
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from experiment import kinds
+from experiment import checks, kinds
 from experiment.experiment import Experiment, Trained
 from experiment.image import ImageExperiment
 from generation import controls
 from generation.sampler import Generated, bar_updater
-from options.errors import InvalidValue, OutOfMemory, within
+from options.errors import InvalidValue, OutOfMemory, UserError, within
 from parameterization import NetworkPredictor
 from storage import files, pictures, workdir
 from training import loop, parallel
@@ -36,6 +36,13 @@ CONTINUABLE = (
     "eval",
     "guidance",
 )
+
+# What a network was trained under, less what changes neither its parameters nor what it says.
+TRAINED_UNDER = (
+    "task", "process", "parameterization", "model", "conditions", "data.space", "data.image_size",
+    "data.num_channels",
+)  # fmt: skip
+WAYS_TO_COMPUTE = ("model.dtype", "model.remat", "model.scan_blocks")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -86,10 +93,46 @@ def checked(command: Command) -> Experiment:
     return experiment
 
 
+def require_as_trained(command: Command) -> None:
+    """InvalidValue where the configuration is not what the network was trained under; with
+    `force`, a warning. Weights that remember no configuration are taken as they are."""
+    place = command.trained.place
+    try:
+        remembered = kinds.load(place)
+    except UserError:
+        return
+    differ = workdir.differences(remembered.to_dict(), command.config.to_dict())
+    # Of a section where another class is chosen all differs: its name says it.
+    other = [k.removesuffix(".name") for k in differ if k.endswith(".name")]
+    found = {
+        k: said
+        for k, said in differ.items()
+        if workdir.is_within(k, TRAINED_UNDER)
+        and not (workdir.is_within(k, WAYS_TO_COMPUTE) or k.endswith(".dropout"))
+        and (k.endswith(".name") or not workdir.is_within(k, other))
+    }
+    if not found:
+        return
+    said = f"{place} was trained under another config: {workdir.first_few(found)}"
+    if not command.force:
+        field = next(iter(found))
+        raise InvalidValue(field, but=f"{said}. --force goes on all the same")
+    print(f"warning: {said}")
+
+
+def checked_as_trained(command: Command) -> Experiment:
+    """The experiment of a trained network, under what it was trained."""
+    require_as_trained(command)
+    return checked(command)
+
+
 def run_train(command: Command) -> int:
     """Trains, or goes on training, in the workdir."""
     parallel.join(*command.cluster)
     experiment = checked(command)
+    options = experiment.options
+    for line in checks.warnings_of_training(options.training, options.ema, options.optim):
+        print(f"warning: {line}")
     result = loop.fit(
         experiment.task,
         experiment.loader(),
@@ -106,7 +149,7 @@ def run_train(command: Command) -> int:
 
 def run_eval(command: Command) -> int:
     """Evaluates the chosen checkpoints; the reports are in workdir/eval."""
-    experiment, folder = checked(command), command.workdir / "eval"
+    experiment, folder = checked_as_trained(command), command.workdir / "eval"
     if not experiment.space.is_pixels:
         print("the data are no 8-bit images: loss and nats/dim, but neither bits/dim nor FID")
     if command.weights or command.workdir.is_dir():
@@ -186,8 +229,8 @@ def write_path(to: Path, made: Generated) -> None:
 
 
 def image_experiment(command: Command) -> ImageExperiment:
-    """The checked experiment of a model that can be sampled."""
-    experiment = checked(command)
+    """The checked experiment of a trained model that can be sampled."""
+    experiment = checked_as_trained(command)
     if not experiment.draws_samples:
         raise InvalidValue(
             "task",

@@ -69,6 +69,17 @@ def read_meta(path: str | Path) -> dict[str, Any]:
     return json.loads(str(_load(path)[_META]))
 
 
+def read_step(path: str | Path) -> int:
+    """The updates after which the weights were exported; 0 where their record does not say.
+
+    StorageError for anything but a count: reports are written to a folder of that name.
+    """
+    step = read_meta(path).get("step", 0)
+    if type(step) is not int or not 0 <= step < 2**63:
+        raise StorageError("weights", str(path), but=f"its step is {step!r}, not a count")
+    return step
+
+
 @dataclass(frozen=True)
 class Report:
     """What became of each parameter, by name, when a run started from another's weights.

@@ -147,7 +147,7 @@ def classifier_section(name: str, folder: Path, docs: Path) -> str:
     path = Path(f"pretrained/{name}_classifier.npz")
     where = folder / f"classifier_{name}"
     modes.run_eval(modes.Command(kinds.load(path), where, path))
-    made = where / "eval" / str(weights.read_meta(path).get("step", 0))
+    made = where / "eval" / str(weights.read_step(path))
     for picture in ("accuracy", "confusion"):
         shutil.copyfile(made / f"{picture}.png", docs / IMAGES / f"classifier_{name}_{picture}.png")
     return (

@@ -1,14 +1,20 @@
 """Training, sampling and evaluation, as the command line runs them, of data of every shape."""
 
+import dataclasses
 import json
+import pathlib
+import re
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from experiment import kinds, modes
+from experiment import checks, kinds, modes
 from experiment.modes import Command
-from options.errors import InvalidValue, OutOfMemory
+from options.errors import InvalidValue, OutOfMemory, StorageError
+from training.ema import EMA
+from training.loop import TrainOptions
+from training.optimizer import Optimizer
 
 RANDOM = np.random.default_rng(0)
 TINY = {
@@ -76,11 +82,19 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_data_of_any_shape_train_sample_and_are_evaluated(case, tmp_path):
+# Compiling the likelihood of a U-Net takes most of a minute.
+SLOW = (
+    pytest.param("rectangles", True, marks=pytest.mark.slow),
+    pytest.param("fields", True, marks=pytest.mark.slow),
+)
+
+
+@pytest.mark.parametrize("case, density", [("rectangles", False), ("sequences", True), *SLOW])
+def test_data_of_any_shape_train_sample_and_are_evaluated(case, density, tmp_path):
     make, model, shape, dtype, unit = CASES[case]
     more = {"conditions": {"labels": {"num_classes": 2}}} if case == "sequences" else {}
     config = kinds.complete(TINY | VP | more | {"model": model, "data": make(tmp_path / "data")})
+    config.eval.likelihood = density
     command = Command(config, tmp_path / "run")
     assert kinds.experiment(config).shape == shape
     for mode in ("train", "sample", "eval"):
@@ -102,7 +116,8 @@ def test_data_of_any_shape_train_sample_and_are_evaluated(case, tmp_path):
 
     report = json.loads((tmp_path / "run" / "eval" / "2" / "report.json").read_text())
     found = {figure["name"]: figure["value"] for figure in report["figures"]}
-    assert np.isfinite(found["loss"]) and np.isfinite(found[unit])
+    assert np.isfinite(found["loss"]) and density == (unit in found)
+    assert not density or np.isfinite(found[unit])
 
 
 def test_what_only_pixels_have_is_refused_of_others_in_one_sentence(tmp_path):
@@ -110,6 +125,65 @@ def test_what_only_pixels_have_is_refused_of_others_in_one_sentence(tmp_path):
     made = kinds.experiment(kinds.complete(TINY | VP | {"model": UNET, "data": data}))
     with pytest.raises(InvalidValue, match="^data.dequantize: got True, but .* no grey levels"):
         made.check_all(1)
+
+
+CHANGED = {
+    "process": ("ve", 'process.name was "vp", now "ve"'),
+    "process.beta_max": (10.0, "process.beta_max was 20.0, now 10.0"),
+    "parameterization.output": ("noise", 'parameterization.output.name was "v", now "noise"'),
+    "model.nf": (16, "model.nf was"),
+    "data.space.low": (0.0, "data.space.low was -1.0, now 0.0"),
+    "conditions.labels.num_classes": (7, "conditions.labels.num_classes was 10, now 7"),
+}
+DIGITS = "pretrained/digits.npz"
+
+
+@pytest.mark.parametrize("field", CHANGED)
+def test_a_network_is_used_under_what_it_was_trained(field, tmp_path, capsys):
+    value, said = CHANGED[field]
+    command = Command(kinds.load(DIGITS, {field: value}), tmp_path, pathlib.Path(DIGITS))
+    for mode in ("sample", "eval", "control"):
+        with pytest.raises(InvalidValue, match=re.escape(said)) as caught:
+            modes.run(mode, command)
+        assert caught.value.field.startswith(field) and "--force" in str(caught.value)
+    modes.require_as_trained(dataclasses.replace(command, force=True))
+    assert f"warning: {DIGITS} was trained under another config: " in capsys.readouterr().out
+
+
+def test_how_it_is_used_may_differ_from_its_training(tmp_path):
+    free = {
+        "model.dtype": "bfloat16", "model.dropout": 0.5, "sampling.solver": "ddim", "seed": 3,
+        "eval.max_images": 7, "training.steps": 5, "conditions.labels.dropout": 0.9,
+    }  # fmt: skip
+    config = kinds.load(DIGITS, free)
+    modes.require_as_trained(Command(config, tmp_path, pathlib.Path(DIGITS)))
+
+
+def test_a_run_shorter_than_its_warm_up_and_average_is_warned_of():
+    said = lambda **fields: checks.warnings_of_training(  # noqa: E731
+        TrainOptions(steps=200), EMA(fields.get("decay", 0.9)), Optimizer(warmup=fields["warmup"])
+    )
+    assert said(warmup=10) == []
+    (line,) = said(warmup=5000)
+    assert line.startswith("optim.warmup = 5000") and "ends at 4% of optim.lr" in line
+    (line,) = said(warmup=10, decay=0.9999)
+    assert line.startswith("ema.decay = 0.9999") and "98% the first, random" in line
+    assert not checks.warnings_of_training(
+        TrainOptions(steps=200), EMA(0.9999, True), Optimizer(warmup=9)
+    )
+
+
+@pytest.mark.parametrize("step", ["../../escaped", "/tmp/escaped", 1.5, -1, True, None, [3]])
+def test_a_step_in_weights_is_a_count(step, tmp_path):
+    with np.load(DIGITS) as file:
+        arrays = dict(file)
+    record = json.loads(str(arrays["__meta__"])) | {"step": step}
+    np.savez(tmp_path / "strange.npz", **arrays | {"__meta__": np.array(json.dumps(record))})
+    weights = tmp_path / "strange.npz"
+    command = Command(kinds.load(weights, {"eval.samples": False}), tmp_path / "run", weights)
+    with pytest.raises(StorageError, match="^weights: .*, but its step is .*, not a count"):
+        modes.run("eval", command)
+    assert {p.name for p in tmp_path.iterdir()} <= {"strange.npz", "run"}
 
 
 def test_a_device_out_of_memory_names_the_batch_to_lower(monkeypatch):
