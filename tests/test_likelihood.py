@@ -244,6 +244,7 @@ def test_noise_of_the_probes_does_not_lift_the_bound(noise):
     assert error.shape == (2000,) and (error > 0).all()
 
 
+@pytest.mark.slow
 def test_a_bound_of_solved_likelihoods_is_below_the_probability():
     k, draws = Grey.levels(jax.random.key(0), 256), 8
     process = VPSDE()

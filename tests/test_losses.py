@@ -55,6 +55,7 @@ def evaluate(predict, x, node, cond):
     return predict(x, node, cond)
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("name, sde", [(n, s) for n, all_ in NATIVE.items() for s in all_])
 @pytest.mark.parametrize("likelihood", [0, 1])
 @pytest.mark.parametrize("mean", [0, 1])

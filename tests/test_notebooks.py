@@ -11,7 +11,7 @@ NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 ids = lambda path: path.stem  # noqa: E731
 
 
-@pytest.mark.one_in(4)
+@pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=ids)
 def test_it_runs_from_a_clean_kernel(path, monkeypatch):
     """With the smaller numbers that FAST_NOTEBOOKS asks for."""

@@ -106,7 +106,7 @@ def flat(samples):
     return np.asarray(samples.x, np.float64).reshape(len(samples.x), -1)
 
 
-@pytest.mark.one_in(3)
+@pytest.mark.one_in(8)
 @pytest.mark.parametrize("level", [0.0, 0.3])
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_a_cascade_of_exact_models_draws_the_exact_joint_distribution(solver, level):

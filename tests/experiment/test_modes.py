@@ -82,14 +82,14 @@ CASES = {
 }
 
 
-# Compiling the likelihood of a U-Net takes most of a minute.
-SLOW = (
-    pytest.param("rectangles", True, marks=pytest.mark.slow),
-    pytest.param("fields", True, marks=pytest.mark.slow),
-)
+# A U-Net and its likelihood compile for most of a minute each.
+SLOW = [
+    pytest.param(case, density, marks=pytest.mark.slow)
+    for case, density in (("rectangles", False), ("rectangles", True), ("fields", True))
+]
 
 
-@pytest.mark.parametrize("case, density", [("rectangles", False), ("sequences", True), *SLOW])
+@pytest.mark.parametrize("case, density", [("sequences", True), *SLOW])
 def test_data_of_any_shape_train_sample_and_are_evaluated(case, density, tmp_path):
     make, model, shape, dtype, unit = CASES[case]
     more = {"conditions": {"labels": {"num_classes": 2}}} if case == "sequences" else {}

@@ -143,6 +143,7 @@ def test_dropout_belongs_to_the_keys_of_the_examples():
     assert jnp.abs(alone[0] - y[1]).max() < 1e-5 * jnp.abs(y).max()
 
 
+@pytest.mark.slow
 def test_it_learns_sines_of_different_lengths():
     """It denoises x + sigma eps far better than the best linear estimate from single values."""
     sigma, length = 0.5, 24

@@ -47,7 +47,7 @@ def test_distances_of_moved_points_are_the_move():
     )
 
 
-@pytest.mark.one_in(3)
+@pytest.mark.one_in(6)
 @pytest.mark.parametrize("name", CONTESTANTS)
 def test_evaluations_stay_within_the_budget_and_are_counted(name):
     found = cells(SUBJECT, [name], [9, 32], "quadratic", {"adaptive_sde": [0.5], "ode": [0.1]})
