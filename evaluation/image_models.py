@@ -251,7 +251,8 @@ class _Work:
     def about(self) -> dict[str, Any]:
         """What the report is of."""
         subject = self.subject
-        return {
+        classes = {"classes_of_samples": "as often as in the training data"}
+        return (classes if subject.generator.num_classes else {}) | {
             "checkpoint": self.step,
             "parameters": fingerprint(jax.tree.leaves(self.params)),
             "parameter_count": sum(x.size for x in jax.tree.leaves(self.params)),
@@ -259,7 +260,6 @@ class _Work:
             "process": repr(subject.task.process),
             "network": type(subject.task.network).__name__,
             "conditions": [condition.name for condition in subject.task.conditions],
-            "classes_of_samples": "as often as in the training data",
             "train": f"{subject.train.name} ({len(subject.train)})",
             "held_out": f"{subject.held_out.name} ({len(subject.held_out)})",
             "seed": self.options.seed,

@@ -16,6 +16,7 @@ from options.errors import InvalidValue, UserError, within
 from options.fields import flat
 from parameterization import Parameterization
 from sde_lib import Node, Process
+from training.loop import TrainOptions
 
 
 def check_numbers(config: ConfigDict, default: ConfigDict) -> None:
@@ -39,9 +40,9 @@ def check_data(experiment: Any) -> None:
         raise InvalidValue("data.num_channels", data.num_channels, but=but)
 
 
-def warnings_of_training(training: Any, ema: Any, optim: Any) -> list[str]:
+def warnings_of_training(options: TrainOptions) -> list[str]:
     """What will disappoint in a run as short as this one, a line each."""
-    found, steps = [], training.steps
+    found, steps, ema, optim = [], options.steps, options.ema, options.optimizer
     if optim.warmup >= steps:
         found.append(
             f"optim.warmup = {optim.warmup} is not over after training.steps = {steps}: the "

@@ -130,8 +130,7 @@ def run_train(command: Command) -> int:
     """Trains, or goes on training, in the workdir."""
     parallel.join(*command.cluster)
     experiment = checked(command)
-    options = experiment.options
-    for line in checks.warnings_of_training(options.training, options.ema, options.optim):
+    for line in checks.warnings_of_training(experiment.training):
         print(f"warning: {line}")
     result = loop.fit(
         experiment.task,

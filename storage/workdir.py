@@ -32,9 +32,7 @@ def claim_workdir(
     Raises InvalidValue, naming the first differing fields, if the folder belongs to another config,
     and StorageError if it cannot be written.
     """
-    workdir = Path(workdir).absolute()
-    _require_readable_back(workdir)
-    require_writable(workdir)
+    workdir = prepare_workdir(workdir)
     if config_json is None:
         return workdir
     path = workdir / CONFIG
@@ -50,6 +48,21 @@ def claim_workdir(
     if jax.process_index() == 0:
         with atomic_write(path, "w") as file:
             json.dump(json.loads(config_json), file, indent=2, sort_keys=True)
+    return workdir
+
+
+def prepare_workdir(workdir: str | Path) -> Path:
+    """The absolute path of a folder that a run can write to and read its checkpoints from.
+
+    InvalidValue for a path that orbax would take for a pattern, with nothing made; else as
+    `require_writable`.
+    """
+    workdir = Path(workdir).absolute()
+    found = PATTERN & set(str(workdir))
+    if found:
+        but = f"checkpoints cannot be read back from a path with {' '.join(sorted(found))}"
+        raise InvalidValue("workdir", str(workdir), but=but)
+    require_writable(workdir)
     return workdir
 
 
@@ -93,14 +106,6 @@ def require_writable(workdir: str | Path) -> None:
             os.fsync(file.fileno())
     except OSError as error:
         raise StorageError("workdir", but=f"{workdir} cannot be written: {error}") from error
-
-
-def _require_readable_back(workdir: Path) -> None:
-    """Orbax looks for the parts of a checkpoint by a pattern made of its path."""
-    found = PATTERN & set(str(workdir))
-    if found:
-        but = f"checkpoints cannot be read back from a path with {' '.join(sorted(found))}"
-        raise InvalidValue("workdir", str(workdir), but=but)
 
 
 def require_space(workdir: str | Path, needed: int) -> None:

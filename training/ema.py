@@ -31,7 +31,7 @@ class EMA:
         if not 0 <= self.decay < 1:
             raise InvalidValue("decay", self.decay, "0 <= decay < 1")
 
-    def rate(self, n: Int[Array, ""] | int) -> Float[Array, ""]:
+    def rate(self, n: Int[Array, "*shape"] | int) -> Float[Array, "..."]:
         """The rate of the n-th update, counted from 1, equation (2)."""
         decay = jnp.float32(self.decay)
         n = jnp.asarray(n, jnp.float32)
@@ -39,9 +39,8 @@ class EMA:
 
     def initial_share(self, steps: int) -> float:
         """The weight of the first, random parameters in the average after `steps` updates."""
-        n = np.arange(1, steps + 1)
-        rates = np.minimum(self.decay, (1 + n) / (10 + n)) if self.warmup else self.decay
-        return float(np.prod(np.broadcast_to(rates, n.shape)))
+        rates = np.asarray(self.rate(jnp.arange(1, steps + 1)), np.float64)
+        return float(np.prod(np.broadcast_to(rates, (steps,))))
 
     def update(self, ema: PyTree, params: PyTree, n: Int[Array, ""] | int) -> PyTree:
         """The average after the n-th update (counted from 1) brought the parameters to `params`."""

@@ -23,7 +23,7 @@ from options.errors import InvalidValue, NotFinite, UserError
 from options.fields import hidden
 from storage import weights
 from storage.checkpoint import Checkpoints
-from storage.workdir import claim_workdir, require_space, require_writable, sole_writer
+from storage.workdir import claim_workdir, prepare_workdir, require_space, sole_writer
 from tasks.task import Context, Task
 from training import microbatch, parallel
 from training.ema import EMA
@@ -149,8 +149,7 @@ def fit(
     gradient is no longer finite, OSError if the folder cannot be written, InvalidValue if the
     options do not suit the devices or the folder.
     """
-    workdir = Path(workdir).absolute()
-    require_writable(workdir)
+    workdir = prepare_workdir(workdir)
     with sole_writer(workdir):  # a run that is refused leaves the config of the one that trains
         claim_workdir(workdir, config_json, force, free)
         return _fit(task, loader, options, workdir)

@@ -160,17 +160,16 @@ def test_how_it_is_used_may_differ_from_its_training(tmp_path):
 
 
 def test_a_run_shorter_than_its_warm_up_and_average_is_warned_of():
-    said = lambda **fields: checks.warnings_of_training(  # noqa: E731
-        TrainOptions(steps=200), EMA(fields.get("decay", 0.9)), Optimizer(warmup=fields["warmup"])
-    )
+    def said(warmup, decay=0.9, slow_start=False):
+        ema, adam = EMA(decay, slow_start), Optimizer(warmup=warmup)
+        return checks.warnings_of_training(TrainOptions(steps=200, ema=ema, optimizer=adam))
+
     assert said(warmup=10) == []
     (line,) = said(warmup=5000)
     assert line.startswith("optim.warmup = 5000") and "ends at 4% of optim.lr" in line
     (line,) = said(warmup=10, decay=0.9999)
     assert line.startswith("ema.decay = 0.9999") and "98% the first, random" in line
-    assert not checks.warnings_of_training(
-        TrainOptions(steps=200), EMA(0.9999, True), Optimizer(warmup=9)
-    )
+    assert said(warmup=9, decay=0.9999, slow_start=True) == []
 
 
 @pytest.mark.parametrize("step", ["../../escaped", "/tmp/escaped", 1.5, -1, True, None, [3]])

@@ -19,7 +19,7 @@ from PIL import Image
 from small_disk import small_disk  # noqa: F401
 from tiny_task import TeacherTask, TinyLoader, TinyTask
 
-from options.errors import NotFinite, StorageError
+from options.errors import InvalidValue, NotFinite, StorageError
 from storage import checkpoint
 from storage.workdir import sole_writer
 from tasks.task import Context, Task
@@ -236,6 +236,12 @@ def test_a_run_that_is_refused_leaves_the_config_of_the_one_that_trains(tmp_path
     with sole_writer(tmp_path), pytest.raises(StorageError, match="another run is training"):
         fit(TinyTask(), TinyLoader(8), OPTIONS, tmp_path, config_json='{"nf": 16}', force=True)
     assert json.loads((tmp_path / "config.json").read_text()) == {"nf": 8}
+
+
+def test_a_path_that_cannot_be_read_back_is_refused_with_nothing_made(tmp_path):
+    with pytest.raises(InvalidValue, match="^workdir: got .* cannot be read back"):
+        run(tmp_path / "run [1]")
+    assert not list(tmp_path.iterdir())
 
 
 FAILURES = {
