@@ -171,6 +171,7 @@ def evaluate(workdir, *options: str) -> dict:
     return {figure["name"]: figure for figure in report["figures"]}
 
 
+@pytest.mark.slow
 def test_evaluation_needs_no_config(workdir):
     options = ("--config.eval.samples=False", "--config.eval.likelihood=False")
     assert evaluate(workdir, *options)["loss"]["samples"] == 16

@@ -38,7 +38,7 @@ GAUSSIAN = Gaussian(jnp.array([1.0, -0.5]), jnp.array([0.5, 1.0]))
 WIDE = Gaussian(jnp.tile(GAUSSIAN.mean, 32), jnp.tile(GAUSSIAN.std, 32))
 
 
-@pytest.mark.one_in(4)
+@pytest.mark.one_in(7)
 @pytest.mark.parametrize("process", PROCESSES, ids=ids)
 @pytest.mark.parametrize("names", itertools.product(PREDICTORS, CORRECTORS), ids="+".join)
 def test_every_pair_samples_a_gaussian_on_every_process(process, names):

@@ -64,6 +64,7 @@ def exported(workdir):
     return workdir / "weights.npz"
 
 
+@pytest.mark.slow
 def test_training_logs_loss_and_accuracy(workdir):
     rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [1, 2, 3]

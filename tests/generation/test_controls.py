@@ -95,7 +95,7 @@ def test_every_task_runs_with_three_solvers(task, solver):
         assert 15 < figures["psnr_to_image"] < 60
 
 
-@pytest.mark.one_in(3)
+@pytest.mark.one_in(5)
 @pytest.mark.parametrize("operator", OPERATORS)
 @pytest.mark.parametrize("method", METHODS)
 def test_restoration_meets_the_measurement(operator, method):

@@ -18,6 +18,7 @@ def test_matches_the_golden_subsets(golden):
     assert abs(mmd2(x[:130], y) - file["kid/mmd2_first130"]) < 1e-12
 
 
+@pytest.mark.slow
 def test_standard_error_is_the_spread_over_fresh_sets():
     random = np.random.default_rng(0)
     results = [

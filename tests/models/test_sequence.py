@@ -120,6 +120,7 @@ def test_conditions_come_in_by_every_way(num_heads):
         network.apply(params, x, c_noise, sayed=given)
 
 
+@pytest.mark.slow
 def test_without_a_mask_all_is_real():
     x, c_noise = jax.random.normal(KEY, (2, 6, 3)), jnp.zeros(2)
     params, apply = lively(TINY, x, c_noise), jax.jit(TINY.apply)

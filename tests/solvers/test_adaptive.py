@@ -48,6 +48,7 @@ def test_the_error_falls_with_the_tolerance():
     assert np.all(np.diff(errors) < 0) and errors[-1] < 1e-5, errors
 
 
+@pytest.mark.slow
 @pytest.mark.one_in(2)
 @pytest.mark.parametrize("process", [VPSDE(), VESDE(0.01, 10.0)], ids=lambda p: type(p).__name__)
 def test_rejections_do_not_bias_the_noise(process):

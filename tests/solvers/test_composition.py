@@ -23,7 +23,7 @@ def run(process, solver, batch=150, start=None, steps=STEPS):
     return sample(jax.random.key(0), process, DATA, solver, grid, (batch, 32))
 
 
-@pytest.mark.one_in(4)
+@pytest.mark.one_in(7)
 @pytest.mark.parametrize("process", PROCESSES)
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_every_solver_samples_the_data_on_every_process(process, solver):

@@ -31,7 +31,7 @@ def run(solver, process, steps=80, n=32, data=MIXTURE):
     return sample(jax.random.key(0), process, data, solver, grid, (n, 2))
 
 
-@pytest.mark.one_in(3)
+@pytest.mark.one_in(5)
 @pytest.mark.parametrize("process", [VPSDE(), VESDE(0.05, 5.0)], ids=lambda p: type(p).__name__)
 @pytest.mark.parametrize("inner", INNER)
 def test_the_sequential_run_in_fewer_rounds(process, inner):

@@ -1,11 +1,11 @@
 """A batch is spread over the devices of a host, and comes out as on one."""
 
-import os
 import pathlib
 import subprocess
 import sys
 
 import numpy as np
+from quick import with_devices
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 # A predictor with parameters, labels, guidance, a constraint and a start, on as many devices as
@@ -70,11 +70,9 @@ np.savez(sys.argv[1], **found)
 
 def run(tmp_path, devices: int) -> dict[str, np.ndarray]:
     path = tmp_path / f"{devices}.npz"
-    flags = f"--xla_force_host_platform_device_count={devices}"
-    environment = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(path)],
-        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600,
+        cwd=ROOT, env=with_devices(devices), capture_output=True, text=True, timeout=600,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     with np.load(path) as file:

@@ -41,7 +41,7 @@ def wave(shape: tuple[int, ...], function, rate: float) -> jax.Array:
     return function(jnp.arange(2 * count, dtype=jnp.float32).reshape(2, *shape) * rate)
 
 
-@pytest.mark.one_in(4)
+@pytest.mark.one_in(7)
 @pytest.mark.parametrize("name", SAID)
 def test_a_shipped_network_says_what_it_said(name):
     path = PRETRAINED / f"{name}.npz"

@@ -46,6 +46,7 @@ def test_a_cascade_leaves_all_stages_side_by_side(files, tmp_path, capsys):
     assert "4 samples" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_an_image_is_enlarged(files, tmp_path):
     options = [f"--image={files['small']}", "--labels=0", "--each=1", f"--out={tmp_path}"]
     cascade.main([f"--weights={files['up']}", "--solver=ddim", "--num_steps=3", *options])

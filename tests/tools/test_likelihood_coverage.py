@@ -11,6 +11,7 @@ from sde_lib import VPSDE
 from tools import likelihood_coverage
 
 
+@pytest.mark.slow
 def test_the_turned_gaussian_is_exact():
     """Its own density, by the flow of its own prediction; and its axes are turned."""
     data, process = likelihood_coverage.datasets()["Gaussian"], VPSDE()

@@ -62,7 +62,7 @@ def reference(tmp_path_factory):
     return train(tmp_path_factory.mktemp("reference"))
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("microbatch", [1, 4])
 @pytest.mark.parametrize("strategy", sorted(parallel.STRATEGIES))
 def test_four_devices_follow_one(tmp_path, reference, strategy, microbatch):
@@ -75,6 +75,7 @@ def test_shards_give_a_loss_the_average_and_what_is_frozen_whole(tmp_path):
     assert_same(train(tmp_path / "four", devices=4, strategy="fsdp", teacher=True), alone)
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_other_devices_and_strategy(tmp_path, reference):
     train(tmp_path, devices=4, strategy="fsdp", steps=5)
     assert_same(train(tmp_path, devices=2, strategy="shard_map"), reference)

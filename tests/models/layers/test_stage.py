@@ -33,6 +33,7 @@ def loss(layer: Stage, params, x):
     return sum(jnp.sum(h**2) for h in outputs), outputs
 
 
+@pytest.mark.slow
 @pytest.mark.one_in(3)
 @pytest.mark.parametrize(
     "options", [{"scan": True, "remat": True}, {"scan": True}, {"remat": True}]
