@@ -13,8 +13,8 @@ An `.npz` file, or a folder of `.npy` files (`train_data.npy`, ...), holds for e
     np.savez_compressed("mine.npz", train_images=images, train_labels=labels, class_names=names)
 
 In a folder `train.npy` may stand for the images (if uint8) or the data; a path to one `.npy` file
-is that array, for every split. uint8 stays as it is; all other numbers become float32, whole ones
-exactly or not at all.
+is that array, of which `data.holdout` sets some aside. uint8 stays as it is; all other numbers
+become float32, whole ones exactly or not at all.
 """
 
 import zipfile
@@ -75,9 +75,12 @@ def arrays(path: str | Path, split: str = "train") -> ArraySource:
         require(not names, "path", Words(f"classes in {path}"), f"an array {split}_labels too")
         labels = np.zeros(len(examples), np.int32)
     try:
-        return ArraySource(f"{path.stem}/{split}", examples, labels, names, mask)
+        found = ArraySource(f"{path.stem}/{split}", examples, labels, names, mask)
     except InvalidValue as error:
         raise InvalidValue("path", Words(f"{path}: {error}")) from None
+    if path.suffix == ".npy":
+        found.name, found.unsplit = path.stem, True
+    return found
 
 
 def _contents(path: Path, split: str) -> Contents:

@@ -24,7 +24,7 @@ class Digits:
     """The embedded digits."""
 
     channels: ClassVar[int] = 1
-    num_classes: ClassVar[int] = 10
+    class_names: ClassVar[tuple[str, ...]] = tuple("0123456789")
     judge: ClassVar[str] = "digits"  # the extractor that says whether they are legible
 
     def read(self, split: str = "train") -> ArraySource:
@@ -38,5 +38,4 @@ def digits(split: str = "train") -> ArraySource:
     require(split in SPLITS, "split", split, f"one of {', '.join(SPLITS)}")
     with np.load(PATH) as file:
         images, labels = file[f"{split}_images"], file[f"{split}_labels"]
-    names = tuple(str(digit) for digit in range(10))
-    return ArraySource(f"digits/{split}", images[..., None], labels, names)
+    return ArraySource(f"digits/{split}", images[..., None], labels, Digits.class_names)

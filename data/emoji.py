@@ -22,7 +22,10 @@ class Emoji:
     """The embedded emoji."""
 
     channels: ClassVar[int] = 3
-    num_classes: ClassVar[int] = 9
+    class_names: ClassVar[tuple[str, ...]] = (
+        "activities", "animals", "flags", "food", "objects", "people", "smileys", "symbols",
+        "travel",
+    )  # fmt: skip
 
     def read(self, split: str = "train") -> ArraySource:
         """See `emoji`."""

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int, Int32
+from jaxtyping import Int32
 
 from data.folder_scan import (
     Outcome,
@@ -55,7 +55,8 @@ class Folder:
       numbers: read the values of the files exactly, as float32 (16- and 32-bit grey TIFF and PNG,
         whose range is arbitrary), in place of 8-bit pixels.
       splits: sub-folders that hold the splits, the training split first, where all of them are
-        there or nothing else is; otherwise the folder is all there is of every split.
+        there or nothing else is; otherwise the folder is all there is of every split, of which
+        `data.holdout` sets some aside.
     """
 
     path: str = ""
@@ -74,7 +75,8 @@ class Folder:
         grey = not self.channels and all(map(is_grey, paths(root)))
         channels = self.channels or (1 if grey else 3)
         if not self._is_split(set(inside)):
-            return folder(root, channels=channels, numbers=self.numbers)
+            found = folder(root, channels=channels, numbers=self.numbers)
+            return replace(found, unsplit=True)
         require(split in inside, "split", split, f"one of {inside}, as in {root}")
         splits = [name for name in (*self.splits, split) if name in inside]
         classes = {name: class_folders(root / name) for name in splits}
@@ -103,13 +105,17 @@ class ImageFolder(Source):
     report: Report
     dtype: np.dtype = PIXELS
     num_channels: int = 3
+    unsplit: bool = False
 
     @property
     def channels(self) -> int:
         return self.num_channels
 
-    def class_counts(self) -> Int[np.ndarray, "m"]:
-        return np.bincount(self.labels, minlength=self.num_classes)
+    def key(self, index: int) -> str:
+        return self.files[index]
+
+    def each_label(self) -> Int32[np.ndarray, "n"]:
+        return self.labels
 
     def __len__(self) -> int:
         return len(self.files)

@@ -25,7 +25,7 @@ from data.randomness import permutation
 from data.source import Source
 from data.transforms import Batch, Transform
 from options.choices import require, require_at_least_one
-from options.errors import Words
+from options.errors import InvalidValue, Words
 
 logger = logging.getLogger(__name__)
 THREADS = min(8, os.cpu_count() or 1)
@@ -122,9 +122,11 @@ class Loader:
         InvalidValue where the state is of another stream.
         """
         for key, value in self._identity().items():
-            got = Words(f"a saved position in a stream with {key} {state[key]!r}")
-            expected = f"{value!r}, as {self.source.name} has now"
-            require(state[key] == value, "data", got, expected)
+            if state[key] != value:
+                but = (
+                    f"the run was saved with {key} {state[key]!r}, {self.source.name} has {value!r}"
+                )
+                raise InvalidValue("data", but=but)
         self._seek(state["position"])
 
     def _identity(self) -> dict[str, Any]:

@@ -5,7 +5,9 @@ channels), a volume; 8-bit grey levels or real numbers. Where examples are padde
 mask says what of them is real.
 """
 
+import hashlib
 import zlib
+from collections.abc import Iterator
 from typing import NotRequired, Protocol, TypedDict, runtime_checkable
 
 import numpy as np
@@ -49,6 +51,7 @@ class Source(Protocol):
       dtype: of the examples, uint8 or float32.
       masked: whether records have a "mask", True where the example is real: of the example's rank,
         with axes of 1 where it does not depend on them, such as (length, 1).
+      unsplit: whether it is all there is of every split, so that nobody set examples aside.
     """
 
     name: str
@@ -56,6 +59,7 @@ class Source(Protocol):
     class_names: tuple[str, ...]
     dtype: np.dtype = np.dtype(np.uint8)
     masked: bool = False
+    unsplit: bool = False
 
     @property
     def num_classes(self) -> int:
@@ -78,6 +82,11 @@ class Source(Protocol):
 
     def __getitem__(self, index: int) -> Record: ...
 
+    def key(self, index: int) -> str:
+        """What an example is known by, also when there are more of them: its number, or its file's
+        name."""
+        return str(index)
+
     def take(self, indices: Int[np.ndarray, "b"]) -> Records:
         """The examples at `indices`, in that order."""
         records = [self[int(i)] for i in indices]
@@ -87,17 +96,22 @@ class Source(Protocol):
             found["mask"] = np.stack([record["mask"] for record in records])
         return found
 
+    def each_label(self) -> Int32[np.ndarray, "n"]:
+        """The labels of all examples. Reads them, where labels are not at hand."""
+        return np.concatenate([found["label"] for found in self._blocks()])
+
     def class_counts(self) -> Int[np.ndarray, "m"]:
-        """How many examples each class has. Reads all of them, where labels are not at hand."""
-        blocks = (np.arange(i, min(i + BLOCK, len(self))) for i in range(0, len(self), BLOCK))
-        labels = np.concatenate([self.take(block)["label"] for block in blocks])
-        return np.bincount(labels, minlength=self.num_classes)
+        """How many examples each class has."""
+        return np.bincount(self.each_label(), minlength=self.num_classes)
+
+    def _blocks(self) -> Iterator[Records]:
+        for start in range(0, len(self), BLOCK):
+            yield self.take(np.arange(start, min(start + BLOCK, len(self))))
 
     def checksum(self) -> str:
         """A text that differs where any example, label or mask does. Reads all of them."""
         crc = zlib.crc32(repr((self.shape, self.class_names, len(self))).encode())
-        for start in range(0, len(self), BLOCK):
-            found = self.take(np.arange(start, min(start + BLOCK, len(self))))
+        for found in self._blocks():
             for array in (*found["image"], found["label"], found.get("mask", np.zeros(0))):
                 crc = zlib.crc32(np.ascontiguousarray(array).tobytes(), crc)
         return f"{crc:08x}"
@@ -137,8 +151,8 @@ class ArraySource(Source):
         if mask is not None:
             check_mask(name, mask, images.shape)
 
-    def class_counts(self) -> Int[np.ndarray, "m"]:
-        return np.bincount(self.labels, minlength=self.num_classes)
+    def each_label(self) -> Int32[np.ndarray, "n"]:
+        return self.labels
 
     def __len__(self) -> int:
         return len(self.images)
@@ -171,16 +185,19 @@ def check_mask(name: str, mask: np.ndarray, shape: tuple[int, ...]) -> None:
 
 
 class Subset(Source):
-    """Some examples of a source, by their indices."""
+    """Some examples of a source, by their indices.
 
-    def __init__(self, source: Source, indices: Int[np.ndarray, "n"]) -> None:
+    name: by default the source's, with how many they are.
+    """
+
+    def __init__(self, source: Source, indices: Int[np.ndarray, "n"], name: str = "") -> None:
         if len(indices) == 0 or indices.min() < 0 or indices.max() >= len(source):
             some = f"from {indices.min()} to {indices.max()}" if len(indices) else "none"
             expected = f"at least one, all in [0, {len(source)}) of {source.name}"
             raise InvalidValue("indices", Words(some), expected)
         self.source = source
         self.indices = indices
-        self.name = f"{source.name}, {len(indices)} of {len(source)}"
+        self.name = name or f"{source.name}, {len(indices)} of {len(source)}"
         self.shape = source.shape
         self.class_names = source.class_names
         self.dtype = source.dtype
@@ -196,8 +213,29 @@ class Subset(Source):
     def __getitem__(self, index: int) -> Record:
         return self.source[int(self.indices[index])]
 
+    def key(self, index: int) -> str:
+        return self.source.key(int(self.indices[index]))
+
+    def each_label(self) -> Int32[np.ndarray, "n"]:
+        return self.source.each_label()[self.indices]
+
     def take(self, indices: Int[np.ndarray, "b"]) -> Records:
         return self.source.take(self.indices[indices])
+
+
+def hold_out(source: Source, share: float) -> tuple[Source, Source]:
+    """The source less about `share` of its examples, and these.
+
+    A key, hashed, decides about its example alone: examples that are added later leave those that
+    are there where they are. At least one is held out, and one is not.
+    """
+    names = [source.key(i).encode() for i in range(len(source))]
+    require(len(names) > 1, "holdout", share, "0 for a single example")
+    rank = np.array([int.from_bytes(hashlib.sha256(name).digest()[:4]) for name in names])
+    held_out = rank < share * 2**32
+    held_out[rank.argmin()], held_out[rank.argmax()] = True, False
+    rest = Subset(source, np.flatnonzero(~held_out), f"{source.name}, not held out")
+    return rest, Subset(source, np.flatnonzero(held_out), f"{source.name}, held out")
 
 
 @runtime_checkable

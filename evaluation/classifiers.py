@@ -22,7 +22,7 @@ import numpy as np
 
 from data import Source, Transform
 from data.randomness import permutation
-from evaluation.image_models import check_checkpoints
+from evaluation.image_models import check_checkpoints, held_out_of
 from metrics import calibration
 from metrics.calibration import Calibration
 from metrics.report import Figure, Report
@@ -148,7 +148,7 @@ class _Work:
             "parameter_count": sum(x.size for x in jax.tree.leaves(self.params)),
             "process": repr(task.process),
             "network": repr(task.network),
-            "held_out": f"{self.name} ({len(self.subject.held_out)})",
+            "held_out": held_out_of(self.subject),
             "train": f"{self.subject.train.name} ({len(self.subject.train)})",
             "seed": self.options.seed,
         }

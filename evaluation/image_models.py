@@ -133,7 +133,8 @@ def asked_for(checkpoints: str, folder: Path) -> Sequence[int | None]:
 class Subject:
     """What is evaluated, and on what: everything but parameters.
 
-    train: what samples are compared with. held_out: what loss and bits/dim are of.
+    train: what samples are compared with. held_out: what loss and bits/dim are of; `train` itself
+      where nothing is held out.
     transform: as in training; dequantised for bits/dim whatever it says.
     guide: of samples towards their classes; None for none. Loss and bits/dim are the model's own.
     """
@@ -183,6 +184,13 @@ def evaluate(
     report = Report(work.about(), figures, details)
     report.write(work.folder / "report.json")
     return report
+
+
+def held_out_of(subject: Any) -> str:
+    """What a report says of what its subject holds out."""
+    if subject.held_out is subject.train:
+        return "nothing: what is said of held-out examples is of those trained on"
+    return f"{subject.held_out.name} ({len(subject.held_out)})"
 
 
 def in_shares(counts: Int[np.ndarray, "m"], count: int) -> Int[np.ndarray, "n"]:
@@ -261,7 +269,7 @@ class _Work:
             "network": type(subject.task.network).__name__,
             "conditions": [condition.name for condition in subject.task.conditions],
             "train": f"{subject.train.name} ({len(subject.train)})",
-            "held_out": f"{subject.held_out.name} ({len(subject.held_out)})",
+            "held_out": held_out_of(subject),
             "seed": self.options.seed,
         }
 
@@ -390,7 +398,7 @@ class _Work:
         judge = Judge(
             self.extractor,
             subject.image_set(subject.train),
-            subject.image_set(subject.held_out),
+            None if subject.held_out is subject.train else subject.image_set(subject.held_out),
             self.folder.parent / "reference",
             subject.held_out.class_names == DIGITS and subject.task.shape == (28, 28, 1),
             options.batch_size,

@@ -99,7 +99,7 @@ def _check_conditions(experiment: Any) -> None:
 
 def check_classes(experiment: Any, field: str, classes: int) -> None:
     """InvalidValue for a number of classes that is not that of the data, where those are known."""
-    known = getattr(experiment.options.data.source, "num_classes", 0)
+    known = len(experiment.class_names)
     if known and classes != known:
         but = f"the {experiment.config.data.source.name} have {known}"
         raise InvalidValue(field, classes, but=but)

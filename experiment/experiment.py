@@ -8,6 +8,7 @@ evaluated (`evaluate`).
 
 import dataclasses
 import functools
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,10 +19,11 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from data import Loader, Source, Transform
+from data.source import hold_out
 from evaluation.image_models import asked_for
 from experiment import checks, configuration, sections
 from metrics.report import Report
-from options.errors import InvalidValue, UserError, within
+from options.errors import InvalidValue, UserError, Words, within
 from storage import weights
 from tasks.task import Task
 from training import loop
@@ -93,19 +95,29 @@ class Experiment(ABC):
         with within("data", flip="random_flip", probability="augment"):
             return self.options.data.transform
 
-    @functools.cache  # noqa: B019  an experiment lives as long as the program
-    def source(self, split: str) -> Source:
-        """The examples of a split. Reads the disk."""
+    def _read(self, field: str) -> Source:
+        """The examples of the split that a field of `data` names."""
         options = self.options.data
         try:
-            found = options.reader.read(split)
+            found = options.reader.read(getattr(options, field))
         except UserError as error:
-            names = {options.train_split: "train_split", options.eval_split: "eval_split"}
             section = "data" if error.field in SPLIT else "data.source"
-            with within(section, split=names.get(split, "split")):
+            with within(section, split=field):
                 raise
         self.check_source(found)
         return found
+
+    @functools.cached_property
+    def _parts(self) -> tuple[Source, Source | None]:
+        """What is trained on, and what is held out of it: the same where nothing is, None where
+        that is a split of its own."""
+        options, found = self.options.data, self._read("train_split")
+        if options.eval_split == options.train_split or (found.unsplit and not options.holdout):
+            return found, found
+        if not found.unsplit:
+            return found, None
+        with within("data"):
+            return hold_out(found, options.holdout)
 
     def check_source(self, found: Source) -> None:
         """InvalidValue where the data are not what the configuration says."""
@@ -116,14 +128,36 @@ class Experiment(ABC):
                 raise InvalidValue(
                     "num_channels", channels, but=f"{found.name} has {found.channels}"
                 )
+            names = self.options.data.class_names
+            if names and found.class_names != names:
+                pairs = enumerate(itertools.zip_longest(names, found.class_names))
+                label, (own, theirs) = next((i, p) for i, p in pairs if p[0] != p[1])
+                but = f"{found.name} has {theirs!r}"
+                raise InvalidValue("class_names", Words(f"{own!r} as class {label}"), but=but)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Of the data that the model is trained on, as far as they are known without reading."""
+        data = self.options.data
+        return data.class_names or getattr(data.source, "class_names", ())
+
+    @property
+    def sets_aside(self) -> bool:
+        """Whether some of the examples of the training split are held out."""
+        found, held_out = self._parts
+        return held_out is not None and held_out is not found
 
     @property
     def train_source(self) -> Source:
-        return self.source(self.options.data.train_split)
+        """What is trained on. Reads the disk."""
+        return self._parts[0]
 
-    @property
+    @functools.cached_property
     def held_out(self) -> Source:
-        return self.source(self.options.data.eval_split)
+        """What evaluations are made on; `train_source` where nothing is held out. Reads the
+        disk."""
+        of_train = self._parts[1]
+        return self._read("eval_split") if of_train is None else of_train
 
     def loader(self) -> Loader:
         """The stream of training batches of this host. Reads the disk."""

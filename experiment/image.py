@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,6 +26,7 @@ from metrics import extractors
 from metrics.feature_distance import FeatureDistance
 from metrics.legibility import judged
 from metrics.report import Report
+from options.choices import did_you_mean
 from options.errors import InvalidValue, within
 from sde_lib import Node, Process
 from solvers.fixed_step import FixedStep
@@ -162,9 +164,9 @@ class ImageExperiment(Experiment):
         options, classes = self.options.sampling, self.num_classes
         if not options.labels:
             return self.generator.labels(options.num_samples)
-        asked = parse_labels(options.labels, "sampling.labels")
         if not classes:
-            raise InvalidValue("sampling.labels", asked, but="the model has no classes")
+            raise InvalidValue("sampling.labels", options.labels, but="the model has no classes")
+        asked = parse_labels(options.labels, self.class_names, "sampling.labels")
         if not all(0 <= label < classes for label in asked):
             raise InvalidValue(
                 "sampling.labels", asked, f"classes of the model, 0 to {classes - 1}"
@@ -287,7 +289,7 @@ class ImageExperiment(Experiment):
             picked = random.choice(len(found), min(options.images, len(found)), replace=False)
             images, labels = self._held_out_at(picked)
         if options.labels:
-            asked = parse_labels(options.labels, "control.labels")
+            asked = parse_labels(options.labels, self.class_names, "control.labels")
             labels = np.resize(np.array(asked, np.int32), len(images))
         if not self.num_classes:
             labels = np.full(len(images), -1, np.int32)
@@ -340,9 +342,15 @@ def _judge_digits(images: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     return {name: found[name] for name in ("legible", "accuracy")}
 
 
-def parse_labels(text: str, field: str) -> list[int]:
-    """Numbers between commas."""
-    try:
-        return [int(label) for label in text.split(",")]
-    except ValueError:
-        raise InvalidValue(field, text, "numbers as in '3,3,7'") from None
+def parse_labels(text: str, names: Sequence[str], field: str) -> list[int]:
+    """The numbers of classes, given between commas by their names or numbers; what is a name is
+    taken for one, also where it is a number."""
+    found = {name: label for label, name in enumerate(names)}
+
+    def label(part: str) -> int:
+        if part not in found and not part.isdecimal():
+            expected = f"numbers as in '3,3,7', or names{did_you_mean(part, names)}"
+            raise InvalidValue(field, part, expected)
+        return found[part] if part in found else int(part)
+
+    return [label(part.strip()) for part in text.split(",")]

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -42,6 +42,7 @@ TRAINED_UNDER = (
     "task", "process", "parameterization", "model", "conditions", "data.space", "data.image_size",
     "data.num_channels",
 )  # fmt: skip
+CLASSES_SHOWN = 20  # when a training begins
 WAYS_TO_COMPUTE = ("model.dtype", "model.remat", "model.scan_blocks")
 
 
@@ -130,20 +131,43 @@ def run_train(command: Command) -> int:
     """Trains, or goes on training, in the workdir."""
     parallel.join(*command.cluster)
     experiment = checked(command)
-    for line in checks.warnings_of_training(experiment.training):
-        print(f"warning: {line}")
-    result = loop.fit(
-        experiment.task,
-        experiment.loader(),
-        experiment.training,
-        command.workdir,
-        config_json=command.config.to_json(),
-        force=command.force,
-        free=CONTINUABLE,
-    )
+    claim = claim_of(command, experiment)
+    loader, options = experiment.loader(), experiment.training
+    result = loop.fit(experiment.task, loader, options, command.workdir, claim)
     where = command.workdir
     print(f"{result.stopped} at step {result.steps} after {result.seconds:.0f} s: {where}")
     return 0
+
+
+def said_of_data(experiment: Experiment) -> Iterator[str]:
+    """What a run is trained on, and how its classes are numbered, a line each."""
+    train, options = experiment.train_source, experiment.options.data
+    aside = ""
+    if experiment.sets_aside:
+        held_out = len(experiment.held_out)
+        aside = f"; {held_out} more are held out (data.holdout={options.holdout:g})"
+    yield f"data: {train.name}, {len(train):,} examples{aside}"
+    if names := train.class_names:
+        shown = ", ".join(f"{i} {name}" for i, name in enumerate(names[:CLASSES_SHOWN]))
+        more = f" and {len(names) - CLASSES_SHOWN} more" if len(names) > CLASSES_SHOWN else ""
+        yield f"classes: {shown}{more}"
+
+
+def claim_of(command: Command, experiment: Experiment) -> workdir.Claim:
+    """The run's claim to its workdir, by its configuration with the classes of its data."""
+    about = [f"warning: {line}" for line in checks.warnings_of_training(experiment.training)]
+    about += said_of_data(experiment)
+    config = json.loads(command.config.to_json())
+    names = list(experiment.train_source.class_names)
+    config["data"]["class_names"] = names
+
+    def remembered(where: Path) -> dict[str, Any]:
+        found = kinds.load(where).to_dict()
+        if not found["data"]["class_names"]:  # as older versions left them
+            found["data"]["class_names"] = names
+        return found
+
+    return workdir.Claim(config, command.force, CONTINUABLE, remembered, about)
 
 
 def run_eval(command: Command) -> int:

@@ -29,7 +29,7 @@ from losses import (
     VariationalBound,
 )
 from models import CLASSIFIERS, MODELS, NCSNpp, WideResNet
-from options.choices import choose, require, require_at_least_one
+from options.choices import choose, require, require_at_least_one, require_fraction
 from options.fields import chosen, several
 from parameterization import C_NOISE, EDMNoise, LogSigma, Parameterization, ScaledScore
 from sampling import DENOISE_CHOICES, Solver
@@ -58,6 +58,10 @@ class DataOptions:
       source: where the examples come from.
       space: between the values that a user sees and the states that a process moves.
       train_split, eval_split: names of the parts to train on, and to judge on.
+      class_names: in the order of the classes' numbers; a run takes them from the data that it is
+        trained on.
+      holdout: share of the examples that is held out for evaluation, where the source has no splits
+        of its own; 0 for none.
       image_size: height and width that images are brought to, or one number for squares; empty for
         data that stay as they are.
       num_channels: of an image, 1 for grey or 3 for colour; of arrays, whatever they have.
@@ -74,6 +78,8 @@ class DataOptions:
     space: Any = chosen(SPACES, Pixels())
     train_split: str = "train"
     eval_split: str = "test"
+    class_names: tuple[str, ...] = ()
+    holdout: float = 0.1
     image_size: tuple[int, ...] = (28, 28)
     num_channels: int = 1
     crop: str = "center"
@@ -88,6 +94,7 @@ class DataOptions:
         whole = all(type(n) is int and n >= 1 for n in size)
         require(whole, "image_size", size, "whole numbers from 1 on")
         require_at_least_one(self, "num_channels")
+        require_fraction(self, "holdout")
 
     @property
     def reader(self) -> Any:

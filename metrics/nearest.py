@@ -7,6 +7,8 @@ A distance alone means nothing. It is set beside that of held-out real images to
 than nearly all held-out images are suspects, and are counted.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -65,7 +67,7 @@ def _vectors(images: np.ndarray) -> np.ndarray:
 def memorisation(
     samples: UInt8[np.ndarray, "n h w c"],
     train: UInt8[np.ndarray, "m h w c"],
-    held_out: UInt8[np.ndarray, "k h w c"],
+    held_out: UInt8[np.ndarray, "k h w c"] | None,
     max_real: int = 2000,
 ) -> dict:
     """The report, JSON-able.
@@ -74,21 +76,27 @@ def memorisation(
     the latter two up to `max_real`, evenly spaced); `ratio`, the median of the samples over that
     of held-out images (1 for a model that neither copies nor strays); `suspects`, the fraction of
     samples nearer than 99 % of the held-out images (0.01 is what chance gives); and the ten
-    nearest pairs, to look at. `ratio` is None where held-out images are training images.
+    nearest pairs, to look at. `ratio` is None where held-out images are training images, and so is
+    all that concerns them where there are none.
     """
     of_samples, index = nearest(samples, train)
-    of_held_out, _ = nearest(held_out[_spaced(len(held_out), max_real)], train)
-    typical = np.median(of_held_out)
+    honest: dict[str, Any] = {"held_out": None, "ratio": None, "suspects": None}
+    if held_out is not None:
+        of_held_out, _ = nearest(held_out[_spaced(len(held_out), max_real)], train)
+        typical = np.median(of_held_out)
+        honest = {
+            "held_out": _quantiles(of_held_out),
+            "ratio": float(np.median(of_samples) / typical) if typical else None,
+            "suspects": float(np.mean(of_samples < np.quantile(of_held_out, 0.01))),
+        }
     some = _spaced(len(train), max_real)
     of_train, _ = nearest(train[some], train, exclude=some)
     return {
         "distance": "L2 of pixels in [0, 1]",
         "train_images": len(train),
         "samples": _quantiles(of_samples),
-        "held_out": _quantiles(of_held_out),
         "train_leave_one_out": _quantiles(of_train),
-        "ratio": float(np.median(of_samples) / typical) if typical else None,
-        "suspects": float(np.mean(of_samples < np.quantile(of_held_out, 0.01))),
+        **honest,
         "nearest_pairs": [
             {"sample": int(i), "train": int(index[i]), "distance": float(of_samples[i])}
             for i in np.argsort(of_samples, kind="stable")[:10]

@@ -58,6 +58,7 @@ class ImageSet:
 class Judge:
     """Compares samples with a training set and a held-out set.
 
+    held_out: None where no image was held out, so that what a perfect model would reach is unknown.
     folder: where the features of both sets are kept.
     digits: the images are digits, 28 x 28, with their labels; report legibility.
     memorise: look for copies; all training images are then held in memory.
@@ -65,7 +66,7 @@ class Judge:
 
     extractor: FeatureExtractor
     train: ImageSet
-    held_out: ImageSet
+    held_out: ImageSet | None
     folder: Path
     digits: bool = False
     batch_size: int = 128
@@ -77,13 +78,12 @@ class Judge:
         """Metrics, and details by their name; features of the samples are kept in `folder`."""
         spent: dict[str, Any] = {"solver": solver, "evaluations": evaluations}
         rows = self._activations(samples, folder)
-        of_train, of_held_out = (
-            self._statistics(images, self._activations(images, self.folder))
-            for images in (self.train, self.held_out)
-        )
+        of_train = self._real(self.train)
         figures = distances(self._statistics(samples, rows), of_train, **spent)
-        for figure in distances(of_held_out, of_train):
-            figures.append(dataclasses.replace(figure, name=f"{figure.name}_of_held_out"))
+        real = self.train if self.held_out is None else self.held_out
+        if self.held_out is not None:
+            for figure in distances(self._real(self.held_out), of_train):
+                figures.append(dataclasses.replace(figure, name=f"{figure.name}_of_held_out"))
         spent |= {"extractor": self.extractor.identity}
         if "logits" in rows:
             splits = min(10, samples.count)
@@ -92,15 +92,19 @@ class Judge:
             figures.append(Figure("inception_score", score, samples.count, error, **spent))
         details: dict[str, Any] = {}
         if self.digits:
-            found = legibility(*samples.everything(), *self.held_out.everything())
+            found = legibility(*samples.everything(), *real.everything())
             details["legibility"] = found
             error, spent["extractor"] = found["legible_standard_error"], found["extractor"]
             figures.append(Figure("legible", found["legible"], samples.count, error, **spent))
         if self.memorise:
+            others = None if self.held_out is None else self.held_out.everything()[0]
             details["memorisation"] = memorisation(
-                samples.everything()[0], self.train.everything()[0], self.held_out.everything()[0]
+                samples.everything()[0], self.train.everything()[0], others
             )
         return figures, details
+
+    def _real(self, images: ImageSet) -> Statistics:
+        return self._statistics(images, self._activations(images, self.folder))
 
     def _activations(self, images: ImageSet, folder: Path) -> Rows:
         """Features, and logits if there are any, of every image."""

@@ -190,7 +190,8 @@ NEEDS_SIGMA_DATA = {"edm"}
 def upgrade_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """The nested sections of a remembered configuration; of flat ones, what their classes read."""
     if not _is_flat(config):
-        return dict(config)
+        # Older versions held nothing out.
+        return dict(config) | {"data": {"holdout": 0.0} | dict(config.get("data", {}))}
     config = {**config, **{k: v | dict(config.get(k, {})) for k, v in FLAT_DEFAULTS.items()}}
     new: dict[str, Any] = {"seed": config["seed"], "task": config.get("task", "image")}
     for section in ("optim", "ema", "training"):
@@ -219,6 +220,7 @@ def _data(old: Mapping[str, Any]) -> dict[str, Any]:
         source["path"] = old["path"]
     low = -1.0 if old["centered"] else 0.0
     new: dict[str, Any] = {
+        "holdout": 0.0,
         "source": source,
         "space": {"name": "pixels", "low": low, "high": 1.0},
         "image_size": (old["image_size"], old["image_size"]),

@@ -6,8 +6,9 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,23 +23,53 @@ REMOTE = re.compile(r"[A-Za-z][\w+.-]+:")  # the first part of gs://bucket/run
 PATTERN = set("*?[]")
 
 
-def claim_workdir(
-    workdir: str | Path, config_json: str | None, force: bool = False, free: Sequence[str] = ()
-) -> Path:
-    """Make `workdir` the folder of the run that `config_json` describes, and remember the config.
+def read_config(workdir: str | Path) -> dict[str, Any]:
+    """The config that `claim_workdir` remembered. StorageError if the folder has none."""
+    path = Path(workdir) / CONFIG
+    if not path.exists():
+        but = f"{workdir} has no {CONFIG}: no run was started there"
+        raise StorageError("workdir", but=but)
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise StorageError("workdir", but=f"{path} is damaged: {error}") from None
 
-    free: dotted fields (or their prefixes) that a continued run may change, such as
-    "training.steps". force: take over a folder made by another config.
+
+@dataclass(frozen=True)
+class Claim:
+    """By which configuration a run takes a workdir.
+
+    Attributes:
+      config: nested sections, JSON-able; None for a run that remembers none.
+      force: take over a folder that another config or other data made.
+      free: dotted fields, or their prefixes, that a continued run may change.
+      read: the config that a workdir remembers, in the present shape.
+      about: lines that are printed once the folder is the run's.
+    """
+
+    config: Mapping[str, Any] | None = None
+    force: bool = False
+    free: Sequence[str] = ()
+    read: Callable[[Path], Mapping[str, Any]] = read_config
+    about: Sequence[str] = ()
+
+
+NO_CLAIM = Claim()
+
+
+def claim_workdir(workdir: str | Path, claim: Claim) -> Path:
+    """Make `workdir` the folder of the run that the claim describes, and remember its config.
+
     Raises InvalidValue, naming the first differing fields, if the folder belongs to another config,
     and StorageError if it cannot be written.
     """
     workdir = prepare_workdir(workdir)
-    if config_json is None:
+    if claim.config is None:
         return workdir
     path = workdir / CONFIG
-    if path.exists() and not force:
-        found = differences(read_config(workdir), json.loads(config_json))
-        found = {k: said for k, said in found.items() if not is_within(k, free)}
+    if path.exists() and not claim.force:
+        found = differences(claim.read(workdir), claim.config)
+        found = {k: said for k, said in found.items() if not is_within(k, claim.free)}
         if found:
             but = (
                 f"{workdir} was made by another config: {first_few(found)}. "
@@ -47,7 +78,7 @@ def claim_workdir(
             raise InvalidValue("workdir", but=but)
     if jax.process_index() == 0:
         with atomic_write(path, "w") as file:
-            json.dump(json.loads(config_json), file, indent=2, sort_keys=True)
+            json.dump(claim.config, file, indent=2, sort_keys=True)
     return workdir
 
 
@@ -79,18 +110,6 @@ def sole_writer(workdir: str | Path) -> Iterator[None]:
             but = f"another run is training in {workdir}"
             raise StorageError("workdir", but=but) from error
         yield
-
-
-def read_config(workdir: str | Path) -> dict[str, Any]:
-    """The config that `claim_workdir` remembered. StorageError if the folder has none."""
-    path = Path(workdir) / CONFIG
-    if not path.exists():
-        but = f"{workdir} has no {CONFIG}: no run was started there"
-        raise StorageError("workdir", but=but)
-    try:
-        return json.loads(path.read_text())
-    except ValueError as error:
-        raise StorageError("workdir", but=f"{path} is damaged: {error}") from None
 
 
 def require_writable(workdir: str | Path) -> None:

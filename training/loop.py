@@ -7,7 +7,7 @@ resumed, on the same devices, it ends with the same bits.
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -23,7 +23,14 @@ from options.errors import InvalidValue, NotFinite, UserError
 from options.fields import hidden
 from storage import weights
 from storage.checkpoint import Checkpoints
-from storage.workdir import claim_workdir, prepare_workdir, require_space, sole_writer
+from storage.workdir import (
+    NO_CLAIM,
+    Claim,
+    claim_workdir,
+    prepare_workdir,
+    require_space,
+    sole_writer,
+)
 from tasks.task import Context, Task
 from training import microbatch, parallel
 from training.ema import EMA
@@ -138,32 +145,29 @@ def fit(
     loader: Loader,
     options: TrainOptions,
     workdir: str | Path,
-    *,
-    config_json: str | None = None,
-    force: bool = False,
-    free: Sequence[str] = (),
+    claim: Claim = NO_CLAIM,
 ) -> Result:
     """Train, or go on training, in `workdir`, and leave a checkpoint of the end there.
 
-    config_json, force, free: see `workdir.claim_workdir`. Raises NotFinite if the loss or the
-    gradient is no longer finite, OSError if the folder cannot be written, InvalidValue if the
-    options do not suit the devices or the folder.
+    Raises NotFinite if the loss or the gradient is no longer finite, OSError if the folder cannot
+    be written, InvalidValue if the options do not suit the devices or the folder.
     """
     workdir = prepare_workdir(workdir)
     with sole_writer(workdir):  # a run that is refused leaves the config of the one that trains
-        claim_workdir(workdir, config_json, force, free)
-        return _fit(task, loader, options, workdir)
+        claim_workdir(workdir, claim)
+        print(*claim.about, sep="\n", end="\n" if claim.about else "")
+        return _fit(task, loader, options, workdir, claim.force)
 
 
-def _fit(task: Task, loader: Loader, options: TrainOptions, workdir: Path) -> Result:
-    """`fit` in a workdir that is this run's."""
+def _fit(task: Task, loader: Loader, options: TrainOptions, workdir: Path, force: bool) -> Result:
+    """`fit` in a workdir that is this run's; force: on other data than before, too."""
     strategy = parallel.STRATEGIES[options.strategy](parallel.make_mesh())
     per_device = examples_per_device(options, jax.device_count())
     with (
         Interrupts() as interrupts,
         Checkpoints(workdir / "checkpoints", options.keep, options.keep_every) as checkpoints,
     ):
-        state, record = first_state(task, loader, options, strategy, checkpoints)
+        state, record = first_state(task, loader, options, strategy, checkpoints, force)
         return_free_memory()  # of initialisation, before compilation needs its own
         require_space(workdir, 2 * sum(x.nbytes for x in jax.tree.leaves(state)))
         program = make_program(task, options, strategy, per_device, record)
@@ -231,10 +235,12 @@ def first_state(
     options: TrainOptions,
     strategy: Parallelism,
     checkpoints: Checkpoints,
+    force: bool = False,
 ) -> tuple[State, Progress]:
     """The state to begin with and its record: the newest checkpoint's, or new ones.
 
-    The loader is moved to the data position of the checkpoint.
+    The loader is moved to the data position of the checkpoint. Where that is one of other data,
+    InvalidValue; with `force`, the loader stays at its beginning.
     """
     if checkpoints.steps():
         shapes = jax.eval_shape(
@@ -247,7 +253,7 @@ def first_state(
         )
         restored = checkpoints.restore(stored(template), template.ema)
         assert restored is not None
-        loader.restore(restored.meta["data"])
+        move(loader, restored.meta["data"], force)
         frozen = parallel.place(task.frozen, strategy.sharding(task.frozen))
         rest = {"ema": restored.ema, "frozen": frozen}
         return State(**restored.state | rest), Progress(**restored.meta)
@@ -257,6 +263,20 @@ def first_state(
         print(f"init_from {options.init_from}: {report.summary()}\n{report}")
         state = state._replace(params=params, ema=params)
     return parallel.place(state, strategy.sharding(state)), Progress({}, None, 0.0)
+
+
+def move(loader: Loader, position: dict[str, Any], force: bool) -> None:
+    """Moves the loader to a saved position; if that is of other data, only `force` goes on."""
+    try:
+        loader.restore(position)
+    except InvalidValue as error:
+        if not force:
+            but = (
+                f"{error}. --force goes on with these data from their beginning; "
+                "training.init_from begins a new run with the weights of this one"
+            )
+            raise InvalidValue("", but=but) from None
+        print(f"warning: {error}; these data are read from their beginning")
 
 
 # Parameters are made once: on a CPU optimising their program takes longer than running it, four

@@ -186,6 +186,17 @@ def test_every_figure_says_what_it_is_of(report):
     assert report.about["checkpoint"] == 7
 
 
+def test_where_nothing_is_held_out_nothing_is_said_to_be(subject, params, tmp_path):
+    options = dataclasses.replace(OPTIONS, likelihood=False)
+    whole = dataclasses.replace(subject, held_out=subject.train)
+    found = image_models.evaluate(whole, params, 7, options, tmp_path)
+    assert {"loss", "fid", "kid"} <= figures(found).keys()
+    assert not [name for name in figures(found) if name.endswith("of_held_out")]
+    assert found.about["held_out"].startswith("nothing: ")
+    copies = found.details["memorisation"]
+    assert [copies[name] for name in ("held_out", "ratio", "suspects")] == [None] * 3
+
+
 def test_the_batch_size_changes_nothing(report, subject, params, tmp_path):
     generator = dataclasses.replace(subject.generator, batch_size=11)
     options = dataclasses.replace(OPTIONS, batch_size=5)

@@ -7,7 +7,14 @@ from types import SimpleNamespace
 import pytest
 
 from options.errors import InvalidValue, StorageError
-from storage.workdir import claim_workdir, read_config, require_space, require_writable, sole_writer
+from storage.workdir import (
+    Claim,
+    claim_workdir,
+    read_config,
+    require_space,
+    require_writable,
+    sole_writer,
+)
 
 CONFIG = {"data": {"name": "digits", "size": 28}, "training": {"steps": 10, "lr": 1e-3}, "seed": 0}
 
@@ -17,31 +24,31 @@ def changed(**fields):
     for dotted, value in fields.items():
         section, name = dotted.split("__")
         config[section][name] = value
-    return json.dumps(config)
+    return config
 
 
 def test_a_claimed_folder_remembers_its_config(tmp_path):
-    folder = claim_workdir(tmp_path / "new" / "run", json.dumps(CONFIG))
+    folder = claim_workdir(tmp_path / "new" / "run", Claim(CONFIG))
     assert folder.is_absolute() and read_config(folder) == CONFIG
-    claim_workdir(folder, json.dumps(CONFIG))
+    claim_workdir(folder, Claim(CONFIG))
 
 
 def test_another_config_is_refused_by_its_fields(tmp_path):
-    claim_workdir(tmp_path, json.dumps(CONFIG))
+    claim_workdir(tmp_path, Claim(CONFIG))
     with pytest.raises(ValueError) as error:
-        claim_workdir(tmp_path, changed(data__name="cats", training__decay=0.5))
+        claim_workdir(tmp_path, Claim(changed(data__name="cats", training__decay=0.5)))
     assert 'data.name was "digits", now "cats"' in str(error.value)
     assert "training.decay was absent, now 0.5" in str(error.value)
     assert read_config(tmp_path) == CONFIG
 
 
 def test_free_fields_may_change_and_force_takes_over(tmp_path):
-    claim_workdir(tmp_path, json.dumps(CONFIG))
-    claim_workdir(tmp_path, changed(training__steps=20), free=["training.steps"])
+    claim_workdir(tmp_path, Claim(CONFIG))
+    claim_workdir(tmp_path, Claim(changed(training__steps=20), free=["training.steps"]))
     assert read_config(tmp_path)["training"]["steps"] == 20
     with pytest.raises(ValueError, match="data.size was 28, now 32"):
-        claim_workdir(tmp_path, changed(data__size=32), free=["training"])
-    claim_workdir(tmp_path, changed(data__size=32), force=True)
+        claim_workdir(tmp_path, Claim(changed(data__size=32), free=["training"]))
+    claim_workdir(tmp_path, Claim(changed(data__size=32), force=True))
     assert read_config(tmp_path)["data"]["size"] == 32
 
 
@@ -74,14 +81,14 @@ def test_a_folder_has_one_writer(tmp_path):
 @pytest.mark.parametrize("name", ["run [1]", "a*b", "what?/run", "[2026] project/a"])
 def test_a_path_that_checkpoints_cannot_be_read_from_is_refused(name, tmp_path):
     with pytest.raises(InvalidValue, match="^workdir: got .* cannot be read back from a path with"):
-        claim_workdir(tmp_path / name, json.dumps(CONFIG))
+        claim_workdir(tmp_path / name, Claim(CONFIG))
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", ["gs://bucket/run", "s3://bucket/run", "gs:/bucket/run"])
 def test_a_remote_folder_is_refused(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for check in (require_writable, lambda path: claim_workdir(path, json.dumps(CONFIG))):
+    for check in (require_writable, lambda path: claim_workdir(path, Claim(CONFIG))):
         with pytest.raises(StorageError, match="workdir: got '.*', expected a folder of this mac"):
             check(name)
     assert not list(tmp_path.iterdir())
@@ -90,6 +97,6 @@ def test_a_remote_folder_is_refused(name, tmp_path, monkeypatch):
 @pytest.mark.parametrize("content", [b'{"data": {"na', b"\xff\xfe{}", b""])
 def test_a_damaged_config_is_named(content, tmp_path):
     (tmp_path / "config.json").write_bytes(content)
-    for read in (read_config, lambda path: claim_workdir(path, json.dumps(CONFIG))):
+    for read in (read_config, lambda path: claim_workdir(path, Claim(CONFIG))):
         with pytest.raises(StorageError, match="^workdir: .*config.json is damaged: "):
             read(tmp_path)

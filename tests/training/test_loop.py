@@ -21,7 +21,7 @@ from tiny_task import TeacherTask, TinyLoader, TinyTask
 
 from options.errors import InvalidValue, NotFinite, StorageError
 from storage import checkpoint
-from storage.workdir import sole_writer
+from storage.workdir import Claim, sole_writer
 from tasks.task import Context, Task
 from training import loop
 from training.ema import EMA
@@ -230,11 +230,26 @@ def test_sigint_once_saves_and_returns(tmp_path):
     assert signal.getsignal(signal.SIGINT) is before
 
 
+def test_a_run_goes_on_with_other_data_by_force_only(tmp_path, capsys):
+    class Grown(TinyLoader):
+        def restore(self, state):
+            raise InvalidValue("data", but="the run was saved with examples 12, mine has 15")
+
+    run(tmp_path, steps=5)
+    options = dataclasses.replace(OPTIONS, steps=10)
+    with pytest.raises(InvalidValue, match="^data: the run .* mine has 15. --force goes on with"):
+        fit(TinyTask(), Grown(8), options, tmp_path)
+    loader = Grown(8)
+    assert fit(TinyTask(), loader, options, tmp_path, Claim(force=True)).steps == 10
+    assert "warning: data: the run was saved with examples 12" in capsys.readouterr().out
+    assert loader.position == 5  # from its beginning
+
+
 def test_a_run_that_is_refused_leaves_the_config_of_the_one_that_trains(tmp_path):
     run(tmp_path, steps=5)
     (tmp_path / "config.json").write_text('{"nf": 8}')
     with sole_writer(tmp_path), pytest.raises(StorageError, match="another run is training"):
-        fit(TinyTask(), TinyLoader(8), OPTIONS, tmp_path, config_json='{"nf": 16}', force=True)
+        fit(TinyTask(), TinyLoader(8), OPTIONS, tmp_path, Claim({"nf": 16}, force=True))
     assert json.loads((tmp_path / "config.json").read_text()) == {"nf": 8}
 
 
@@ -357,9 +372,9 @@ def test_options_that_cannot_work_are_refused(tmp_path, changes, message):
 
 
 def test_a_workdir_of_another_config_is_refused(tmp_path):
-    fit(TinyTask(), TinyLoader(8), OPTIONS, tmp_path, config_json='{"a": {"b": 1}}')
+    fit(TinyTask(), TinyLoader(8), OPTIONS, tmp_path, Claim({"a": {"b": 1}}))
     with pytest.raises(ValueError, match="a.b was 1, now 2"):
-        fit(TinyTask(), TinyLoader(8), OPTIONS, tmp_path, config_json='{"a": {"b": 2}}')
+        fit(TinyTask(), TinyLoader(8), OPTIONS, tmp_path, Claim({"a": {"b": 2}}))
 
 
 def test_sigterm_saves_and_exits_zero(tmp_path):
