@@ -21,10 +21,11 @@ with --coordinator HOST:PORT --num_processes N --process_id 0 ... N-1; on a TPU 
 
 import difflib
 import os
+import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from absl import app, flags, logging
 from ml_collections import config_flags
@@ -36,6 +37,12 @@ MODES = ("train", "eval", "sample", "control")
 HELP = {"help", "helpshort", "h", "?"}
 PRETRAINED = Path(__file__).parent / "pretrained" / "digits.npz"
 TRUE = {"1", "t", "true", "y", "yes", "on"}  # as JAX reads its environment
+KINDS_OF_VALUE: dict[type, str] = {
+    bool: "True or False",
+    int: "a whole number",
+    float: "a number",
+    tuple: "values between commas, as in (32,32)",
+}
 CPU_FLAGS = "--xla_cpu_experimental_ynn_fusion_type=-individual_convolution"
 
 flags.DEFINE_string("workdir", "", "Folder of the run: checkpoints, logs, pictures, reports.")
@@ -45,6 +52,7 @@ flags.DEFINE_string("weights", "", "Exported weights (.npz) to evaluate or sampl
 flags.DEFINE_string("coordinator", "", "host:port of process 0, or auto.")
 flags.DEFINE_integer("num_processes", 0, "Number of processes of the run.")
 flags.DEFINE_integer("process_id", 0, "Number of this process.")
+flags.DEFINE_integer("heartbeat_seconds", 100, "After so long a process that died ends the run.", 1)
 
 
 def main(argv: list[str]) -> None:
@@ -65,7 +73,12 @@ def main(argv: list[str]) -> None:
         workdir=Path(options.workdir or "runs/pretrained"),
         weights=Path(weights) if weights else None,
         force=options.force,
-        cluster=(options.coordinator, options.num_processes, options.process_id),
+        cluster=modes.Cluster(
+            options.coordinator,
+            options.num_processes,
+            options.process_id,
+            options.heartbeat_seconds,
+        ),
     )
     try:
         sys.exit(modes.run(options.mode, command))
@@ -120,7 +133,7 @@ def parse(argv: list[str]) -> list[str]:
     try:
         return flags.FLAGS(argv)
     except (flags.Error, TypeError, ValueError) as error:
-        fail(" ".join(str(error).removeprefix("flag ").split()))
+        fail(_of_type(str(error), known) or " ".join(str(error).removeprefix("flag ").split()))
 
 
 def _define_help_of_config() -> None:
@@ -184,6 +197,15 @@ def _named(arg: str, overrides: dict[str, str], known: Iterable[str]) -> str:
     if flag.startswith("-") and name in overrides and f"{name}.name" in known:
         return f"{flag}.name{equals}{value}"
     return arg
+
+
+def _of_type(error: str, known: Mapping[str, Any]) -> str:
+    """What is wrong with the value of a field of the config, where absl says so; "" elsewhere."""
+    found = re.match(r"flag --config\.([\w.]+)=(.*?): ", error, re.DOTALL)
+    kind = type(known.get(found[1])) if found else None
+    if found is None or kind not in KINDS_OF_VALUE:
+        return ""
+    return f"--config.{found[1]}: got {found[2]!r}, expected {KINDS_OF_VALUE[kind]}"
 
 
 def _nearest(name: str, names: Iterable[str]) -> str:

@@ -432,8 +432,15 @@ class NetworkPredictor:
         self.parameterization.check(self.network)
 
     def __call__(self, x: Array, node: Node, cond: Cond = NO_COND) -> Prediction:
-        network = functools.partial(self.network.apply, {"params": self.params})
+        network = functools.partial(_apply, self.network, self.params)
         return self.parameterization.predict(network, x, node, cond)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _apply(network: Any, params: Any, x: Array, c_noise: Array, **cond: Any) -> Array:
+    """A function of its own to JAX, which traces it once for all the places of a program that call
+    it with like arguments."""
+    return network.apply({"params": params}, x, c_noise, **cond)
 
 
 @functools.partial(jax.tree_util.register_dataclass, data_fields=[], meta_fields=["score_fn"])

@@ -6,11 +6,8 @@ PATH is a Python with benchmarks/requirements.txt; without it the baseline's col
 """
 
 import argparse
-import os
-import platform
 import tempfile
 from collections.abc import Callable, Iterator
-from importlib.metadata import version
 from pathlib import Path
 
 from benchmarks.adaptive import adaptive_table
@@ -22,7 +19,7 @@ from benchmarks.networks import NETWORKS
 from benchmarks.sampling import sampling_table
 from benchmarks.scaling import scaling_table
 from benchmarks.startup import startup_table
-from benchmarks.tables import Table
+from benchmarks.tables import Table, machine
 from options.choices import choose
 from tools.command_line import one_line_errors
 
@@ -57,15 +54,6 @@ SECTIONS: dict[str, Callable[[argparse.Namespace, Path], Iterator[Table]]] = {
     "adaptive": lambda args, cache: iter([adaptive_table()]),
     "startup": lambda args, cache: iter([startup_table()]),
 }
-
-
-def machine() -> str:
-    """The processor, its cores and the versions, in one line."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    packages = ", ".join(f"{name} {version(name)}" for name in ("jax", "flax"))
-    cores = len(os.sched_getaffinity(0))
-    return f"{cores} cores of {names[0]}; Python {platform.python_version()}, {packages}"
 
 
 def run() -> None:

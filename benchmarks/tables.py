@@ -1,7 +1,13 @@
-"""Tables in Markdown."""
+"""Tables in Markdown, and the machine that they were measured on."""
 
-from collections.abc import Iterable, Sequence
+import os
+import platform
+from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from tools.markdown import table
 
 Cell = str | float | None
 
@@ -19,9 +25,8 @@ class Table:
         """The title as a heading, the table, the note."""
         for row in self.rows:
             assert len(row) == len(self.header), f"{self.title}: {row}"
-        lines = [_line(self.header), _line(["---"] * len(self.header))]
-        lines += [_line([show(cell) for cell in row]) for row in self.rows]
-        parts = [f"## {self.title}", "\n".join(lines), self.note]
+        body = table(self.header, [[show(cell) for cell in row] for row in self.rows])
+        parts = [f"## {self.title}", body, self.note]
         return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -41,5 +46,10 @@ def times(slow: float | None, fast: float | None) -> str | None:
     return None if slow is None or fast is None else f"{slow / fast:.2f} x"
 
 
-def _line(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+def machine() -> str:
+    """The processor, its cores and the versions, in one line."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    packages = ", ".join(f"{name} {version(name)}" for name in ("jax", "flax"))
+    cores = len(os.sched_getaffinity(0))
+    return f"{cores} cores of {names[0]}; Python {platform.python_version()}, {packages}"

@@ -17,8 +17,6 @@ is that array, of which `data.holdout` sets some aside. uint8 stays as it is; al
 become float32, whole ones exactly or not at all.
 """
 
-import zipfile
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -29,8 +27,8 @@ import numpy as np
 from data.source import ArraySource, check_mask
 from options.choices import require
 from options.errors import InvalidValue, Words
+from storage.npz import UNREADABLE
 
-UNREADABLE = (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error)
 EXACT = 2**24  # whole numbers up to here are float32 numbers
 MOST_CLASSES = 2**16  # that are not named
 FEW = (1, 2, 3, 4)  # channels of images, where they stand first by mistake

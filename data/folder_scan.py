@@ -1,16 +1,18 @@
 """What is in a folder of images: every file is decoded once, and what was found is reported."""
 
 import json
+import logging
 import os
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
-from tqdm import tqdm
+from data.image_file import RefusedImage, Size, decode
+from options.progress import progress_bar
+from storage.files import atomic_write
 
-from data.image_file import RefusedImage, decode
-
+logger = logging.getLogger(__name__)
 NAMES_SHOWN = 10
 # 16-bit files whose values fill fewer bits than this would keep at most 16 grey levels.
 FEWEST_VALUES = 4096
@@ -71,34 +73,37 @@ def paths(root: Path) -> list[Path]:
     return found
 
 
-def scan(root: Path, numbers: bool, cache: Path | None) -> dict[str, Outcome]:
+def scan(root: Path, numbers: bool, cache: Path | None, size: Size = None) -> dict[str, Outcome]:
     """The outcome of every file below, by relative path in a fixed order, with a progress bar.
 
-    numbers: see `decode`. cache: a file that holds outcomes, of which those of unchanged files are
-    taken, and which is written anew.
+    numbers, size: see `decode`. cache: a file that holds outcomes, of which those of unchanged
+    files are taken, and which is written anew.
     """
     files = sorted(path.relative_to(root).as_posix() for path in paths(root))
-    stamps = {file: [numbers, *stamp(root / file)] for file in files}
+    how = [numbers, *(size or ())]
+    stamps = {file: [*how, *stamp(root / file)] for file in files}
     known = _read_cache(cache)
     outcomes = {
         file: known[file][1] for file in files if file in known and known[file][0] == stamps[file]
     }
     rest = [file for file in files if file not in outcomes]
     with ThreadPoolExecutor() as pool:
-        results = pool.map(lambda file: outcome_of(root / file, numbers), rest)
-        bar = tqdm(results, f"Checking {root.name}", len(rest), unit="file", disable=not rest)
+        results = pool.map(lambda file: outcome_of(root / file, numbers, size), rest)
+        bar = progress_bar(
+            results, f"checking {root.name}", len(rest), unit="file", disable=not rest
+        )
         outcomes |= zip(rest, bar, strict=True)
     if cache and rest:
         _write_cache(cache, stamps, outcomes)
     return {file: outcomes[file] for file in files}
 
 
-def outcome_of(path: Path, numbers: bool) -> Outcome:
+def outcome_of(path: Path, numbers: bool, size: Size = None) -> Outcome:
     """What decoding a file gives."""
     if path.exists() and not path.is_file():  # a pipe would be waited for
         return Outcome(refusal="not a file")
     try:
-        decoded = decode(path, numbers=numbers)
+        decoded = decode(path, numbers=numbers, size=size)
     except RefusedImage as error:
         return Outcome(refusal=str(error))
     height, width, _ = decoded.pixels.shape
@@ -150,7 +155,8 @@ def _read_cache(cache: Path | None) -> dict[str, tuple[list[int], Outcome]]:
 
 def _write_cache(cache: Path, stamps: dict, outcomes: dict[str, Outcome]) -> None:
     content = {file: (stamps[file], *astuple(outcome)) for file, outcome in outcomes.items()}
-    cache.parent.mkdir(parents=True, exist_ok=True)
-    temporary = cache.with_name(f"{cache.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(content))
-    temporary.replace(cache)
+    try:
+        with atomic_write(cache, "w") as file:
+            json.dump(content, file)
+    except OSError as error:
+        logger.warning("files are checked again next time: %s", error)

@@ -8,14 +8,17 @@
 A folder without sub-folders is a set without classes. Names that begin with a dot are skipped.
 
 Every file is decoded once when the folder is opened, so that what cannot be read is found and
-named then, not in the middle of a run. `cache` names a file that keeps the outcome.
+named then, not in the middle of a run. The outcome is kept in the user's cache, where files that
+have not changed are not looked at again.
 """
 
+import hashlib
 import logging
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Int32
@@ -36,6 +39,7 @@ from data.source import Record, Source
 from options.choices import require
 from options.errors import InvalidValue, StorageError, Words
 from options.fields import hidden
+from storage.files import cache_folder
 
 logger = logging.getLogger(__name__)
 BESIDE_CLASSES = "lies beside the class folders"
@@ -54,6 +58,7 @@ class Folder:
       channels: 1 or 3, to which all images are brought; 0 for 1 where all are grey, else 3.
       numbers: read the values of the files exactly, as float32 (16- and 32-bit grey TIFF and PNG,
         whose range is arbitrary), in place of 8-bit pixels.
+      size: (height, width) that the images will be resized to, if it is known; see `decode`.
       splits: sub-folders that hold the splits, the training split first, where all of them are
         there or nothing else is; otherwise the folder is all there is of every split, of which
         `data.holdout` sets some aside.
@@ -62,6 +67,7 @@ class Folder:
     path: str = ""
     channels: int = hidden(0)
     numbers: bool = False
+    size: tuple[int, int] | None = hidden(None)
     splits: tuple[str, ...] = hidden(("train", "test"))
 
     def __post_init__(self) -> None:
@@ -75,18 +81,27 @@ class Folder:
         grey = not self.channels and all(map(is_grey, paths(root)))
         channels = self.channels or (1 if grey else 3)
         if not self._is_split(set(inside)):
-            found = folder(root, channels=channels, numbers=self.numbers)
-            return replace(found, unsplit=True)
+            return replace(self._opened(root, channels), unsplit=True)
         require(split in inside, "split", split, f"one of {inside}, as in {root}")
         splits = [name for name in (*self.splits, split) if name in inside]
         classes = {name: class_folders(root / name) for name in splits}
         known = classes[splits[0]]
         for name in splits:
             _check_classes(root, splits[0], known, name, classes[name])
-        found = folder(
-            root / split, channels=channels, numbers=self.numbers, class_names=known or None
-        )
+        found = self._opened(root / split, channels, known or None)
         return replace(found, name=f"{root.name}/{split}")
+
+    def _opened(
+        self, root: Path, channels: int, class_names: Sequence[str] | None = None
+    ) -> "ImageFolder":
+        return folder(
+            root,
+            channels=channels,
+            numbers=self.numbers,
+            class_names=class_names,
+            size=self.size,
+            cache=checks_of(root),
+        )
 
     def _is_split(self, inside: set[str]) -> bool:
         return set(self.splits) <= inside or (bool(inside) and inside <= SPLITS | set(self.splits))
@@ -106,6 +121,9 @@ class ImageFolder(Source):
     dtype: np.dtype = PIXELS
     num_channels: int = 3
     unsplit: bool = False
+    size: tuple[int, int] | None = None
+    remark: str = ""
+    is_of_files: ClassVar[bool] = True
 
     @property
     def channels(self) -> int:
@@ -123,7 +141,7 @@ class ImageFolder(Source):
     def __getitem__(self, index: int) -> Record:
         path = self.root / self.files[index]
         try:
-            pixels = decode(path, self.channels, self.dtype == NUMBERS).pixels
+            pixels = decode(path, self.channels, self.dtype == NUMBERS, self.size).pixels
         except RefusedImage as error:
             expected = "a readable image, as it was when its folder was opened"
             raise StorageError(str(path), Words(str(error)), expected) from error
@@ -142,10 +160,13 @@ def folder(
     channels: int = 0,
     numbers: bool = False,
     class_names: Sequence[str] | None = None,
+    size: tuple[int, int] | None = None,
     cache: str | Path | None = None,
 ) -> ImageFolder:
-    """The images in `path` by the rules of `data.image_file`; `channels` and `numbers` as `Folder`.
+    """The images in `path` by the rules of `data.image_file`; `channels`, `numbers` and `size` as
+    of `Folder`.
 
+    cache: a file that keeps what was found in the files.
     class_names: the classes, of which all class folders are; None for the class folders found.
 
     Logs one report of what was converted or left out, which is kept as `source.report`.
@@ -154,7 +175,7 @@ def folder(
     """
     root = existing_folder(path)
     require(channels in (0, 1, 3), "channels", channels, "0, 1 or 3")
-    outcomes = without_dark(scan(root, numbers, Path(cache) if cache else None))
+    outcomes = without_dark(scan(root, numbers, Path(cache) if cache else None, size))
     outcomes = _without_beside(root, outcomes)
     good = {file: outcome for file, outcome in outcomes.items() if outcome.refusal is None}
     with_images = {file.partition("/")[0] for file in good if "/" in file}
@@ -182,7 +203,15 @@ def folder(
         report=report,
         dtype=NUMBERS if numbers else PIXELS,
         num_channels=channels,
+        size=size,
+        remark=f"{NO_IMAGE}: {', '.join(empty)}" if empty else "",
     )
+
+
+def checks_of(root: Path) -> Path:
+    """Where what was found in the files of a folder is kept."""
+    name = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:16]
+    return cache_folder() / "folders" / f"{name}.json"
 
 
 def in_order(names: set[str]) -> list[str]:

@@ -52,6 +52,8 @@ class Source(Protocol):
       masked: whether records have a "mask", True where the example is real: of the example's rank,
         with axes of 1 where it does not depend on them, such as (length, 1).
       unsplit: whether it is all there is of every split, so that nobody set examples aside.
+      is_of_files: whether each example is an image file, which takes long to decode.
+      remark: what was seen when it was read and may explain that it is not what was expected.
     """
 
     name: str
@@ -60,6 +62,8 @@ class Source(Protocol):
     dtype: np.dtype = np.dtype(np.uint8)
     masked: bool = False
     unsplit: bool = False
+    is_of_files: bool = False
+    remark: str = ""
 
     @property
     def num_classes(self) -> int:
@@ -200,6 +204,7 @@ class Subset(Source):
         self.name = name or f"{source.name}, {len(indices)} of {len(source)}"
         self.shape = source.shape
         self.class_names = source.class_names
+        self.remark = source.remark
         self.dtype = source.dtype
         self.masked = source.masked
 

@@ -110,6 +110,12 @@ class Transform:
             but = f"{source.name} is of {source.dtype} values, not of 8-bit pixels"
             raise InvalidValue("augment", self.augment, but=but)
 
+    def resizes(self, source: Source) -> bool:
+        """Whether the images of a source are resized, each always in the same way."""
+        if self.image_size is None or source.dtype != np.uint8 or CROPS[self.crop].random:
+            return False
+        return source.shape is None or source.shape[:2] != height_width(self.image_size)
+
     def loss_of_cropping(self, source: Source) -> str:
         """A sentence about what cropping takes off the images of `source`; "" for nothing."""
         if self.image_size is None or not CROPS[self.crop].cuts:

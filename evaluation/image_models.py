@@ -23,14 +23,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
-from tqdm import tqdm
 
 from data import Source, Transform
 from data.randomness import permutation
 from generation.guide import Guide
-from generation.sampler import Generator, bar_updater
+from generation.sampler import Generator
 from likelihood import PROBES, LogLikelihood, importance_bound, log_likelihood
 from metrics import extractors
+from metrics.extractors import MissingWeights
 from metrics.features import FeatureExtractor
 from metrics.quality import ImageSet, Judge, Labelled
 from metrics.report import Figure, Report
@@ -44,6 +44,7 @@ from options.choices import (
 )
 from options.errors import InvalidValue
 from options.fields import hidden
+from options.progress import bar_updater, progress_bar
 from parameterization import MASK, Predictor
 from sde_lib import dimensions
 from storage import checkpoint
@@ -67,7 +68,8 @@ class EvalOptions:
     num_samples: images to draw.
     max_images, likelihood_images: how many of the held-out images get a loss, and bits/dim; 0 for
         all. A part of them is drawn at random, by the seed.
-    extractor, weights: feature network, see `metrics.extractors`, and its file if not shipped.
+    extractor, weights: feature network, see `metrics.extractors`, and its file if not shipped;
+        "auto" is the one that suits the data, without whose weights samples are not judged.
     memorisation: compare samples with every training image; these are then held in memory.
     dequantization_draws: of uniform noise an image, for the bound on its probability; see
         `likelihood.importance_bound`.
@@ -82,7 +84,7 @@ class EvalOptions:
     num_samples: int = 1000
     max_images: int = 0
     likelihood_images: int = 0
-    extractor: str = "digits"
+    extractor: str = extractors.AUTO
     weights: str = ""
     memorisation: bool = True
     probe: str = "rademacher"
@@ -94,7 +96,7 @@ class EvalOptions:
 
     def __post_init__(self) -> None:
         check_checkpoints(self.checkpoints)
-        choose(extractors.EXTRACTORS, self.extractor, "extractor")
+        choose({extractors.AUTO: None, **extractors.EXTRACTORS}, self.extractor, "extractor")
         choose(PROBES, self.probe, "probe")
         require_at_least_one(self, "batch_size", "num_probes", "dequantization_draws")
         require_non_negative(self, "max_images", "likelihood_images")
@@ -109,10 +111,11 @@ class EvalOptions:
             )
 
 
+ALL = "all"
 # Which of a run's checkpoints are evaluated; None for the newest that can be read.
 CHECKPOINTS: dict[str, Callable[[Path], Sequence[int | None]]] = {
     "latest": lambda folder: [None],
-    "all": lambda folder: checkpoint.inspect(folder)["steps"],
+    ALL: lambda folder: checkpoint.inspect(folder)["steps"],
 }
 
 
@@ -137,6 +140,7 @@ class Subject:
       where nothing is held out.
     transform: as in training; dequantised for bits/dim whatever it says.
     guide: of samples towards their classes; None for none. Loss and bits/dim are the model's own.
+    judge: the extractor that was made for these data; "" for none.
     """
 
     task: ImageTask
@@ -145,6 +149,13 @@ class Subject:
     held_out: Source
     transform: Transform
     guide: Guide | None = None
+    judge: str = ""
+
+    def extractor(self, options: EvalOptions) -> FeatureExtractor:
+        """The feature network that samples are judged by; InvalidValue for one of other images."""
+        found = extractors.load(options.extractor, options.weights, self.judge)
+        found.check(self.task.shape)
+        return found
 
     def image_set(self, source: Source) -> ImageSet:
         """The images of a source at the model's size, as uint8."""
@@ -168,8 +179,12 @@ def evaluate(
     """The report on one set of parameters, written to <folder>/<step>/report.json."""
     pixels, extractor = subject.transform.space.is_pixels, None
     if options.samples and pixels:
-        extractor = extractors.load(options.extractor, options.weights)
-        extractor.check(subject.task.shape)
+        try:
+            extractor = subject.extractor(options)
+        except MissingWeights as error:
+            if options.extractor != extractors.AUTO:
+                raise
+            print(f"no FID, KID or other figures of samples: {error}")
     subject = subject.without_training_noise()
     work = _Work(subject, params, step, options, extractor, Path(folder) / str(step))
     figures: list[Figure] = []
@@ -420,7 +435,7 @@ class _Work:
 
     def _draw(self, numbers: np.ndarray) -> Rows:
         generator = self.subject.generator
-        with tqdm(desc="sampling", unit="step", leave=False) as bar:
+        with progress_bar(desc="sampling", leave=False) as bar:
             found = generator.draw(
                 self.sampled,
                 jax.random.key(self.options.seed),

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
+from data.source import Source
 from options.errors import InvalidValue, UserError, within
 from options.fields import flat
 from parameterization import Parameterization
@@ -103,6 +104,13 @@ def check_classes(experiment: Any, field: str, classes: int) -> None:
     if known and classes != known:
         but = f"the {experiment.config.data.source.name} have {known}"
         raise InvalidValue(field, classes, but=but)
+
+
+def check_classes_of(found: Source, field: str, classes: int) -> None:
+    """InvalidValue for a number of classes that is not that of the data that were read."""
+    if classes != found.num_classes:
+        parts = [f"{found.name} has {found.num_classes} classes", found.remark]
+        raise InvalidValue(field, classes, but="; ".join(part for part in parts if part))
 
 
 def _check_parameterization(options: Parameterization, space: Any) -> None:

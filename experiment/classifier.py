@@ -3,6 +3,7 @@
 import functools
 from pathlib import Path
 
+from data.source import Source
 from evaluation import classifiers
 from evaluation.classifiers import ClassifierSubject
 from experiment import checks
@@ -38,6 +39,10 @@ class ClassifierExperiment(Experiment):
                 label_smoothing=options.loss.label_smoothing,
                 times=options.loss.times,
             )
+
+    def check_source(self, found: Source) -> None:
+        super().check_source(found)
+        checks.check_classes_of(found, "model.num_classes", self.options.model.num_classes)
 
     def check(self) -> None:
         model = self.options.model

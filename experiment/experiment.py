@@ -9,6 +9,7 @@ evaluated (`evaluate`).
 import dataclasses
 import functools
 import itertools
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,17 +19,19 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from data import Loader, Source, Transform
+from data import Loader, Source, Transform, resized
 from data.source import hold_out
-from evaluation.image_models import asked_for
+from evaluation.image_models import ALL, asked_for
 from experiment import checks, configuration, sections
 from metrics.report import Report
-from options.errors import InvalidValue, UserError, Words, within
+from options.errors import InvalidValue, StorageError, UserError, Words, within
 from storage import weights
+from storage.files import cache_folder
 from tasks.task import Task
 from training import loop
 from training.loop import TrainOptions
 
+logger = logging.getLogger(__name__)
 PyTree = Any
 SPLIT = {"split"}  # what a source calls the part of the data that it is asked for
 
@@ -105,7 +108,16 @@ class Experiment(ABC):
             with within(section, split=field):
                 raise
         self.check_source(found)
-        return found
+        return self._resized(found) if options.keep_resized and found.is_of_files else found
+
+    def _resized(self, found: Source) -> Source:
+        """Images that are kept resized on disk, where that can be."""
+        folder = cache_folder() / "images"
+        if not self.transform.resizes(found) or not resized.fits(found, self.transform, folder):
+            return found
+        if lost := self.transform.loss_of_cropping(found):
+            logger.warning(lost)
+        return resized.Resized(found, self.transform, folder)
 
     @functools.cached_property
     def _parts(self) -> tuple[Source, Source | None]:
@@ -227,7 +239,15 @@ class Trained:
             yield read, weights.read_step(self.weights)
             return
         for step in asked_for(checkpoints, self.workdir / "checkpoints"):
-            yield weights.load_run(self.workdir, template, step)
+            try:
+                yield weights.load_run(self.workdir, template, step)
+            except StorageError:
+                gone = step is not None and not (self.workdir / "checkpoints" / str(step)).exists()
+                if checkpoints != ALL or not gone:
+                    raise
+                print(
+                    f"step {step}: its checkpoint was removed meanwhile; the others are evaluated"
+                )
 
 
 def at(where: str | Path, field: str = "weights") -> Trained:

@@ -30,7 +30,7 @@ from options.choices import did_you_mean
 from options.errors import InvalidValue, within
 from sde_lib import Node, Process
 from solvers.fixed_step import FixedStep
-from solvers.sampler import Sampler
+from solvers.sampler import Sampler, in_space
 from storage.files import cache_folder
 from tasks.classifier import NoisyClassifier
 from tasks.conditions import Augmentation, ClassLabel, Condition, LowResolution, find
@@ -111,9 +111,8 @@ class ImageExperiment(Experiment):
     def sampler(self) -> Sampler:
         """How the model is sampled: everything but its parameters and the key."""
         sampling = self.options.sampling
-        return Sampler(
-            self.process, sampling.solver, self.grid, self.shape, self.space, sampling.denoise
-        )
+        solver = in_space(sampling.solver, self.space)
+        return Sampler(self.process, solver, self.grid, self.shape, self.space, sampling.denoise)
 
     def sampler_from(self, t_start: float | None) -> Sampler:
         """The sampler that begins at another time."""
@@ -155,9 +154,9 @@ class ImageExperiment(Experiment):
 
     def check_source(self, found: Source) -> None:
         super().check_source(found)
-        if self.labels is not None and self.labels.num_classes != found.num_classes:
-            but = f"{found.name} has {found.num_classes} classes"
-            raise InvalidValue("conditions.labels.num_classes", self.labels.num_classes, but=but)
+        if self.labels is not None:
+            field = "conditions.labels.num_classes"
+            checks.check_classes_of(found, field, self.labels.num_classes)
 
     def sample_labels(self) -> np.ndarray:
         """The class of each sample: those asked for, over and over, or all in turn; int32 (n,)."""
@@ -195,7 +194,13 @@ class ImageExperiment(Experiment):
             return None
         classifier = self.classifier if strategy.needs_classifier else None
         return Guide(
-            strategy, self.process, self.conditions, classifier, self._labelled, cache_folder()
+            strategy,
+            self.process,
+            self.conditions,
+            classifier,
+            self._labelled,
+            cache_folder(),
+            self.options.sampling.batch_size,
         )
 
     @functools.cached_property
@@ -267,10 +272,11 @@ class ImageExperiment(Experiment):
     def _feature_distance(self) -> FeatureDistance | None:
         """By the extractor of `eval`, if its weights are named or it is the judge of the data."""
         options = self.options.eval
-        if not options.weights and options.extractor != self._judge:
+        by_judge = self._judge and options.extractor in (self._judge, extractors.AUTO)
+        if not options.weights and not by_judge:
             return None
         with within("eval", images="extractor"):
-            extractor = extractors.load(options.extractor, options.weights)
+            extractor = extractors.load(options.extractor, options.weights, self._judge)
             extractor.check(self.shape)
         return FeatureDistance(extractor)
 
@@ -320,6 +326,7 @@ class ImageExperiment(Experiment):
             held_out=self.held_out,
             transform=self.transform,
             guide=self.guide,
+            judge=self._judge,
         )
 
     def evaluate(self, trained: Trained, folder: Path) -> dict[int, Report]:
@@ -349,7 +356,8 @@ def parse_labels(text: str, names: Sequence[str], field: str) -> list[int]:
 
     def label(part: str) -> int:
         if part not in found and not part.isdecimal():
-            expected = f"numbers as in '3,3,7', or names{did_you_mean(part, names)}"
+            known = f", or names: {', '.join(names[:20])}" if names else ""
+            expected = f"numbers as in '3,3,7'{known}{did_you_mean(part, names)}"
             raise InvalidValue(field, part, expected)
         return found[part] if part in found else int(part)
 

@@ -10,17 +10,18 @@ import jax
 import numpy as np
 from jax.errors import JaxRuntimeError
 from ml_collections import ConfigDict
-from tqdm import tqdm
 
 from experiment import checks, kinds
 from experiment.experiment import Experiment, Trained
 from experiment.image import ImageExperiment
 from generation import controls
-from generation.sampler import Generated, bar_updater
+from generation.sampler import Generated
 from options.errors import InvalidValue, OutOfMemory, UserError, within
+from options.progress import bar_updater, progress_bar
 from parameterization import NetworkPredictor
 from storage import files, pictures, workdir
-from training import loop, parallel
+from training import loop
+from training.parallel import Cluster
 
 # Fields that may differ from the config that a workdir was begun with.
 CONTINUABLE = (
@@ -31,6 +32,7 @@ CONTINUABLE = (
     "training.draw_every",
     "training.keep",
     "training.keep_every",
+    "data.keep_resized",
     "sampling",
     "control",
     "eval",
@@ -52,15 +54,13 @@ class Command:
 
     Attributes:
       weights: exported parameters to use in place of the workdir's checkpoints, or None.
-      cluster: (coordinator, number of processes, number of this process); ("", 0, 0) on one host,
-        "auto" where JAX finds the three by itself (a TPU pod, SLURM).
     """
 
     config: ConfigDict
     workdir: Path
     weights: Path | None = None
     force: bool = False
-    cluster: tuple[str, int, int] = ("", 0, 0)
+    cluster: Cluster = Cluster()
 
     @property
     def trained(self) -> Trained:
@@ -129,7 +129,7 @@ def checked_as_trained(command: Command) -> Experiment:
 
 def run_train(command: Command) -> int:
     """Trains, or goes on training, in the workdir."""
-    parallel.join(*command.cluster)
+    command.cluster.join()
     experiment = checked(command)
     claim = claim_of(command, experiment)
     loader, options = experiment.loader(), experiment.training
@@ -189,13 +189,13 @@ def run_sample(command: Command) -> int:
     folder, options = command.workdir / "samples", experiment.options.sampling
     workdir.require_writable(folder)
     labels = experiment.sample_labels()
-    with tqdm(desc="sample", unit="step") as bar:
+    with progress_bar(desc="sample") as bar:
         key = jax.random.key(options.seed)
         made = generator.draw(predict, key, labels, frames=10, progress=bar_updater(bar))
     pictures.write_npz(folder / "samples.npz", **made.arrays())
     if experiment.space.is_pixels:
-        shown = pictures.grid(made.data, generator.num_classes or None)
-        pictures.write_png(folder / "samples.png", pictures.enlarge(shown, 2))
+        grid = pictures.grid(made.data, generator.num_classes or None)
+        pictures.write_png(folder / "samples.png", pictures.shown(grid, made.data.shape[1]))
         write_path(folder / "path.png", made)
     else:
         print("the data are no 8-bit images, which alone have pictures: samples.npz has the arrays")
@@ -213,7 +213,7 @@ def run_control(command: Command) -> int:
     workdir.require_writable(folder)
     images, labels, made = controlled(experiment, command)
     name = command.config.control.task.name
-    pictures.write_png(folder / f"{name}.png", pictures.enlarge(made.picture, 2))
+    pictures.write_png(folder / f"{name}.png", pictures.shown(made.picture, images.shape[1]))
     pictures.write_npz(folder / f"{name}.npz", images=images, labels=labels, results=made.results)
     about = {
         "control": command.config.control.to_dict(),
@@ -237,7 +237,7 @@ def controlled(
     options = experiment.options.control
     images, labels = experiment.control_images()
     predict, key = guided(experiment, command), jax.random.key(options.seed)
-    with within("control"), tqdm(desc=command.config.control.task.name, unit="step") as bar:
+    with within("control"), progress_bar(desc=command.config.control.task.name) as bar:
         asked = controls.Asked(options.task, images, labels, options.results, options.seed)
         made = experiment.controls.run(predict, asked, key, bar_updater(bar))
     return images, labels, made
@@ -248,7 +248,8 @@ def write_path(to: Path, made: Generated) -> None:
     assert made.path is not None
     rows = made.path[:10]
     frames = rows.reshape(-1, *rows.shape[2:])
-    pictures.write_png(to, pictures.enlarge(pictures.grid(frames, rows.shape[1]), 2))
+    grid = pictures.grid(frames, rows.shape[1])
+    pictures.write_png(to, pictures.shown(grid, frames.shape[1]))
 
 
 def image_experiment(command: Command) -> ImageExperiment:

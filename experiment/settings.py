@@ -70,6 +70,8 @@ class DataOptions:
       resize: "bicubic", or "box", means over rectangles.
       random_flip: mirror half of the images left-right.
       dequantize: add uniform noise of one grey level.
+      keep_resized: keep the resized images of files on disk, in the user's cache, where none are
+        cropped at random: files are then decoded once.
       augment: probability of each of EDM's non-leaking augmentations; a generative model is
         conditioned on them, a classifier is not.
     """
@@ -87,6 +89,7 @@ class DataOptions:
     random_flip: bool = False
     dequantize: bool = False
     augment: float = 0.0
+    keep_resized: bool = True
 
     def __post_init__(self) -> None:
         size = self.image_size
@@ -100,7 +103,11 @@ class DataOptions:
     def reader(self) -> Any:
         """The source, with what the configuration says of splits and channels where it asks."""
         asks = {field.name for field in dataclasses.fields(self.source)}
-        said = {"splits": (self.train_split, self.eval_split), "channels": self.num_channels}
+        said = {
+            "splits": (self.train_split, self.eval_split),
+            "channels": self.num_channels,
+            "size": self.size,
+        }
         return dataclasses.replace(self.source, **{k: said[k] for k in asks & said.keys()})
 
     @property

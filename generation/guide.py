@@ -13,14 +13,13 @@ from typing import Any
 import jax
 import numpy as np
 from jaxtyping import Array
-from tqdm import tqdm
 
-from controllable.automatic.gain import measure
+from controllable.automatic.gain import MeasurementOptions, measure
 from controllable.automatic.measurement import VERSION, GuidedModel, Measured
 from controllable.strategies import GuidanceInputs, Strategy
-from generation.sampler import bar_updater
 from metrics.calibration import Classifier
 from metrics.resumable import fingerprint
+from options.progress import bar_updater, progress_bar
 from parameterization import Predictor, as_pytree
 from sde_lib import Process
 from storage.files import atomic_write
@@ -36,6 +35,7 @@ class Guide:
     held_out: gives data that neither network was trained on, in the process's range, with their
       classes; a strategy that needs a table has it measured on them, once for each predictor.
     keep: a folder in which what was measured of a network is found again; None for none.
+    batch_size: examples that are measured at once.
     """
 
     strategy: Strategy
@@ -44,6 +44,7 @@ class Guide:
     classifier: Classifier | None
     held_out: Callable[[], tuple[Array, np.ndarray]]
     keep: Path | None = None
+    batch_size: int = MeasurementOptions.batch_size
 
     def __call__(self, predict: Predictor) -> Predictor:
         table = self.measured(predict).table() if self.strategy.needs_table else None
@@ -59,8 +60,9 @@ class Guide:
             with np.load(kept, allow_pickle=False) as file:
                 return Measured(**{field: file[field] for field in file.files})
         model = GuidedModel(self.process, predict, self.classifier, self.conditions)
-        with tqdm(desc="measuring guidance", unit="part") as bar:
-            found = measure(jax.random.key(0), model, x_0, labels, progress=bar_updater(bar))
+        with progress_bar(desc="measuring guidance", unit="part") as bar:
+            key, options = jax.random.key(0), MeasurementOptions(batch_size=self.batch_size)
+            found = measure(key, model, x_0, labels, options, bar_updater(bar))
         if kept is not None:
             with atomic_write(kept) as file:
                 np.savez(file, allow_pickle=False, **dataclasses.asdict(found))

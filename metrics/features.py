@@ -6,24 +6,22 @@ computed from features means nothing without the extractor's identity, so the tw
 """
 
 import hashlib
-import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxtyping import Array, Float, Float32, UInt8
-from tqdm import tqdm
 
 from options.errors import InvalidValue, Words
+from options.progress import progress_bar
+from storage import npz
 from storage.files import atomic_write
-
-UNREADABLE = (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 class Activations(NamedTuple):
@@ -73,19 +71,27 @@ def write_weights(path: Path, params: dict) -> None:
         np.savez_compressed(file, allow_pickle=False, **arrays)
 
 
-def read_weights(path: Path) -> tuple[dict, str]:
+def read_weights(path: Path, network: nn.Module, image: tuple[int, ...]) -> tuple[dict, str]:
     """Parameters as float32, and their version: the first digits of their SHA-256.
 
-    Of the arrays, not of the file, which holds the time at which it was written.
+    Of the arrays, not of the file, which holds the time at which it was written. InvalidValue if
+    they are not those of the network, which takes images of this shape.
     """
+    made = jax.eval_shape(network.init, jax.random.key(0), jnp.zeros((1, *image)))
+    wanted = {name: leaf.shape for name, leaf in flatten_dict(made["params"], sep="/").items()}
     digest, flat = hashlib.sha256(), {}
     try:
-        with np.load(path, allow_pickle=False) as file:
-            for name in sorted(file.files):
-                value = file[name]
-                digest.update(f"{name} {value.dtype} {value.shape} ".encode() + value.tobytes())
-                flat[name] = jnp.asarray(value, jnp.float32)
-    except UNREADABLE:
+        found = {name: value.shape for name, value in npz.stand_ins(path).items()}
+        if found != wanted:
+            wrong = sorted(set(found.items()) ^ set(wanted.items()))[0]
+            got = Words(f"{path} with other parameters, first at {wrong}")
+            raise InvalidValue("weights", got, f"those of {type(network).__name__}")
+        for name, value in sorted(npz.read(path, wanted).items()):
+            digest.update(f"{name} {value.dtype} {value.shape} ".encode() + value.tobytes())
+            flat[name] = jnp.asarray(value, jnp.float32)
+    except InvalidValue:
+        raise
+    except npz.UNREADABLE:
         expected = "an .npz file of weights, which can be read"
         raise InvalidValue("weights", str(path), expected) from None
     return unflatten_dict(flat, sep="/"), digest.hexdigest()[:12]
@@ -104,7 +110,7 @@ def stream(
         that one program serves all, and cut after it.
     total: number of images, for the progress bar only.
     """
-    with tqdm(
+    with progress_bar(
         total=total, desc=f"{extractor.name} features", unit="image", disable=not progress
     ) as bar:
         for batch in _batches(images, batch_size):

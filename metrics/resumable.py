@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from options.errors import StorageError
+from options.progress import progress_bar
 from storage.files import atomic_write
 
 logger = logging.getLogger(__name__)
@@ -110,7 +110,9 @@ def fill(
     pending: list[Rows] = []
     written = time.monotonic()
     start = done = min(store.done, count)
-    bar = tqdm(None, description, count, initial=done, unit="image", disable=not progress)
+    bar = progress_bar(
+        desc=description, total=count, initial=done, unit="image", disable=not progress
+    )
     try:
         while done < count:
             wanted = min(batch_size, count - done)

@@ -24,7 +24,7 @@ from models.layers.normalization import GroupNorm
 from models.layers.resampling import Downsample, Upsample
 from models.layers.residual import ResidualBlock
 from models.layers.stage import Stage
-from models.sizes import check_grid
+from models.sizes import check_channels, check_grid
 from options.choices import choose, require, require_at_least_one, require_fraction
 from options.fields import hidden
 
@@ -113,6 +113,7 @@ class DDPM(nn.Module):
         widths = [self.nf * multiple for multiple in self.ch_mult]
 
         # Down
+        check_channels(self, "conv_in", x)
         h = Conv(self.nf, dtype=self.dtype, name="conv_in")(x.astype(self.dtype))
         skips = [h]
         for level, width in enumerate(widths):

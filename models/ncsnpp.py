@@ -31,7 +31,7 @@ from models.layers.pyramid import COMBINATIONS, INPUTS, OUTPUTS, NoInput, NoOutp
 from models.layers.residual import ResidualBlock
 from models.layers.resolution import RESOLUTION_CHANGES, ResolutionChange
 from models.layers.stage import Stage
-from models.sizes import check_grid, check_kernel
+from models.sizes import check_channels, check_grid, check_kernel
 from options.choices import choose, require, require_at_least_one, require_fraction
 from options.fields import hidden
 
@@ -153,6 +153,7 @@ class NCSNpp(nn.Module):
         widths = [self.nf * multiple for multiple in self.ch_mult]
 
         # Down
+        check_channels(self, "conv_in", x)
         h = Conv(self.nf, self.conv_size, dtype=self.dtype, name="conv_in")(x)
         skips, pyramid = [h], x
         for level, width in enumerate(widths):

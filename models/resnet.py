@@ -20,6 +20,7 @@ from models.layers.activation import ACTIVATIONS
 from models.layers.convolution import Conv, dense
 from models.layers.dropout import dropout, fold_keys
 from models.layers.normalization import GroupNorm
+from models.sizes import check_channels
 from options.choices import choose, require
 
 EXPANSION = 4  # of a block's output over its inner width
@@ -121,6 +122,7 @@ class ResNet(Classifier):
         conv = partial(Conv, use_bias=False, kernel_init=CONV_INIT, dtype=self.dtype)
         x, embedding = self.read(x, c_noise)
         stem = STEMS[self.stem]
+        check_channels(self, "conv_in", x)
         h = conv(self.nf, name="conv_in", **stem.convolution)(x)
         h = act(GroupNorm(eps=NORM_EPS, dtype=self.dtype, name="norm_in")(h))
         h = stem.pool(h)

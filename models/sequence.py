@@ -25,6 +25,7 @@ from models.layers.conditioning import Embedding, check_names
 from models.layers.convolution import dense, fan_avg_init
 from models.layers.dropout import dropout, fold_keys
 from models.layers.embedding import NOISE_FEATURES, positional_features
+from models.sizes import check_channels
 from options.choices import choose, require, require_at_least_one, require_fraction
 from options.errors import InvalidValue, Words
 from options.fields import hidden
@@ -106,6 +107,7 @@ class SequenceNetwork(nn.Module):
 
         positions = positional_features(jnp.arange(x.shape[1], dtype=jnp.float32), self.nf)
         x_real = jnp.where(real, x, 0).astype(self.dtype)
+        check_channels(self, "in", x_real)
         h = dense(self.nf, dtype=self.dtype, name="in")(x_real) + positions.astype(self.dtype)
         for number in range(self.num_blocks):
             keys = fold_keys(dropout_keys, number)

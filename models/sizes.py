@@ -5,6 +5,9 @@ Every function raises an InvalidValue that names the field at fault.
 
 from typing import Any
 
+import flax.linen as nn
+from jaxtyping import Array
+
 from options.choices import require
 from options.errors import InvalidValue, Words
 
@@ -12,6 +15,18 @@ from options.errors import InvalidValue, Words
 def check_kernel(kernel: tuple[float, ...]) -> None:
     holds = len(kernel) >= 2 and sum(kernel) > 0
     require(holds, "fir_kernel", kernel, "2 or more taps of a positive sum")
+
+
+def check_channels(network: nn.Module, layer: str, x: Array) -> None:
+    """InvalidValue where a trained network is given other channels than it was made for: channels
+    first, as other libraries have them, above all. layer: the first one; x: its input."""
+    if network.is_initializing() or not network.has_variable("params", layer):
+        return
+    expected: int = network.get_variable("params", layer)["kernel"].shape[-2]
+    if x.shape[-1] != expected:
+        axes = "batch, height, width, channels" if x.ndim == 4 else "batch, ..., channels"
+        got = Words(f"{x.shape[-1]} channels in {x.shape}")
+        raise InvalidValue("x", got, f"{expected}, in the last axis: ({axes})")
 
 
 def required_divisor(num_levels: int, patch_size: int = 1) -> int:

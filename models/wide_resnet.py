@@ -22,6 +22,7 @@ from models.layers.convolution import Conv, dense
 from models.layers.dropout import dropout, fold_keys
 from models.layers.normalization import GroupNorm
 from models.layers.resampling import average_down
+from models.sizes import check_channels
 from options.choices import require, require_at_least_one
 from options.errors import Words
 
@@ -96,6 +97,7 @@ class WideResNet(Classifier):
         block = partial(WideBlock, act=act, dropout=self.dropout, dtype=self.dtype)
         x, embedding = self.read(x, c_noise)
         conv = partial(Conv, use_bias=False, kernel_init=CONV_INIT, dtype=self.dtype)
+        check_channels(self, "conv_in", x)
         h = conv(self.stem, name="conv_in")(x)
         number = count()
         for level, multiple in enumerate(self.ch_mult):

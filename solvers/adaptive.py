@@ -125,7 +125,9 @@ class Adaptive:
     refresh_stages = 0
 
     def __post_init__(self) -> None:
-        require_positive(self, "rtol", "atol", "max_steps", "first_step", "safety")
+        unset = {"atol"} if getattr(self, "atol", 0.0) is None else set()
+        fields = ("rtol", "atol", "max_steps", "first_step", "safety")
+        require_positive(self, *(name for name in fields if name not in unset))
 
     @property
     def stages(self) -> int:

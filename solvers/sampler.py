@@ -55,6 +55,12 @@ class Sampler:
         )
 
 
+def in_space(solver: Solver, space: Any) -> Solver:
+    """The solver for states of a space; as it is, where it does not ask."""
+    asks = getattr(solver, "in_space", None)
+    return asks(space) if asks else solver
+
+
 def over_devices(count: int) -> NamedSharding | None:
     """The sharding of a batch axis of `count` over the devices of this host; None for one device,
     or where they do not divide it."""

@@ -13,7 +13,7 @@ import json
 import shutil
 import warnings
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -124,7 +124,8 @@ class Checkpoints:
             )
             items = self._manager.restore(step, args=args)
             meta.update(items["meta"])
-            if meta["seal"] != seal(items["state"], items["ema"], meta["record"]):
+            sums = sums_of(meta["seal"])
+            if meta["seal"] != seal(items["state"], items["ema"], meta["record"], sums):
                 raise ValueError("its contents are not those that were saved")
             return {"state": items["state"], "ema": items["ema"]}
 
@@ -200,17 +201,32 @@ def load_ema(
     raise _unreadable(folder, failures)
 
 
-def seal(state: PyTree, ema: PyTree, meta: Mapping[str, Any]) -> dict[str, int]:
-    """Numbers that any flipped bit changes, the same on any number of devices."""
-    return {
-        "state": _fingerprint(state),
-        "ema": _fingerprint(ema),
-        "meta": zlib.crc32(json.dumps(meta, sort_keys=True).encode()),
-    }
+def seal(
+    state: PyTree, ema: PyTree, meta: Mapping[str, Any], sums: str = "crc32"
+) -> dict[str, int | str]:
+    """Numbers that damage changes, the same on any number of devices; and how they are made."""
+    text = zlib.crc32(json.dumps(meta, sort_keys=True).encode())
+    made = {"state": SUMS[sums](state), "ema": SUMS[sums](ema), "meta": text}
+    return made | ({} if sums == OLD_SUMS else {"sums": sums})
 
 
-def _fingerprint(tree: PyTree) -> int:
-    """Sum of (2 i + 1) word_i mod 2^32 over each leaf, leaves combined in order."""
+def sums_of(found: Mapping[str, Any]) -> str:
+    """How the numbers of a seal were made; older ones do not say."""
+    return found.get("sums", OLD_SUMS)
+
+
+def _crc32(tree: PyTree) -> int:
+    """Of the bytes of all leaves in order. Damage leaves it as it is once in 2^32 times."""
+    crc = 0
+    for leaf in jax.tree.leaves(tree):
+        whole = np.ascontiguousarray(_to_host(leaf)).reshape(-1)
+        crc = zlib.crc32(whole.view(np.uint8).data, crc)
+    return crc
+
+
+def _weighted_sum(tree: PyTree) -> int:
+    """Sum of (2 i + 1) word_i mod 2^32 over each leaf, as older versions sealed: two flipped signs
+    cancel."""
     total = 0
     for leaf in jax.tree.leaves(tree):
         x = np.ascontiguousarray(_to_host(leaf)).reshape(-1)
@@ -222,6 +238,10 @@ def _fingerprint(tree: PyTree) -> int:
             sums += int(np.sum((2 * index + 1) * block, dtype=np.uint32))
         total = (31 * total + sums) % 2**32
     return total
+
+
+OLD_SUMS = "weighted_sum"
+SUMS: dict[str, Callable[[PyTree], int]] = {"crc32": _crc32, OLD_SUMS: _weighted_sum}
 
 
 def _to_host(x: Any) -> np.ndarray:
@@ -236,7 +256,8 @@ def _read_ema(path: Path, template: PyTree) -> PyTree:
     host = jax.tree.map(lambda x: np.empty(x.shape, x.dtype), shapes)
     args = ocp.args.StandardRestore(host)
     ema = ocp.StandardCheckpointHandler().restore(path / "ema", args=args)
-    if _fingerprint(ema) != _read_meta(path)["seal"]["ema"]:
+    sealed = _read_meta(path)["seal"]
+    if SUMS[sums_of(sealed)](ema) != sealed["ema"]:
         raise ValueError("its contents are not those that were saved")
     return ema
 

@@ -12,6 +12,7 @@ from storage.files import atomic_write
 
 CHANNELS = (1, 3, 4)  # grey, RGB, RGBA
 OPAQUE = 255
+SMALL = 64  # pixels in height, up to which images are shown enlarged
 
 
 def grid(
@@ -45,6 +46,11 @@ def grid(
 def enlarge(picture: UInt8[np.ndarray, "h w c"], factor: int) -> UInt8[np.ndarray, "hh ww c"]:
     """Each pixel as factor x factor pixels, so that small images can be looked at."""
     return picture.repeat(factor, axis=0).repeat(factor, axis=1)
+
+
+def shown(picture: UInt8[np.ndarray, "h w c"], height: int) -> UInt8[np.ndarray, "hh ww c"]:
+    """A grid of images of this height as it is shown: twofold, unless they are large enough."""
+    return enlarge(picture, 2 if height <= SMALL else 1)
 
 
 def write_png(path: str | Path, picture: Shaped[np.ndarray, "*shape"]) -> None:

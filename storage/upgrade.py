@@ -7,7 +7,7 @@ which the optimizer's moments are trees like the parameters. All leave what is n
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import jax
@@ -145,6 +145,7 @@ FLAT_DEFAULTS: dict[str, dict[str, Any]] = {
     },
 }
 
+AUGMENT_KERNEL, LEVEL_KERNEL = "embedding/augment/kernel", "embedding/low/kernel"
 LEVEL_FEATURES = 32  # of the level of a low-resolution image, the last rows of the old kernel
 
 # Fields of the processes, solvers, ... that the old flat sections had, by what reads them.
@@ -190,8 +191,7 @@ NEEDS_SIGMA_DATA = {"edm"}
 def upgrade_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """The nested sections of a remembered configuration; of flat ones, what their classes read."""
     if not _is_flat(config):
-        # Older versions held nothing out.
-        return dict(config) | {"data": {"holdout": 0.0} | dict(config.get("data", {}))}
+        return _nested(config)
     config = {**config, **{k: v | dict(config.get(k, {})) for k, v in FLAT_DEFAULTS.items()}}
     new: dict[str, Any] = {"seed": config["seed"], "task": config.get("task", "image")}
     for section in ("optim", "ema", "training"):
@@ -199,6 +199,23 @@ def upgrade_config(config: Mapping[str, Any]) -> dict[str, Any]:
     new["process"] = _picked(config["process"], "name", PROCESS_FIELDS, ("t_min",))
     new["data"] = _data(config["data"])
     return new | KINDS[new["task"]](config)
+
+
+def _nested(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Of nested sections: the first versions that had them held nothing out."""
+    data = dict(config.get("data", {}))
+    if "holdout" in data:
+        return dict(config)
+    new = dict(config) | {"data": data | {"holdout": 0.0}}
+    source = data.get("source", "digits")
+    name = source if isinstance(source, str) else source["name"]
+    return new | ({"eval": _judged(config["eval"], name)} if "eval" in config else {})
+
+
+def _judged(evaluation: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """The extractor of the digits was once the default for all data."""
+    other = evaluation.get("extractor") == "digits" and source != "digits"
+    return dict(evaluation) | ({"extractor": "auto"} if other else {})
 
 
 def _is_flat(config: Mapping[str, Any]) -> bool:
@@ -283,7 +300,7 @@ def _image(config: Mapping[str, Any]) -> dict[str, Any]:
             "coupling": {"name": loss.get("coupling", "independent")},
         },
         "sampling": _sampling(config),
-        "eval": _without(config["eval"], "levels"),
+        "eval": _judged(_without(config["eval"], "levels"), config["data"]["name"]),
     }
     if "vlb_steps" in loss:
         new["loss"]["bound"] = {"num_steps": loss["vlb_steps"], "weight": loss["vlb_weight"]}
@@ -374,10 +391,19 @@ def upgrade_parameters(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray
     if not any(name.startswith("unet/") for name in arrays):
         return dict(arrays)
     found = {re.sub("^unet/", "", name): value for name, value in arrays.items()}
-    kernel = found.pop("embedding/augment/kernel")
+    kernel = found.pop(AUGMENT_KERNEL, None)
+    if kernel is None or kernel.ndim != 2:  # of no upsampler, which its network will say
+        return found
     augment, level = kernel[:-LEVEL_FEATURES], kernel[-LEVEL_FEATURES:]
-    found["embedding/low/kernel"] = level
-    return found | ({"embedding/augment/kernel": augment} if len(augment) else {})
+    found[LEVEL_KERNEL] = level
+    return found | ({AUGMENT_KERNEL: augment} if len(augment) else {})
+
+
+def is_part_of(old: str, names: Collection[str]) -> bool:
+    """Whether a parameter in a file is, or has a part of, one of the present `names`."""
+    own = re.sub("^unet/", "", old)
+    halves = {own, LEVEL_KERNEL} if own == AUGMENT_KERNEL != old else {own}
+    return not halves.isdisjoint(names)
 
 
 def is_old(parameters: Any) -> bool:

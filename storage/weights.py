@@ -1,9 +1,7 @@
 """Parameters outside a run: one file of averaged weights, and a new run started from an old one."""
 
 import json
-import zipfile
-import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,13 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from options.errors import InvalidValue, StorageError
-from storage import checkpoint
+from storage import checkpoint, npz
 from storage.files import atomic_write
-from storage.upgrade import upgrade_parameters
+from storage.upgrade import is_part_of, upgrade_parameters
 
 PyTree = Any
 _META = "__meta__"
-UNREADABLE = (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error)
+LONGEST_RECORD = 2**24  # bytes
 
 
 def export_weights(
@@ -38,21 +36,17 @@ def export_weights(
         np.savez_compressed(file, **stored)
 
 
-def load_weights(path: str | Path, template: PyTree = None) -> PyTree:
-    """The parameters in an exported file, float32.
-
-    Without a template, nested dicts; with one (arrays or shapes), its structure, after a check:
-    InvalidValue names the first parameter that is missing, unexpected or of another shape.
-    """
-    arrays = _read(path)
-    return _nest(arrays) if template is None else _fitted(str(path), arrays, template)
+def load_weights(path: str | Path, template: PyTree) -> PyTree:
+    """The parameters in an exported file, float32, in the structure of a template (arrays or
+    shapes); InvalidValue names the first that is missing, unexpected or of another shape."""
+    _require_fit(path, template, upgrade_parameters(_shapes(path)))
+    return _unflatten(template, _read(path))
 
 
-def _fitted(where: str, arrays: Mapping[str, np.ndarray], template: PyTree) -> PyTree:
-    report = compare(flatten_shapes(template), arrays)
+def _require_fit(where: Any, template: PyTree, found: Mapping[str, np.ndarray]) -> None:
+    report = compare(flatten_shapes(template), found)
     if report.unused or report.initialised:
         raise InvalidValue("weights", but=f"{where} does not fit this network: {report.summary()}")
-    return _unflatten(template, arrays)
 
 
 def load_run(workdir: str | Path, template: PyTree, step: int | None = None) -> tuple[PyTree, int]:
@@ -61,12 +55,20 @@ def load_run(workdir: str | Path, template: PyTree, step: int | None = None) -> 
     step: None for the newest that can be read.
     """
     params, step = checkpoint.load_ema(Path(workdir) / "checkpoints", step)
-    return _fitted(str(workdir), upgrade_parameters(flatten(params)), template), step
+    found = upgrade_parameters(flatten(params))
+    _require_fit(workdir, template, found)
+    return _unflatten(template, found), step
 
 
 def read_meta(path: str | Path) -> dict[str, Any]:
     """The record that was exported with the weights; StorageError where `path` is no such file."""
-    return json.loads(str(_load(path)[_META]))
+    record = _stand_ins(path)[_META]
+    try:
+        if record.nbytes > LONGEST_RECORD:
+            raise ValueError(f"its record has {record.nbytes:,} bytes")
+        return json.loads(str(npz.read(path, [_META])[_META]))
+    except npz.UNREADABLE as error:
+        raise _unreadable(path, error) from None
 
 
 def read_step(path: str | Path) -> int:
@@ -117,21 +119,24 @@ def init_from(params: PyTree, source: str | Path) -> tuple[PyTree, Report]:
     source: an exported `.npz`, a run's workdir or its checkpoint folder (the newest averaged
     parameters are taken).
     """
-    arrays = read_source(source)
-    report = compare(flatten_shapes(params), arrays)
-    own = flatten(params)
-    merged = {name: arrays[name] if name in report.loaded else own[name] for name in own}
+    shapes, read = _source(Path(source))
+    report = compare(flatten_shapes(params), shapes)
+    own, arrays = flatten(params), read(report.loaded)
+    merged = {name: arrays.get(name, value) for name, value in own.items()}
     return _unflatten(params, merged), report
 
 
-def read_source(source: str | Path) -> dict[str, np.ndarray]:
-    """Parameters by name from an exported `.npz`, a workdir or a checkpoint folder."""
-    source = Path(source)
+Read = Callable[[Collection[str]], Mapping[str, np.ndarray]]
+
+
+def _source(source: Path) -> tuple[Mapping[str, np.ndarray], Read]:
+    """What an exported `.npz`, a workdir or a checkpoint folder has, and what reads some of it."""
     if source.is_file():
-        return _read(source)
+        return upgrade_parameters(_shapes(source)), lambda names: _read(source, names)
     for folder in (source / "checkpoints", source):
         if checkpoint.latest_step(folder) is not None:
-            return upgrade_parameters(flatten(checkpoint.load_ema(folder)[0]))
+            found = upgrade_parameters(flatten(checkpoint.load_ema(folder)[0]))
+            return found, lambda names, found=found: {name: found[name] for name in names}
     but = f"{source} is neither exported weights nor a run's folder"
     raise StorageError("training.init_from", but=but)
 
@@ -177,31 +182,33 @@ def _unflatten(template: PyTree, arrays: Mapping[str, np.ndarray]) -> PyTree:
     )
 
 
-def _nest(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    tree: dict[str, Any] = {}
-    for name, value in arrays.items():
-        *parents, leaf = name.split("/")
-        node = tree
-        for parent in parents:
-            node = node.setdefault(parent, {})
-        node[leaf] = jnp.asarray(value)
-    return tree
-
-
-def _read(path: str | Path) -> dict[str, np.ndarray]:
-    arrays = {k: v.astype(np.float32) for k, v in _load(path).items() if k != _META}
-    return upgrade_parameters(arrays)
-
-
-def _load(path: str | Path) -> dict[str, np.ndarray]:
-    """The arrays of an exported file, the record too; StorageError where `path` is no such file."""
+def _read(path: str | Path, names: Collection[str] | None = None) -> dict[str, np.ndarray]:
+    """Parameters by name, float32; all of them, or those of these names."""
+    wanted = [k for k in _shapes(path) if names is None or is_part_of(k, names)]
     try:
-        with np.load(path) as file:
-            arrays = {k: file[k] for k in file.files}
-    except UNREADABLE as error:
-        but = f"{path} cannot be read as exported weights: {error}"
-        raise StorageError("weights", but=but) from None
-    if _META not in arrays:
+        arrays = npz.read(path, wanted)
+    except npz.UNREADABLE as error:
+        raise _unreadable(path, error) from None
+    found = upgrade_parameters({k: v.astype(np.float32) for k, v in arrays.items()})
+    return found if names is None else {name: found[name] for name in names}
+
+
+def _shapes(path: str | Path) -> dict[str, np.ndarray]:
+    """Stand-ins of the parameters in a file, by the names that it has; StorageError where `path` is
+    no exported file."""
+    return {k: v for k, v in _stand_ins(path).items() if k != _META}
+
+
+def _stand_ins(path: str | Path) -> dict[str, np.ndarray]:
+    try:
+        found = npz.stand_ins(path)
+    except npz.UNREADABLE as error:
+        raise _unreadable(path, error) from None
+    if _META not in found:
         but = f"{path} has no record, so it is no file of exported weights"
         raise StorageError("weights", but=but)
-    return arrays
+    return found
+
+
+def _unreadable(path: str | Path, error: Exception) -> StorageError:
+    return StorageError("weights", but=f"{path} cannot be read as exported weights: {error}")

@@ -4,12 +4,16 @@ import collections
 import gc
 import os
 import pathlib
+import tempfile
 
 # Before the first import of JAX: programs of tests run for moments and should compile fast. An
 # XLA_FLAGS of one's own, which may be empty, is left as it is; `make slow` compiles as users do.
 os.environ.setdefault(
     "XLA_FLAGS", "--xla_backend_optimization_level=1 --xla_cpu_use_fusion_emitters=false"
 )
+
+# What is kept between runs is kept for this one.
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="score-sde-tests-")
 
 from jaxtyping import install_import_hook
 

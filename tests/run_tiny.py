@@ -32,7 +32,7 @@ def main(
     **fields,
 ):  # fmt: skip
     if coordinator:
-        parallel.initialize(coordinator, processes, process)
+        parallel.Cluster(coordinator, processes, process).join()
     optimizer = Optimizer(lr=lr, warmup=4)
     options = loop.TrainOptions(optimizer=optimizer, ema=EMA(0.9, warmup=True), **fields)
     loader = SlowLoader(options.batch_size, process, processes)

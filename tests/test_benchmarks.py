@@ -37,6 +37,12 @@ def test_a_table_in_markdown():
     )
 
 
+def test_a_cell_stays_a_cell_whatever_it_holds():
+    rows = [["a|b", "<script>x\ny</script>"]]
+    last = Table("Names", ["|", "what"], rows).markdown().splitlines()[-1]
+    assert last == r"| a\|b | &lt;script>x y&lt;/script> |"
+
+
 def test_better_by_is_a_ratio_of_two_known_numbers():
     assert times(270, 180) == "1.50 x"
     assert times(None, 180) is None and times(270, None) is None

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import main
 from tools import export_weights
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -54,6 +55,23 @@ def error_of(*arguments: str) -> str:
     return line
 
 
+@pytest.mark.parametrize(
+    "error, said",
+    [
+        ("flag --config.training.steps=abc: invalid literal for int() with base 10: 'abc'",
+         "--config.training.steps: got 'abc', expected a whole number"),
+        ("flag --config.model.remat=maybe: ('Non-boolean argument to boolean flag', 'maybe')",
+         "--config.model.remat: got 'maybe', expected True or False"),
+        ("flag --config.optim.lr=x: could not convert string to float: 'x'",
+         "--config.optim.lr: got 'x', expected a number"),
+        ("flag --nothing=1: of ours", ""),
+    ],
+)  # fmt: skip
+def test_a_value_of_another_type_is_answered_without_pythons_words(error, said):
+    known = {"training.steps": 3, "model.remat": False, "optim.lr": 0.1}
+    assert main._of_type(error, known) == said
+
+
 def test_help_comes_without_jax():
     code = """
 import sys
@@ -86,7 +104,7 @@ def test_help_names_the_flags_and_shows_commands():
         ([CONFIG, "--config.traning.steps=4"], "did you mean training.steps?"),
         ([CONFIG, "--config.batch_size=4"], "training.batch_size"),
         ([CONFIG, "--config.qqqq=4"], "--config.qqqq: the config has no such field"),
-        ([CONFIG, "--config.training.steps=four"], "--config.training.steps=four: invalid"),
+        ([CONFIG, "--config.training.steps=four"], "--config.training.steps: got"),
         ([CONFIG, "--config.training.batch_size=28.5"], "--config.training.batch_size=28.5: inv"),
         ([CONFIG, "--mode=dance"], "--mode=dance: value should be one of <train|eval|sample"),
         ([CONFIG, "--workdri=a"], "Did you mean: workdir"),

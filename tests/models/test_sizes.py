@@ -1,7 +1,13 @@
+import jax
+import jax.numpy as jnp
 import pytest
 
 from models import DDPM, NCSNpp
 from models.sizes import required_divisor
+from models.wide_resnet import WideResNet
+from options.errors import InvalidValue
+
+SMALL = {"ch_mult": (1, 2), "num_res_blocks": 1, "attn_resolutions": ()}
 
 
 def test_required_divisor():
@@ -50,3 +56,17 @@ def test_ddpm_refuses_too():
     ):
         with pytest.raises(ValueError, match=f"^{field}: got"):
             DDPM(**options).check(32, 32)
+
+
+@pytest.mark.parametrize("network", [NCSNpp(nf=4, **SMALL), DDPM(nf=4, **SMALL), WideResNet()])
+def test_channels_first_are_refused_in_one_line(network):
+    params = jax.eval_shape(network.init, jax.random.key(0), jnp.zeros((1, 16, 16, 3)), jnp.ones(1))
+
+    def apply(params, x):
+        return network.apply(params, x, jnp.ones(1))
+
+    jax.eval_shape(apply, params, jnp.zeros((1, 16, 16, 3)))
+    with pytest.raises(
+        InvalidValue, match=r"^x: got 16 channels in \(1, 3, 16, 16\), expected 3, in the"
+    ):
+        jax.eval_shape(apply, params, jnp.zeros((1, 3, 16, 16)))

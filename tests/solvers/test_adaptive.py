@@ -5,11 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from data import CENTERED, UNIT, Scaled
+from experiment import kinds
 from oracles import Gaussian, Mixture
 from sampling import sample
 from sde_lib import VESDE, VPSDE
 from solvers import AdaptiveODE, AdaptiveSDE
 from solvers.grids import end_clean, uniform_grid
+from solvers.sampler import in_space
 
 DATA = Gaussian(jnp.tile(jnp.array([0.4, -0.2]), 8), jnp.tile(jnp.array([0.5, 1.0]), 8))
 PROCESS = VPSDE()
@@ -35,6 +38,18 @@ def test_every_attempt_is_paid_for(cls, first):
     attempts = np.asarray(made.accepted + made.rejected)
     np.testing.assert_array_equal(made.nfe, first + cls().stages * attempts)
     assert np.all(made.rejected > 0)  # the first step was far too long
+
+
+def test_the_tolerance_of_the_sde_solver_follows_the_space():
+    """As published: 0.0078 in [-1, 1], 0.0039 in [0, 1] (Jolicoeur-Martineau et al. 2021)."""
+    centred, unit = (in_space(AdaptiveSDE(), space) for space in (CENTERED, UNIT))
+    assert (centred.atol, unit.atol) == (0.0078, 0.0039)
+    assert in_space(AdaptiveSDE(atol=0.5), UNIT).atol == 0.5
+    assert in_space(AdaptiveSDE(), Scaled()) == in_space(AdaptiveSDE(), None) == AdaptiveSDE()
+    assert in_space(AdaptiveODE(), UNIT) == AdaptiveODE()
+    np.testing.assert_array_equal(run(AdaptiveSDE()).x, run(centred).x)
+    experiment = kinds.experiment(kinds.complete({"sampling": {"solver": "adaptive_sde"}}))
+    assert experiment.sampler.solver.atol == 0.0039
 
 
 def test_the_error_falls_with_the_tolerance():

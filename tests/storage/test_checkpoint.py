@@ -127,6 +127,25 @@ def test_no_flipped_bit_passes_unnoticed(tmp_path):
     assert refused >= 2
 
 
+def test_two_flipped_signs_do_not_cancel():
+    whole = {"w": np.linspace(1.0, 2.0, 300, dtype=np.float32)}
+    damaged = {"w": whole["w"] * np.where(np.isin(np.arange(300), [7, 90]), -1, 1)}
+    damaged["w"] = damaged["w"].astype(np.float32)
+    sums = [checkpoint.seal(tree, {}, {})["state"] for tree in (whole, damaged)]
+    old = [checkpoint.seal(tree, {}, {}, "weighted_sum")["state"] for tree in (whole, damaged)]
+    assert sums[0] != sums[1] and old[0] == old[1]
+
+
+def test_a_checkpoint_sealed_by_an_older_version_is_read(tmp_path, monkeypatch):
+    seal = checkpoint.seal
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "seal", lambda *trees: seal(*trees, "weighted_sum"))
+        save(tmp_path, [1])
+    assert "sums" not in json.loads(next(tmp_path.rglob("meta/*metadata*")).read_text())["seal"]
+    assert_is_step(restore(tmp_path), 1)
+    assert load_ema(tmp_path)[1] == 1
+
+
 def test_a_damaged_average_is_named_when_evaluating(tmp_path):
     save(tmp_path, [1, 2])
     largest = max(data_files(tmp_path / "2" / "ema"), key=lambda p: p.stat().st_size)

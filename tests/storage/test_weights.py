@@ -1,12 +1,14 @@
 """Exported weights, and what becomes of each parameter when a run starts from another's."""
 
+import zipfile
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from options.errors import StorageError
-from storage import weights
+from storage import npz, weights
 from storage.checkpoint import Checkpoints
 
 
@@ -29,8 +31,6 @@ def test_export_rounds_kernels_and_keeps_vectors(tmp_path):
     kernel = params["conv"]["kernel"]
     np.testing.assert_array_equal(loaded["conv"]["kernel"], kernel.astype(jnp.float16))
     assert weights.read_meta(tmp_path / "w.npz") == {"config": {"a": 1}}
-    nested = weights.load_weights(tmp_path / "w.npz")
-    assert jax.tree.structure(nested) == jax.tree.structure(params)
 
 
 @pytest.mark.parametrize("spoil", [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b"text"])
@@ -38,7 +38,7 @@ def test_a_file_that_is_no_export_is_refused(tmp_path, spoil):
     path = tmp_path / "w.npz"
     weights.export_weights(path, network())
     path.write_bytes(spoil(path.read_bytes()))
-    for read in (weights.read_meta, weights.load_weights):
+    for read in (weights.read_meta, lambda path: weights.load_weights(path, network())):
         with pytest.raises(StorageError, match="weights: .*w.npz cannot be read as exported"):
             read(path)
 
@@ -47,6 +47,46 @@ def test_weights_of_another_network_are_refused_by_name(tmp_path):
     weights.export_weights(tmp_path / "w.npz", network())
     with pytest.raises(ValueError, match=r"1 newly initialised \(head/kernel \(8, 7\)"):
         weights.load_weights(tmp_path / "w.npz", network(classes=7))
+
+
+def bomb(path, name, shape):
+    """An array of zeros more in a file: some kilobytes for every gigabyte."""
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as file:
+        with file.open(f"{name}.npy", "w", force_zip64=True) as member:
+            header = {"descr": "|i1", "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(member, header)
+            for _ in range(int(np.prod(shape)) // 2**20):
+                member.write(bytes(2**20))
+
+
+@pytest.mark.parametrize("name", ["x", "head/kernel", "unet/x", "__meta__"])
+def test_what_does_not_fit_is_refused_before_it_is_read(tmp_path, name, monkeypatch):
+    params = network()
+    del params["head"]
+    weights.export_weights(tmp_path / "w.npz", params)
+    if name == "__meta__":
+        with zipfile.ZipFile(tmp_path / "w.npz", "w"):
+            pass
+    bomb(tmp_path / "w.npz", name, (64, 2**20))
+    read = npz.read
+    monkeypatch.setattr(npz, "read", lambda path, names: read(path, set(names) - {name}))
+    if name == "__meta__":
+        with pytest.raises(StorageError, match="its record has 67,108,864 bytes"):
+            weights.read_meta(tmp_path / "w.npz")
+        return
+    own = name.removeprefix("unet/")
+    with pytest.raises(ValueError, match=rf"does not fit this network: .*{own} \(64, 1048576\)"):
+        weights.load_weights(tmp_path / "w.npz", params)
+    _, report = weights.init_from(network(), tmp_path / "w.npz")
+    assert any(line.startswith(f"{own} (64, 1048576)") for line in report.unused)
+
+
+def test_a_header_that_says_more_than_there_is_is_a_lie(tmp_path):
+    with zipfile.ZipFile(tmp_path / "w.npz", "w") as file, file.open("x.npy", "w") as member:
+        header = {"descr": "<f8", "fortran_order": False, "shape": (2**40,)}
+        np.lib.format.write_array_header_1_0(member, header)
+    with pytest.raises(StorageError, match="cannot be read .* less than the float64"):
+        weights.load_weights(tmp_path / "w.npz", network())
 
 
 def test_init_from_names_every_parameter(tmp_path):

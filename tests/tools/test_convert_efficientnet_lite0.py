@@ -18,6 +18,7 @@ from flax.traverse_util import unflatten_dict
 
 from metrics import efficientnet_lite0
 from metrics.efficientnet_lite0 import STAGES, EfficientNetLite0
+from options.errors import StorageError
 from tools import convert_efficientnet_lite0 as tool
 
 BLOCKS = [
@@ -104,8 +105,11 @@ def test_the_folded_network_is_the_original(tensors):
     assert np.max(np.abs(found.logits - logits)) < 1e-5 * np.max(np.abs(logits))
 
 
-def legacy_file(tensors: dict[str, np.ndarray]) -> bytes:
-    """What PyTorch before 1.6 wrote: it names its classes, which are posed here."""
+def legacy_file(tensors: dict[str, np.ndarray], said: dict[str, tuple] | None = None) -> bytes:
+    """What PyTorch before 1.6 wrote: it names its classes, which are posed here.
+
+    said: (offset, shape, strides) of tensors of which the file does not tell the truth.
+    """
 
     class FloatStorage:
         __module__ = "torch"
@@ -123,7 +127,8 @@ def legacy_file(tensors: dict[str, np.ndarray]) -> bytes:
 
         def __reduce__(self):
             strides = tuple(s // 4 for s in self.value.strides)
-            return _rebuild_tensor_v2, (Storage(self.key, self.value), 0, self.value.shape, strides)
+            about = (said or {}).get(self.key, (0, self.value.shape, strides))
+            return _rebuild_tensor_v2, (Storage(self.key, self.value), *about)
 
     class Storage:
         def __init__(self, key, value):
@@ -167,9 +172,39 @@ def test_reads_the_package_and_serves_features(tensors, tmp_path, monkeypatch):
         extractor(np.zeros((1, 8, 8, 4), np.uint8))
 
 
+@pytest.mark.parametrize(
+    "about",
+    [
+        (0, (64,), (1,)),
+        (1, (4,), (1,)),
+        (0, (2, 2), (3, 1)),
+        (-1, (4,), (1,)),
+        (0, (4,), (-1,)),
+        (0, (-4,), (1,)),
+        (0, (2, 2), (1,)),
+        (0, (4.0,), (1,)),
+        (2**62, (2,), (2**62,)),
+    ],
+)
+def test_a_tensor_beyond_its_storage_is_refused_by_name(about, tmp_path):
+    (tmp_path / "lite0.pth").write_bytes(
+        legacy_file({"x.weight": np.ones(4, np.float32)}, {"x.weight": about})
+    )
+    with pytest.raises(StorageError, match="^package: .*lite0.pth cannot be read: x.weight of"):
+        tool.read_package(tmp_path / "lite0.pth")
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>", b"\x80\x02K\x01.", None])
+def test_a_damaged_package_is_named(content, tmp_path):
+    whole = legacy_file({"x.weight": np.ones(4, np.float32)})
+    (tmp_path / "lite0.pth").write_bytes(whole[:-3] if content is None else content)
+    with pytest.raises(StorageError, match="^package: .*lite0.pth cannot be read"):
+        tool.read_package(tmp_path / "lite0.pth")
+
+
 def test_refuses_pickles_of_anything_else_and_other_networks(tmp_path):
     with pytest.raises(pickle.UnpicklingError, match="expected a state dict"):
         tool.read_legacy(b"".join(pickle.dumps(part, 2) for part in (1, 2, {}, print)))
     np.savez(tmp_path / "other.npz", kernel=np.zeros(3))
-    with pytest.raises(ValueError, match="other parameters"):
-        efficientnet_lite0.load(tmp_path / "other.npz")
+    with pytest.raises(ValueError, match="other parameters.* expected those of EfficientNetLite0"):
+        efficientnet_lite0.extractor(tmp_path / "other.npz")

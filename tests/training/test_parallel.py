@@ -139,7 +139,7 @@ def test_place_copies(tmp_path):
 
 def test_a_process_out_of_range_is_refused():
     with pytest.raises(ValueError, match="process_id: got 2, expected 0 <= id < 2"):
-        parallel.initialize("localhost:1", 2, 2)
+        parallel.Cluster("localhost:1", 2, 2).join()
 
 
 def test_collective_bytes_of_a_program_text():
