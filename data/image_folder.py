@@ -5,7 +5,8 @@
     images/dog/3.webp            lies deeper belongs to the class above it
     images/4.png                 beside class folders: left out, and named
 
-A folder without sub-folders is a set without classes. Names that begin with a dot are skipped.
+or, with classes=False, all images below are one set without classes. A folder without sub-folders
+is such a set. Names that begin with a dot are skipped.
 
 Every file is decoded once when the folder is opened, so that what cannot be read is found and
 named then, not in the middle of a run. The outcome is kept in the user's cache, where files that
@@ -56,6 +57,7 @@ class Folder:
     Attributes:
       path: of the folder.
       channels: 1 or 3, to which all images are brought; 0 for 1 where all are grey, else 3.
+      classes: whether sub-folders are classes.
       numbers: read the values of the files exactly, as float32 (16- and 32-bit grey TIFF and PNG,
         whose range is arbitrary), in place of 8-bit pixels.
       size: (height, width) that the images will be resized to, if it is known; see `decode`.
@@ -66,6 +68,7 @@ class Folder:
 
     path: str = ""
     channels: int = hidden(0)
+    classes: bool = True
     numbers: bool = False
     size: tuple[int, int] | None = hidden(None)
     splits: tuple[str, ...] = hidden(("train", "test"))
@@ -84,7 +87,7 @@ class Folder:
             return replace(self._opened(root, channels), unsplit=True)
         require(split in inside, "split", split, f"one of {inside}, as in {root}")
         splits = [name for name in (*self.splits, split) if name in inside]
-        classes = {name: class_folders(root / name) for name in splits}
+        classes = {name: class_folders(root / name) if self.classes else [] for name in splits}
         known = classes[splits[0]]
         for name in splits:
             _check_classes(root, splits[0], known, name, classes[name])
@@ -97,6 +100,7 @@ class Folder:
         return folder(
             root,
             channels=channels,
+            classes=self.classes,
             numbers=self.numbers,
             class_names=class_names,
             size=self.size,
@@ -150,7 +154,8 @@ class ImageFolder(Source):
     def checksum(self) -> str:
         """Of names, times and sizes of the files, without reading them; see `Source.checksum`."""
         about = [(file, stamp(self.root / file)) for file in self.files]
-        content = (about, self.labels.tolist(), self.class_names, self.channels, str(self.dtype))
+        how = (self.channels, str(self.dtype), self.size)
+        content = (about, self.labels.tolist(), self.class_names, *how)
         return f"{zlib.crc32(repr(content).encode()):08x}"
 
 
@@ -158,13 +163,14 @@ def folder(
     path: str | Path,
     *,
     channels: int = 0,
+    classes: bool = True,
     numbers: bool = False,
     class_names: Sequence[str] | None = None,
     size: tuple[int, int] | None = None,
     cache: str | Path | None = None,
 ) -> ImageFolder:
-    """The images in `path` by the rules of `data.image_file`; `channels`, `numbers` and `size` as
-    of `Folder`.
+    """The images in `path` by the rules of `data.image_file`; `channels`, `classes`, `numbers` and
+    `size` as of `Folder`.
 
     cache: a file that keeps what was found in the files.
     class_names: the classes, of which all class folders are; None for the class folders found.
@@ -176,9 +182,9 @@ def folder(
     root = existing_folder(path)
     require(channels in (0, 1, 3), "channels", channels, "0, 1 or 3")
     outcomes = without_dark(scan(root, numbers, Path(cache) if cache else None, size))
-    outcomes = _without_beside(root, outcomes)
+    outcomes = _without_beside(root, outcomes) if classes else outcomes
     good = {file: outcome for file, outcome in outcomes.items() if outcome.refusal is None}
-    with_images = {file.partition("/")[0] for file in good if "/" in file}
+    with_images = {file.partition("/")[0] for file in good if classes and "/" in file}
     names = tuple(class_names or in_order(with_images))
     other = sorted(with_images - set(names))
     require(not other, "path", Words(f"class folders {other} in {root}"), f"classes of {names}")
@@ -252,7 +258,7 @@ def _without_beside(root: Path, outcomes: dict[str, Outcome]) -> dict[str, Outco
         raise InvalidValue(
             "path",
             Words(f"{len(beside)} images in {root} beside {len(good) - len(beside)} in {names}"),
-            "images in class folders, or no sub-folders with images",
+            "images in class folders, or classes=False to take all as one set",
         )
     return outcomes | {file: Outcome(refusal=BESIDE_CLASSES) for file in beside}
 

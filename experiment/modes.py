@@ -42,7 +42,7 @@ CONTINUABLE = (
 # What a network was trained under, less what changes neither its parameters nor what it says.
 TRAINED_UNDER = (
     "task", "process", "parameterization", "model", "conditions", "data.space", "data.image_size",
-    "data.num_channels",
+    "data.num_channels", "data.holdout",
 )  # fmt: skip
 CLASSES_SHOWN = 20  # when a training begins
 WAYS_TO_COMPUTE = ("model.dtype", "model.remat", "model.scan_blocks")

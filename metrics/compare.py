@@ -76,7 +76,7 @@ def compare(
     second: a folder, or a file of statistics of the same extractor. Also returns its statistics.
     """
     folders = [first] if second.is_file() else [first, second]
-    sources = [folder(path, channels=channels) for path in folders]
+    sources = [folder(path, channels=channels, classes=False) for path in folders]
     shapes = {source.shape for source in sources}
     if size is None and (len(shapes) > 1 or None in shapes):
         but = "images differ in size within or between the folders"

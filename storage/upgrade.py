@@ -186,6 +186,7 @@ CONTROL_FIELDS = {
 }
 METHOD_FIELDS = {"dps": ("strength",)}
 NEEDS_SIGMA_DATA = {"edm"}
+WITHOUT_SPLITS = {"folder", "npy"}  # sources that may have none
 
 
 def upgrade_config(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -202,14 +203,19 @@ def upgrade_config(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _nested(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Of nested sections: the first versions that had them held nothing out."""
+    """Of nested sections: the first versions that had them knew no `data.holdout`."""
     data = dict(config.get("data", {}))
     if "holdout" in data:
         return dict(config)
-    new = dict(config) | {"data": data | {"holdout": 0.0}}
     source = data.get("source", "digits")
     name = source if isinstance(source, str) else source["name"]
+    new = dict(config) | {"data": data | _holdout(name)}
     return new | ({"eval": _judged(config["eval"], name)} if "eval" in config else {})
+
+
+def _holdout(source: str) -> dict[str, float]:
+    """Nothing was held out of what has no splits."""
+    return {"holdout": 0.0} if source in WITHOUT_SPLITS else {}
 
 
 def _judged(evaluation: Mapping[str, Any], source: str) -> dict[str, Any]:
@@ -237,12 +243,12 @@ def _data(old: Mapping[str, Any]) -> dict[str, Any]:
         source["path"] = old["path"]
     low = -1.0 if old["centered"] else 0.0
     new: dict[str, Any] = {
-        "holdout": 0.0,
         "source": source,
         "space": {"name": "pixels", "low": low, "high": 1.0},
         "image_size": (old["image_size"], old["image_size"]),
     }
     same = ("num_channels", "train_split", "eval_split", "crop", "random_flip", "dequantize")
+    new |= _holdout(old["name"])
     return new | {key: old[key] for key in (*same, "resize", "augment") if key in old}
 
 

@@ -208,6 +208,9 @@ def test_more_images_beside_the_class_folders_than_in_them_are_refused(tmp_path)
     write(tmp_path / "thumbs" / "0.png", (0, 0, 0))
     with pytest.raises(InvalidValue, match=r"path: got 3 images in .* beside 1 in \['thumbs'\]"):
         folder(tmp_path)
+    whole = folder(tmp_path, classes=False)
+    assert len(whole) == 4 and whole.class_names == () and not whole.labels.any()
+    assert len(Folder(str(tmp_path), classes=False).read()) == 4
 
 
 def split_folder(root, **classes):

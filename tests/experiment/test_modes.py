@@ -132,6 +132,7 @@ CHANGED = {
     "process.beta_max": (10.0, "process.beta_max was 20.0, now 10.0"),
     "parameterization.output": ("noise", 'parameterization.output.name was "v", now "noise"'),
     "model.nf": (16, "model.nf was"),
+    "data.holdout": (0.5, "data.holdout was 0.1, now 0.5"),
     "data.space.low": (0.0, "data.space.low was -1.0, now 0.0"),
     "conditions.labels.num_classes": (7, "conditions.labels.num_classes was 10, now 7"),
 }

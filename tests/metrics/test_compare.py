@@ -23,7 +23,8 @@ def write_folder(path, images):
 def test_the_command_compares_every_readable_image(tmp_path, monkeypatch, capsys):
     real = digits("test").images
     first, second = real[:60], real[60:150]
-    a, b = write_folder(tmp_path / "a", first), write_folder(tmp_path / "b", second)
+    a, b = write_folder(tmp_path / "a", first[:41]), write_folder(tmp_path / "b", second)
+    write_folder(a / "more", first[41:])  # as a stray folder is
     (a / "notes.txt").write_text("no picture")
     out = tmp_path / "out.json"
     monkeypatch.setattr(sys, "argv", ["compare", str(a), str(b), "--out", str(out)])
@@ -65,6 +66,6 @@ def test_names_the_wrong_extractor_and_missing_weights():
     with pytest.raises(ValueError, match="extractor: got 'inception'"):
         load("inception")
     with pytest.raises(
-        ValueError, match="weights: got none, expected a file for efficientnet_lite0"
+        ValueError, match="weights: got none, expected a file of efficientnet_lite0"
     ):
         load("efficientnet_lite0")

@@ -119,6 +119,17 @@ def test_outputs_times_and_controls_keep_their_numbers():
     assert kinds.complete(upgrade_config(silent)).model.dropout == 0.0
 
 
+def test_older_versions_held_nothing_out_and_judged_all_by_the_digits_network():
+    old = flat(data__name="folder", data__path="x")
+    nested = {"data": {"source": {"name": "folder", "path": "x"}}, "eval": {"extractor": "digits"}}
+    for found in (upgrade_config(old), upgrade_config(nested)):
+        assert found["data"]["holdout"] == 0.0 and found["eval"]["extractor"] == "auto"
+    now = {"data": nested["data"] | {"holdout": 0.2}, "eval": nested["eval"]}
+    assert upgrade_config(now) == now
+    assert upgrade_config(flat())["eval"]["extractor"] == "digits"
+    assert kinds.load(PRETRAINED / "emoji.npz").eval.extractor == "auto"
+
+
 def test_the_kernel_of_an_old_upsampler_is_split_between_augmentation_and_level():
     kernel = np.arange((9 + LEVEL_FEATURES) * 2.0).reshape(-1, 2)
     old = {"unet/conv_in/kernel": np.ones(3), "unet/embedding/augment/kernel": kernel}

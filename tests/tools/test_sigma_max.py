@@ -88,6 +88,28 @@ def test_the_command_reads_a_folder(tmp_path, monkeypatch, capsys):
     assert "sigma_max = 13.86 for data in [-1, 1]" in printed
 
 
+def test_the_command_reads_grey_folders_in_one_channel(tmp_path, monkeypatch, capsys):
+    for value in (0, 255):
+        Image.new("L", (8, 8), value).save(tmp_path / f"{value}.png")
+    run(monkeypatch, "--data", "folder", "--path", tmp_path)
+    assert "sigma_max = 8 for data in [0, 1]" in capsys.readouterr().out
+
+
+def test_with_a_config_the_command_reads_what_training_reads(tmp_path, monkeypatch, capsys):
+    for split, values in (("train", (0, 100)), ("test", (255,))):
+        (tmp_path / split).mkdir()
+        for value in values:
+            Image.new("L", (10, 10), value).save(tmp_path / split / f"{value}.png")
+    (tmp_path / "mine.py").write_text(
+        "from ml_collections import ConfigDict\n"
+        f"DATA = {{'source': {{'name': 'folder', 'path': {str(tmp_path)!r}}}, 'image_size': 8}}\n"
+        "get_config = lambda: ConfigDict({'data': DATA})\n"
+    )
+    run(monkeypatch, "--config", tmp_path / "mine.py")
+    printed = capsys.readouterr().out
+    assert "train: 2 images" in printed and f"sigma_max = {800 / 255:.4g} for" in printed
+
+
 def test_the_command_takes_a_part(monkeypatch, capsys):
     run(monkeypatch, "--data", "digits", "--split", "test", "--max_images", 50)
     assert "digits/test, 50 of 1000: 50 images" in capsys.readouterr().out
