@@ -104,9 +104,11 @@ def fill(
 ) -> Rows:
     """Rows of examples 0 .. count - 1, computing those that the store lacks.
 
-    compute: from batch_size consecutive indices to their rows. Beyond the end of the set the last
-        index is repeated, so that one program serves all batches; those rows are dropped.
+    compute: from consecutive indices, batch_size of them or `count` if that is less, to their
+        rows. Beyond the end of the set the last index is repeated, so that one program serves all
+        batches; those rows are dropped.
     """
+    batch_size = min(batch_size, count)
     pending: list[Rows] = []
     written = time.monotonic()
     start = done = min(store.done, count)

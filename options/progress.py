@@ -34,7 +34,7 @@ def progress_bar(
     stream = sys.stderr
     if not stream.isatty():
         options |= {"mininterval": SECONDS, "maxinterval": SECONDS}
-        options |= {"file": Lines(stream), "bar_format": LINE}
+        options |= {"file": Lines(stream), "bar_format": LINE, "position": 0}
     return tqdm(iterable, desc, total, **{"unit": "step"} | options)
 
 

@@ -39,6 +39,12 @@ def test_in_a_file_bars_are_lines(show):
     assert "sample: 5 of 5 steps" in own[-1]
 
 
+def test_in_a_file_a_bar_within_a_bar_is_lines_too(show, monkeypatch):
+    with progress_bar(desc="outer", total=3) as outer:
+        outer.update()
+        assert "\x1b" not in show(False, 0.0)
+
+
 def test_in_a_file_a_bar_is_shown_now_and_then(show):
     own = [line for line in show(False, 30.0).splitlines() if line.startswith("sample")]
     assert len(own) == 2  # as it begins and as it ends
