@@ -36,7 +36,7 @@ def load_efficientnet_lite0(weights: Path | None) -> FeatureExtractor:
 
 
 def made_weights(name: str) -> Path:
-    """Where the tool that makes an extractor's weights leaves them, unless told otherwise."""
+    """Where the tool that makes an extractor's weights leaves them by default."""
     return cache_folder() / f"{name}.npz"
 
 

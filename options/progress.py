@@ -35,6 +35,8 @@ def progress_bar(
     if not stream.isatty():
         options |= {"mininterval": SECONDS, "maxinterval": SECONDS}
         options |= {"file": Lines(stream), "bar_format": LINE, "position": 0}
+        if not options.get("leave", True):  # a part of another bar's work
+            options |= {"delay": SECONDS}
     return tqdm(iterable, desc, total, **{"unit": "step"} | options)
 
 

@@ -5,6 +5,9 @@ import subprocess
 
 import pytest
 
+# Once a disk is full, orbax's background thread reports to an event loop that is closed by then.
+closes_its_loop = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
 
 @pytest.fixture
 def small_disk(tmp_path):

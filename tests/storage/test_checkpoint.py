@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from small_disk import small_disk  # noqa: F401
+from small_disk import closes_its_loop, small_disk  # noqa: F401
 
 from options.errors import StorageError
 from storage import checkpoint
@@ -180,6 +180,7 @@ def test_metadata_survives_json(tmp_path):
     assert restore(tmp_path).meta == json.loads(json.dumps(meta))
 
 
+@closes_its_loop
 def test_a_full_disk_is_a_clear_stop_and_the_last_good_checkpoint_stays(small_disk):  # noqa: F811
     save(small_disk / "run", [1], keep=1)
     free = shutil.disk_usage(small_disk).free

@@ -16,7 +16,7 @@ import jax
 import numpy as np
 import pytest
 from PIL import Image
-from small_disk import small_disk  # noqa: F401
+from small_disk import closes_its_loop, small_disk  # noqa: F401
 from tiny_task import TeacherTask, TinyLoader, TinyTask
 
 from options.errors import InvalidValue, NotFinite, StorageError
@@ -333,6 +333,7 @@ def test_auto_accumulates_when_memory_is_short(tmp_path, capsys):
     )
 
 
+@closes_its_loop
 def test_a_full_disk_stops_the_run_and_leaves_the_last_good_checkpoint(small_disk, tmp_path):  # noqa: F811
     """The disk fills up while the run goes on; with room again, it ends as if nothing had been."""
 
