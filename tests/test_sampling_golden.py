@@ -46,7 +46,7 @@ TRACES = [
 ]
 
 
-@pytest.mark.one_in(3)
+@pytest.mark.one_in(6)
 @pytest.mark.parametrize("name", ["pc_ve", "pc_vp"])
 @pytest.mark.parametrize("predictor, corrector, flow", TRACES)
 def test_golden_traces(golden, name, predictor, corrector, flow):

@@ -335,6 +335,7 @@ def test_a_gradient_that_points_aside_is_given_a_gain():
     assert right[0] < 0.9 < 0.95 < right[1]
 
 
+@pytest.mark.slow
 def test_what_was_measured_is_kept(monkeypatch, tmp_path):
     labels = np.repeat(np.arange(3), 40)
     x_0 = DATA.means[labels] + DATA.std * jax.random.normal(jax.random.key(5), (120, 2))

@@ -109,7 +109,7 @@ def test_score(case, kind):
     assert error_in_stds(score, nhwc(z[f"score/{kind}/out"])) <= original.max_rel_to_std
 
 
-@pytest.mark.one_in(3)
+@pytest.mark.slow
 def test_probability_flow_and_its_vjp(case):
     z, original = case
     x, t = nhwc(z["pf/x"]), jnp.asarray(z["pf/t"])

@@ -108,6 +108,7 @@ np.testing.assert_allclose(made[0].x, made[1].x, rtol=1e-4, atol=1e-5)
 """
 
 
+@pytest.mark.slow
 def test_evaluations_are_spread_over_devices():
     done = subprocess.run(
         [sys.executable, "-c", SPREAD], env=with_devices(4), capture_output=True, text=True

@@ -23,6 +23,7 @@ def call(monkeypatch, folder, only):
     gallery.run()
 
 
+@pytest.mark.slow
 def test_scenes_are_pictures_with_metrics_and_are_made_once(weights, monkeypatch, tmp_path):
     solvers = {"dpm": ("DPM-Solver++ 2M", {"solver": "dpm", "num_steps": 2, "grid": "log_snr"})}
     scene = gallery_scenes.Scene(

@@ -65,6 +65,7 @@ def test_more_evaluations_come_nearer():
     assert fine.metrics[0] < 3 * floor[0]
 
 
+@pytest.mark.slow
 def test_the_report_is_whole_and_goes_on(tmp_path, monkeypatch, capsys):
     arguments = ["--mixture", "--samples", 50, "--solvers", "euler,ode", "--budgets", "4,8"]
     arguments += ["--ode_rtol", "0.1,0.01", "--out", tmp_path / "out"]

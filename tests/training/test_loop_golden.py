@@ -130,6 +130,7 @@ def test_the_gradient_of_the_first_step(fixture, frozen, task):
     assert norm(minus(grads, expected)) < 1e-4 * norm(expected)
 
 
+@pytest.mark.slow
 def test_five_steps_of_the_original(fixture, frozen, task, tmp_path, monkeypatch):
     compile_quickly(monkeypatch)
     result = fit(task, ReplayLoader(fixture), OPTIONS, tmp_path)

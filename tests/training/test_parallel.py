@@ -70,6 +70,7 @@ def test_four_devices_follow_one(tmp_path, reference, strategy, microbatch):
     assert_same(run, reference)
 
 
+@pytest.mark.slow
 def test_shards_give_a_loss_the_average_and_what_is_frozen_whole(tmp_path):
     alone = train(tmp_path / "alone", teacher=True)
     assert_same(train(tmp_path / "four", devices=4, strategy="fsdp", teacher=True), alone)
