@@ -105,7 +105,7 @@ def test_help_names_the_flags_and_shows_commands():
         ([CONFIG, "--config.batch_size=4"], "training.batch_size"),
         ([CONFIG, "--config.qqqq=4"], "--config.qqqq: the config has no such field"),
         ([CONFIG, "--config.training.steps=four"], "--config.training.steps: got"),
-        ([CONFIG, "--config.training.batch_size=28.5"], "--config.training.batch_size=28.5: inv"),
+        ([CONFIG, "--config.training.batch_size=28.5"], "--config.training.batch_size: got"),
         ([CONFIG, "--mode=dance"], "--mode=dance: value should be one of <train|eval|sample"),
         ([CONFIG, "--workdri=a"], "Did you mean: workdir"),
         ([CONFIG], "--workdir: a run needs a folder"),

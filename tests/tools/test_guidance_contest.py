@@ -50,7 +50,7 @@ def test_all_strategies_stand_side_by_side_and_are_made_once(files, monkeypatch,
     options = [
         f"--weights={files['weights']}", f"--classifier={files['classifier']}",
         f"--out={tmp_path}", "--samples=8", "--batch_size=8", "--held_out=8", "--num_steps=2",
-        "--scales=2", "--zone=0.2,9",
+        "--scales=2", "--zone=0.2,9", "--extractor=digits",
     ]  # fmt: skip
     all_of_them = guidance_contest.contestants
     some = lambda *args: [c for c in all_of_them(*args) if "free" not in c[0]]  # noqa: E731
