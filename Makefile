@@ -8,6 +8,9 @@ DEV := .venv/.dev
 MODULES := $(patsubst %.py,%,$(wildcard *.py)) controllable data evaluation experiment generation metrics models options \
   solvers storage tasks tools training
 
+# Two workers, a file of tests to one of them: a program that it compiled serves the whole file.
+PYTEST ?= -n 2 --dist loadfile --max-worker-restart 0
+
 # Programs compiled by one test run are read from here by the next.
 export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.venv/jax_cache
 
