@@ -393,8 +393,8 @@ class _Work:
             "solver": repr(sampler.solver),
             "grid": fingerprint((sampler.grid.alpha, sampler.grid.sigma)),
             "denoise": sampler.denoise,
-            # A batch-mean corrector couples the samples of a batch.
-            "batch_size": generator.batch_size,
+            # A batch-mean corrector couples the samples of a batch, which is no larger than all.
+            "batch_size": min(generator.batch_size, len(self._labels)),
         }
         if generator.low is not None:
             identity["low_level"] = generator.low.level
