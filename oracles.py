@@ -93,7 +93,8 @@ class Mixture:
 
     def __call__(self, x: Array, node: Node, cond: Cond = NO_COND) -> Prediction:
         # The responsible mean m, then (1) with it in the place of the mean.
-        mean = jax.nn.softmax(self.log_parts(node, x), axis=-1) @ self.means
+        weights = jax.nn.softmax(self.log_parts(node, x), axis=-1)
+        mean = jnp.matmul(weights, self.means, precision="highest")
         single = Gaussian(jnp.zeros(x.shape[1]), jnp.full(x.shape[1], self.std))
         away = x - expand_right(node.alpha, x) * mean
         found = single(away, node)

@@ -31,8 +31,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from options.choices import named, require_positive
+from options.choices import choose, named, require_positive
 from options.errors import InvalidValue
+from options.precision import FLOAT32, PRECISIONS, Precision
 from sde_lib import Node, Process, ScoreFn, expand_right, masked
 
 Cond = Mapping[str, Any]
@@ -415,25 +416,36 @@ class Parameterization:
 @functools.partial(
     jax.tree_util.register_dataclass,
     data_fields=["params"],
-    meta_fields=["network", "parameterization"],
+    meta_fields=["network", "parameterization", "precision"],
 )
 @dataclasses.dataclass(frozen=True)
 class NetworkPredictor:
     """A Flax network as a predictor. `params` are its leaves; the rest is static and hashable.
 
     InvalidValue where the network's `embedding_type` does not suit the parameterization's c_noise.
+
+    Attributes:
+      precision: of the network's products, on every backend and whatever JAX's default is; `at`
+        gives another.
     """
 
     network: Any
     parameterization: Parameterization
     params: Any
+    precision: Precision = FLOAT32
 
     def __post_init__(self) -> None:
         self.parameterization.check(self.network)
 
     def __call__(self, x: Array, node: Node, cond: Cond = NO_COND) -> Prediction:
         network = functools.partial(_apply, self.network, self.params)
-        return self.parameterization.predict(network, x, node, cond)
+        with self.precision.context():
+            return self.parameterization.predict(network, x, node, cond)
+
+    def at(self, precision: str) -> "NetworkPredictor":
+        """The same network computing in a precision of `options.precision.PRECISIONS`."""
+        found = choose(PRECISIONS, precision, "precision")
+        return dataclasses.replace(self, network=found.of(self.network), precision=found)
 
 
 @functools.partial(jax.jit, static_argnums=0)

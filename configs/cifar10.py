@@ -29,7 +29,6 @@ def get_cifar10_config() -> ConfigDict:
         "num_res_blocks": 4,
         "attn_resolutions": (16,),
         "dropout": 0.1,
-        "dtype": "float32",  # or "bfloat16"
         "remat": False,
         "scan_blocks": False,
     }

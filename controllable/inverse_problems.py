@@ -151,15 +151,18 @@ class Projection:
     shape: tuple[int, ...]
 
     def __call__(self, x: Array) -> Array:
-        return x.reshape(len(x), -1) @ self.matrix.T
+        return _product(x.reshape(len(x), -1), self.matrix.T)
 
     def adjoint(self, y: Array) -> Array:
-        return (y @ self.matrix).reshape(len(y), *self.shape)
+        return _product(y, self.matrix).reshape(len(y), *self.shape)
 
     def solve(self, y: Array, a: Array, b: Array) -> Array:
-        gram = self.matrix @ self.matrix.T
+        gram = _product(self.matrix, self.matrix.T)
         total = a[:, None, None] * gram + b[:, None, None] * jnp.eye(len(gram))
         return jnp.linalg.solve(total, y[..., None])[..., 0]
+
+
+_product = functools.partial(jnp.matmul, precision="highest")
 
 
 class _Guided:

@@ -106,12 +106,12 @@ def colorization(
 
 def decouple(x: Float[Array, "*b 3"]) -> Float[Array, "*b 3"]:
     """Colours in the basis whose first coordinate is grey times sqrt(3)."""
-    return x @ COLOR_BASIS
+    return jnp.matmul(x, COLOR_BASIS, precision="highest")
 
 
 def couple(y: Float[Array, "*b 3"]) -> Float[Array, "*b 3"]:
     """The inverse of `decouple`."""
-    return y @ COLOR_BASIS.T
+    return jnp.matmul(y, COLOR_BASIS.T, precision="highest")
 
 
 COLORS: Rotation = (decouple, couple)

@@ -170,7 +170,7 @@ class Subject:
     def without_training_noise(self) -> "Subject":
         """No dropout, hidden labels, flips or augmentation."""
         transform = self.transform.for_evaluation()
-        return dataclasses.replace(self, task=self.task.without_dropout(), transform=transform)
+        return dataclasses.replace(self, task=self.task.for_evaluation(), transform=transform)
 
 
 def evaluate(
@@ -269,7 +269,9 @@ class _Work:
     def sampled(self) -> Predictor:
         """What samples are drawn with: the model, guided if that is asked for."""
         guide = self.subject.guide
-        return guide(self.predict) if guide else self.predict
+        predict = self.subject.task.predictor(self.params)
+        predict = predict.at(self.subject.generator.sampler.precision)
+        return guide(predict) if guide else predict
 
     def about(self) -> dict[str, Any]:
         """What the report is of."""
@@ -393,6 +395,7 @@ class _Work:
             "solver": repr(sampler.solver),
             "grid": fingerprint((sampler.grid.alpha, sampler.grid.sigma)),
             "denoise": sampler.denoise,
+            "precision": sampler.precision,
             # A batch-mean corrector couples the samples of a batch, which is no larger than all.
             "batch_size": min(generator.batch_size, len(self._labels)),
         }

@@ -38,6 +38,7 @@ class ClassifierExperiment(Experiment):
                 c_noise=options.parameterization.c_noise,
                 label_smoothing=options.loss.label_smoothing,
                 times=options.loss.times,
+                precision=options.precision.training,
             )
 
     def check_source(self, found: Source) -> None:

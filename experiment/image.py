@@ -96,6 +96,7 @@ class ImageExperiment(Experiment):
             times=options.loss.times,
             coupling=options.loss.coupling,
             bound=bound if learned else None,
+            precision=options.precision.training,
             sampler=DrawSamples(self.generator, options.sampling.num_samples),
         )
 
@@ -112,7 +113,16 @@ class ImageExperiment(Experiment):
         """How the model is sampled: everything but its parameters and the key."""
         sampling = self.options.sampling
         solver = in_space(sampling.solver, self.space)
-        return Sampler(self.process, solver, self.grid, self.shape, self.space, sampling.denoise)
+        with within("", precision="precision.sampling"):
+            return Sampler(
+                self.process,
+                solver,
+                self.grid,
+                self.shape,
+                self.space,
+                sampling.denoise,
+                self.options.precision.sampling,
+            )
 
     def sampler_from(self, t_start: float | None) -> Sampler:
         """The sampler that begins at another time."""

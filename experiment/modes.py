@@ -33,6 +33,7 @@ CONTINUABLE = (
     "training.keep",
     "training.keep_every",
     "data.keep_resized",
+    "precision.sampling",
     "sampling",
     "control",
     "eval",
@@ -45,7 +46,7 @@ TRAINED_UNDER = (
     "data.num_channels", "data.holdout",
 )  # fmt: skip
 CLASSES_SHOWN = 20  # when a training begins
-WAYS_TO_COMPUTE = ("model.dtype", "model.remat", "model.scan_blocks")
+WAYS_TO_COMPUTE = ("model.remat", "model.scan_blocks")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -266,8 +267,9 @@ def image_experiment(command: Command) -> ImageExperiment:
 
 
 def predictor(experiment: ImageExperiment, command: Command) -> NetworkPredictor:
-    """The network with its averaged parameters."""
-    return experiment.task.predictor(command.trained.params(experiment.template))
+    """The network with its averaged parameters, in the precision of sampling."""
+    params = command.trained.params(experiment.template)
+    return experiment.task.predictor(params).at(experiment.sampler.precision)
 
 
 def guided(experiment: ImageExperiment, command: Command) -> Any:

@@ -31,6 +31,7 @@ from losses import (
 from models import CLASSIFIERS, MODELS, NCSNpp, WideResNet
 from options.choices import choose, require, require_at_least_one, require_fraction
 from options.fields import chosen, several
+from options.precision import PRECISIONS
 from parameterization import C_NOISE, EDMNoise, LogSigma, Parameterization, ScaledScore
 from sampling import DENOISE_CHOICES, Solver
 from sde_lib import PROCESSES, VESDE, Node, Process
@@ -280,6 +281,45 @@ class ControlOptions:
         require_seed(self.seed)
 
 
+def _require_precision(owner: Any, *fields: str) -> None:
+    for field in fields:
+        choose(PRECISIONS, getattr(owner, field), field)
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingPrecision:
+    """How exactly a classifier computes; in evaluation and where it guides, in float32.
+
+    Attributes:
+      training: "tf32", float32 with products as the accelerator rounds them (to TF32 on an NVIDIA
+        GPU, to bfloat16 on a TPU, not at all on a CPU); "float32", nothing rounded; "bfloat16", for
+        activations too.
+    """
+
+    training: str = "tf32"
+
+    def __post_init__(self) -> None:
+        _require_precision(self, "training")
+
+
+@dataclasses.dataclass(frozen=True)
+class PrecisionOptions(TrainingPrecision):
+    """How exactly a generative model computes; likelihood and metrics are always in float32.
+
+    Attributes:
+      training: "tf32", float32 with products as the accelerator rounds them (to TF32 on an NVIDIA
+        GPU, to bfloat16 on a TPU, not at all on a CPU); "float32", nothing rounded; "bfloat16", for
+        activations too.
+      sampling: likewise, of whatever mode; only "float32" for solvers that estimate their own
+        error.
+    """
+
+    sampling: str = "float32"
+
+    def __post_init__(self) -> None:
+        _require_precision(self, "training", "sampling")
+
+
 @dataclasses.dataclass(frozen=True)
 class ImageSettings:
     """A generative model of images, arrays or sequences.
@@ -300,6 +340,7 @@ class ImageSettings:
     optim: Optimizer = Optimizer()
     ema: EMA = EMA()
     training: TrainOptions = TrainOptions()
+    precision: PrecisionOptions = PrecisionOptions()
     sampling: SamplingOptions = SamplingOptions()
     guidance: GuidanceOptions = GuidanceOptions()
     control: ControlOptions = ControlOptions()
@@ -327,6 +368,7 @@ class ClassifierSettings:
     optim: Optimizer = Optimizer()
     ema: EMA = EMA()
     training: TrainOptions = TrainOptions()
+    precision: TrainingPrecision = TrainingPrecision()
     eval: ClassifierEvalOptions = ClassifierEvalOptions()
 
     def __post_init__(self) -> None:

@@ -13,7 +13,7 @@ from jaxtyping import Array, Key
 
 from data.source import Source
 from data.space import Space
-from parameterization import MASK, Predictor
+from parameterization import MASK, NetworkPredictor, Predictor
 from sampling import keys_for
 from solvers.sampler import Sampler
 from storage import pictures
@@ -228,9 +228,10 @@ class DrawSamples:
     generator: Generator
     count: int
 
-    def __call__(self, predict: Predictor, key: Key[Array, ""]) -> dict[str, np.ndarray]:
+    def __call__(self, predict: NetworkPredictor, key: Key[Array, ""]) -> dict[str, np.ndarray]:
         if not self.generator.sampler.space.is_pixels:
             return {}
+        predict = predict.at(self.generator.sampler.precision)
         picture = self.generator.picture(predict, key, self.count)
         return {"samples": picture[..., 0] if picture.shape[-1] == 1 else picture}
 

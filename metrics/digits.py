@@ -17,6 +17,7 @@ from jaxtyping import Array, Float, Float32, UInt8
 
 from metrics.features import Activations, FeatureExtractor, read_weights
 from options.errors import InvalidValue, Words
+from options.precision import FLOAT32
 
 NUM_DIGITS = 10
 REJECT = 10
@@ -53,7 +54,8 @@ def extractor(path: Path = WEIGHTS) -> FeatureExtractor:
     @jax.jit
     def forward(images: UInt8[Array, "b 28 28 1"]) -> Activations:
         x = images.astype(jnp.float32) / 255.0
-        return Activations(*network.apply({"params": params}, x))
+        with FLOAT32.context():
+            return Activations(*network.apply({"params": params}, x))
 
     def apply(images: UInt8[Array | np.ndarray, "b h w c"]) -> Activations:
         if images.shape[1:] != (28, 28, 1):

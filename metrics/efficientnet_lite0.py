@@ -19,6 +19,7 @@ from jaxtyping import Array, Float, UInt8
 
 from metrics.features import Activations, FeatureExtractor, read_weights
 from options.errors import InvalidValue, Words
+from options.precision import FLOAT32
 
 SIZE = 224
 
@@ -117,7 +118,9 @@ def extractor(path: Path, size: int = SIZE) -> FeatureExtractor:
 
     @jax.jit
     def forward(params: dict, images: UInt8[Array, "b h w c"]) -> Activations:
-        return Activations(*EfficientNetLite0().apply({"params": params}, preprocess(images, size)))
+        with FLOAT32.context():
+            x = preprocess(images, size)
+            return Activations(*EfficientNetLite0().apply({"params": params}, x))
 
     def apply(images: UInt8[Array | np.ndarray, "b h w c"]) -> Activations:
         return forward(params, jnp.asarray(images))

@@ -46,7 +46,11 @@ def nearest(
 
 @jax.jit
 def _squared_distances(x: Float[Array, "n dim"], y: Float[Array, "m dim"]) -> Float[Array, "n m"]:
-    return jnp.sum(x**2, 1)[:, None] + jnp.sum(y**2, 1)[None, :] - 2 * x @ y.T
+    return (
+        jnp.sum(x**2, 1)[:, None]
+        + jnp.sum(y**2, 1)[None, :]
+        - 2 * jnp.matmul(x, y.T, precision="highest")
+    )
 
 
 def _block_nearest(

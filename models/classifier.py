@@ -18,6 +18,7 @@ from models.layers.embedding import NOISE_FEATURES
 from models.layers.patches import to_patches
 from models.sizes import check_divisor, required_divisor
 from options.choices import choose, require, require_at_least_one, require_fraction
+from options.fields import hidden
 
 # Of the published networks' convolutions (He et al. 2015, with the fan of the output).
 CONV_INIT = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
@@ -84,7 +85,7 @@ class Classifier(nn.Module):
     embed_dim: int = 512
     nonlinearity: str = "relu"
     patch_size: int = 1
-    dtype: str = "float32"
+    dtype: str = hidden("float32")
 
     def check(self, height: int, width: int) -> None:
         """InvalidValue, which names a field, if images of this size cannot do."""

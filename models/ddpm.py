@@ -53,7 +53,7 @@ class DDPM(nn.Module):
     attention_in_up: str = "level"
     conditions: tuple[Any, ...] = hidden(())
     out_channels: int = hidden(0)
-    dtype: str = "float32"
+    dtype: str = hidden("float32")
     remat: bool = False
     scan_blocks: bool = False
 

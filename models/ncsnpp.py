@@ -96,7 +96,7 @@ class NCSNpp(nn.Module):
     conditions: tuple[Any, ...] = hidden(())
     patch_size: int = 1
     out_channels: int = hidden(0)
-    dtype: str = "float32"
+    dtype: str = hidden("float32")
     remat: bool = False
     scan_blocks: bool = False
 

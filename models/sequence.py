@@ -58,7 +58,7 @@ class SequenceNetwork(nn.Module):
     nonlinearity: str = "swish"
     conditions: tuple[Any, ...] = hidden(())
     out_channels: int = hidden(0)
-    dtype: str = "float32"
+    dtype: str = hidden("float32")
 
     def check(self, *shape: int) -> None:
         """InvalidValue for options that cannot work, or examples of another shape than (length,).

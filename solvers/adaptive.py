@@ -14,7 +14,7 @@ out the same in any batch.
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
@@ -118,6 +118,8 @@ class Adaptive:
       first_step: length of the first attempt, as a fraction of the run's time.
       safety: see (1).
     """
+
+    controls_error: ClassVar[bool] = True
 
     max_steps: int = dataclasses.field(default=2000, kw_only=True)
     first_step: float = dataclasses.field(default=0.01, kw_only=True)

@@ -12,6 +12,9 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Key
 
+from options.choices import choose
+from options.errors import InvalidValue
+from options.precision import FLOAT32, PRECISIONS
 from parameterization import Predictor
 from sampling import Samples, Solver, sample
 from sde_lib import Node, Process
@@ -28,6 +31,9 @@ class Sampler:
       space: between states and the data that a user sees, see `data.space`; None where states are
         the data.
       denoise: see `sampling.sample`.
+      precision: in which networks are sampled, of `options.precision.PRECISIONS`: what is drawn
+        from is to be `predictor.at(sampler.precision)`. InvalidValue where the solver estimates its
+        own error and a network's rounding would pass for it.
     """
 
     process: Process
@@ -36,6 +42,13 @@ class Sampler:
     shape: tuple[int, ...]
     space: Any = None
     denoise: str = "tweedie"
+    precision: str = "float32"
+
+    def __post_init__(self) -> None:
+        exact = choose(PRECISIONS, self.precision, "precision") == FLOAT32
+        if not exact and getattr(self.solver, "controls_error", False):
+            but = f"{type(self.solver).__name__} would take rounding for its own error"
+            raise InvalidValue("precision", self.precision, "'float32'", but)
 
     def draw(self, key: Key[Array, ""], predict: Predictor, count: int, **options: Any) -> Samples:
         """`count` samples, over all devices of the host where they divide among them.

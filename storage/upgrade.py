@@ -192,14 +192,14 @@ WITHOUT_SPLITS = {"folder", "npy"}  # sources that may have none
 def upgrade_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """The nested sections of a remembered configuration; of flat ones, what their classes read."""
     if not _is_flat(config):
-        return _nested(config)
+        return _computing(_nested(config))
     config = {**config, **{k: v | dict(config.get(k, {})) for k, v in FLAT_DEFAULTS.items()}}
     new: dict[str, Any] = {"seed": config["seed"], "task": config.get("task", "image")}
     for section in ("optim", "ema", "training"):
         new[section] = dict(config[section])
     new["process"] = _picked(config["process"], "name", PROCESS_FIELDS, ("t_min",))
     new["data"] = _data(config["data"])
-    return new | KINDS[new["task"]](config)
+    return _computing(new | KINDS[new["task"]](config))
 
 
 def _nested(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -211,6 +211,18 @@ def _nested(config: Mapping[str, Any]) -> dict[str, Any]:
     name = source if isinstance(source, str) else source["name"]
     new = dict(config) | {"data": data | _holdout(name)}
     return new | ({"eval": _judged(config["eval"], name)} if "eval" in config else {})
+
+
+def _computing(config: Mapping[str, Any]) -> dict[str, Any]:
+    """`model.dtype` was how a network computed, in training and elsewhere."""
+    model = config.get("model", {})
+    if "precision" in config or "dtype" not in model:
+        return dict(config)
+    training = "bfloat16" if model["dtype"] == "bfloat16" else "tf32"
+    return dict(config) | {
+        "model": _without(model, "dtype"),
+        "precision": {"training": training},
+    }
 
 
 def _holdout(source: str) -> dict[str, float]:

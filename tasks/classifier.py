@@ -20,7 +20,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 import losses
-from options.choices import named, require_fraction
+from options.choices import choose, named, require_fraction
+from options.precision import FLOAT32, PRECISIONS, Precision
 from parameterization import C_NOISE, LogSigma, NoiseConditioning
 from sde_lib import Node, Process, expand_right
 from tasks.task import Batch, Context
@@ -29,7 +30,7 @@ from tasks.task import Batch, Context
 @functools.partial(
     jax.tree_util.register_dataclass,
     data_fields=["params"],
-    meta_fields=["network", "c_noise"],
+    meta_fields=["network", "c_noise", "precision"],
 )
 @dataclasses.dataclass(frozen=True)
 class NoisyClassifier:
@@ -39,6 +40,7 @@ class NoisyClassifier:
       network: a Flax module called as (x, c_noise) -> logits (batch, classes).
       c_noise: how the network is conditioned on the noise level, of `parameterization.C_NOISE`;
         "log_sigma" is the published choice.
+      precision: of the network's products, on every backend; `at` gives another.
     """
 
     network: Any
@@ -46,6 +48,7 @@ class NoisyClassifier:
     c_noise: NoiseConditioning | str = dataclasses.field(
         default=LogSigma(), metadata={"choices": C_NOISE}
     )
+    precision: Precision = FLOAT32
 
     def __post_init__(self) -> None:
         c_noise = named(C_NOISE, self.c_noise, "c_noise")
@@ -57,7 +60,13 @@ class NoisyClassifier:
     ) -> Float[Array, "b k"]:
         """F of (1); node's fields have shape (batch,), options are the network's own."""
         c_noise = named(C_NOISE, self.c_noise, "c_noise")(node)
-        return self.network.apply({"params": self.params}, x, c_noise, **options)
+        with self.precision.context():
+            return self.network.apply({"params": self.params}, x, c_noise, **options)
+
+    def at(self, precision: str) -> "NoisyClassifier":
+        """The same network computing in a precision of `options.precision.PRECISIONS`."""
+        found = choose(PRECISIONS, precision, "precision")
+        return dataclasses.replace(self, network=found.of(self.network), precision=found)
 
     def log_probs(self, x: Float[Array, "b *shape"], node: Node) -> Float[Array, "b k"]:
         """log p(y | x_t) of every class y, at nodes of shape (batch,)."""
@@ -84,6 +93,8 @@ class ClassifierTask:
       label_smoothing: a of (2), in [0, 1).
       times: how training times are drawn; `losses.LikelihoodTimes` is even in log-SNR. The best
         classifier at one level does not depend on the others', so no loss is weighted.
+      precision: of the network in the loss, of `options.precision.PRECISIONS`; what guides or is
+        evaluated is in float32.
     """
 
     process: Process
@@ -96,6 +107,7 @@ class ClassifierTask:
     times: losses.Times | str = dataclasses.field(
         default=losses.UniformTimes(), metadata={"choices": losses.TIMES}
     )
+    precision: str = "tf32"
     frozen: ClassVar[tuple[()]] = ()
 
     def __post_init__(self) -> None:
@@ -110,8 +122,8 @@ class ClassifierTask:
         return self.network.init(key, jnp.zeros((1, *self.shape)), jnp.zeros(1))["params"]
 
     def classifier(self, params: Any) -> NoisyClassifier:
-        """The network with these parameters as what guidance takes."""
-        return NoisyClassifier(self.network, params, self.c_noise)
+        """The network with these parameters as what guidance takes, in float32."""
+        return NoisyClassifier(FLOAT32.of(self.network), params, self.c_noise)
 
     def loss(
         self, context: Context, batch: Batch, keys: Key[Array, " b"]
@@ -141,7 +153,8 @@ class ClassifierTask:
         """log p(y | x_t) for examples noised to given times by given noise."""
         node = self.process.node(t)
         x = expand_right(node.alpha, x_0) * x_0 + expand_right(node.sigma, x_0) * eps
-        return jax.nn.log_softmax(self.classifier(params).logits(x, node, **options))
+        classifier = self.classifier(params).at(self.precision)
+        return jax.nn.log_softmax(classifier.logits(x, node, **options))
 
     def draw(self, context: Context, key: Key[Array, ""]) -> dict[str, np.ndarray]:
         """Nothing: a classifier draws no samples."""

@@ -13,6 +13,7 @@ import losses
 from models.layers.conditioning import check_names
 from options.choices import named
 from options.errors import InvalidValue
+from options.precision import FLOAT32
 from parameterization import MASK, Cond, NetworkPredictor, Parameterization
 from sde_lib import Process
 from tasks.conditions import LABELS, Condition, draw, example, find
@@ -40,6 +41,8 @@ class ImageTask:
       coupling: how noise goes with images, of `losses.COUPLINGS`. "optimal_transport" pairs them
         within what a device differentiates at once, so that the trajectory depends on the
         microbatch and on the number of devices, which no other choice's does.
+      precision: of the network in the loss, of `options.precision.PRECISIONS`; what is sampled or
+        evaluated is in float32.
       sampler: `sampler(predict, key) -> {name: plot}`, what to draw during training.
     """
 
@@ -61,6 +64,7 @@ class ImageTask:
         default=losses.Independent(), metadata={"choices": losses.COUPLINGS}
     )
     bound: losses.VariationalBound | None = None
+    precision: str = "tf32"
     sampler: Callable[[NetworkPredictor, Array], dict[str, Plot]] | None = None
     frozen: ClassVar[tuple[()]] = ()
 
@@ -83,17 +87,17 @@ class ImageTask:
         return self.network.init(key, x, jnp.zeros(1), **cond)["params"]
 
     def predictor(self, params: Any) -> NetworkPredictor:
-        """The network with these parameters as what samplers and likelihood take."""
-        return NetworkPredictor(self.network, self.parameterization, params)
+        """The network with these parameters as what samplers and likelihood take, in float32."""
+        return NetworkPredictor(FLOAT32.of(self.network), self.parameterization, params)
 
-    def without_dropout(self) -> "ImageTask":
-        """The task with all conditions given and no dropout in the network, for evaluation."""
+    def for_evaluation(self) -> "ImageTask":
+        """The task with all conditions given, no dropout in the network, and in float32."""
         given = tuple(
             dataclasses.replace(c, dropout=0.0) if c.dropout else c  # type: ignore[type-var]
             for c in self.conditions
         )
         network = self.network.clone(dropout=0.0) if self._has_dropout else self.network
-        return dataclasses.replace(self, conditions=given, network=network)
+        return dataclasses.replace(self, conditions=given, network=network, precision="float32")
 
     @property
     def _has_dropout(self) -> bool:
@@ -129,7 +133,7 @@ class ImageTask:
         """The loss of each example at given times and noise, not weighted by how they are drawn."""
         return losses.loss_at(
             self.process,
-            self.predictor(params),
+            self.predictor(params).at(self.precision),
             x_0,
             t,
             eps,

@@ -5,7 +5,8 @@ import subprocess
 
 import pytest
 
-# Once a disk is full, orbax's background thread reports to an event loop that is closed by then.
+# After a disk is full or a file damaged, orbax's background threads report to an event loop that is
+# closed by then.
 closes_its_loop = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 

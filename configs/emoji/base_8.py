@@ -2,7 +2,7 @@ r"""The first stage of a cascade on the embedded emoji: class-conditional NCSN++
 
 Its images are means over squares of the 32x32 ones, as are those that `up_16` enlarges.
 Command: python main.py --config configs/emoji/base_8.py --workdir runs/emoji_base_8 --mode train \
-    --config.model.dtype=bfloat16 --config.training.n_jitted_steps=20 \
+    --config.precision.training=bfloat16 --config.training.n_jitted_steps=20 \
     --config.training.log_every=500
 Took: 112 seconds and compilation for 9,620 steps on one NVIDIA H200, which trained another model
 beside it. What was run is this configuration in a script that made mirror images, augmentation

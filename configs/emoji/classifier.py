@@ -3,7 +3,7 @@ r"""A classifier of noisy emoji, for guidance of configs/emoji/vp.py: the one th
 That of the digits, wider, with four levels and no patches, dropout, weight decay, label smoothing
 and augmentation, on which it is not conditioned.
 Command: python main.py --config configs/emoji/classifier.py --workdir runs/emoji_classifier \
-    --mode train --config.model.dtype=bfloat16 --config.training.n_jitted_steps=20 \
+    --mode train --config.precision.training=bfloat16 --config.training.n_jitted_steps=20 \
     --config.training.log_every=500
 Took: 54 seconds and compilation for 8,020 steps on one NVIDIA H200, which trained other models
 beside it; configs/emoji/base_8.py says how what was run differs from this command.

@@ -2,7 +2,7 @@ r"""The last stage of a cascade on the embedded emoji: an upsampler from 16x16 t
 
 It is conditioned on the means over squares of 2x2 pixels, with noise of a level in [0, 0.5].
 Command: python main.py --config configs/emoji/up_32.py --workdir runs/emoji_up_32 --mode train \
-    --config.model.dtype=bfloat16 --config.training.n_jitted_steps=20 \
+    --config.precision.training=bfloat16 --config.training.n_jitted_steps=20 \
     --config.training.log_every=500
 Took: 189 seconds and compilation for 10,180 steps on one NVIDIA H200, which trained other models
 beside it; configs/emoji/base_8.py says how what was run differs from this command.

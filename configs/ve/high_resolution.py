@@ -22,7 +22,6 @@ def get_high_resolution_config(image_size: int, sigma_max: float) -> ConfigDict:
         "num_res_blocks": 2,
         "attn_resolutions": (16,),
         "dropout": 0.0,
-        "dtype": "float32",  # or "bfloat16"
         "remat": False,
         "scan_blocks": False,
         "fir": True,

@@ -21,7 +21,6 @@ def get_config() -> ConfigDict:
             "num_res_blocks": 2,
             "attn_resolutions": (16,),
             "dropout": 0.1,
-            "dtype": "float32",  # or "bfloat16"
             "remat": False,
             "scan_blocks": False,
         }

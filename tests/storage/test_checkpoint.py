@@ -1,5 +1,6 @@
 """Checkpoints: what is read back is what was saved, whatever happens to the disk."""
 
+import gc
 import json
 import pathlib
 import random
@@ -14,6 +15,15 @@ from small_disk import closes_its_loop, small_disk  # noqa: F401
 from options.errors import StorageError
 from storage import checkpoint
 from storage.checkpoint import Checkpoints, load_ema
+
+pytestmark = closes_its_loop
+
+
+@pytest.fixture(autouse=True, scope="module")
+def what_is_left_is_collected():
+    """While its warnings are filtered, not in a later test."""
+    yield
+    gc.collect()
 
 
 def trees(step):
@@ -180,7 +190,6 @@ def test_metadata_survives_json(tmp_path):
     assert restore(tmp_path).meta == json.loads(json.dumps(meta))
 
 
-@closes_its_loop
 def test_a_full_disk_is_a_clear_stop_and_the_last_good_checkpoint_stays(small_disk):  # noqa: F811
     save(small_disk / "run", [1], keep=1)
     free = shutil.disk_usage(small_disk).free

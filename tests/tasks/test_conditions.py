@@ -243,5 +243,5 @@ def test_the_conditions_of_task_and_network_must_agree():
 def test_evaluation_drops_nothing():
     conditions = (ClassLabel(3, 0.5), Augmentation(2))
     network = DDPM(dropout=0.3, conditions=conditions)
-    task = ImageTask(VPSDE(), Parameterization(), network, SHAPE, conditions).without_dropout()
+    task = ImageTask(VPSDE(), Parameterization(), network, SHAPE, conditions).for_evaluation()
     assert task.conditions == (ClassLabel(3), Augmentation(2)) and task.network.dropout == 0
