@@ -71,6 +71,7 @@ class TrainOptions:
 
     batch_size: examples of one step over all devices of all hosts.
     microbatch: examples a device differentiates at once, or "auto": the most that fit.
+    deterministic: compile for the same bits on every run, also on a GPU, where that costs speed.
     device_memory: bytes that "auto" may use on a device; 0 asks the device.
     keep, keep_every: the newest checkpoints kept, and the steps whose multiples are kept too.
     max_seconds: stop, with a checkpoint, after so much time in this loop, compilation and plots
@@ -86,6 +87,7 @@ class TrainOptions:
     ema: EMA = hidden(EMA())
     strategy: str = "shard_map"
     n_jitted_steps: int = 1
+    deterministic: bool = False
     microbatch: str | int = AUTO
     device_memory: int = 0
     log_every: int = 50
@@ -306,7 +308,7 @@ def make_program(
     budget = options.device_memory or microbatch.device_memory()
     optimizer, ema = options.optimizer, options.ema
     plan = microbatch.Plan(per_device, size, why, budget)
-    return Program(task.loss, optimizer, ema, strategy, plan)
+    return Program(task.loss, optimizer, ema, strategy, plan, options.deterministic)
 
 
 @dataclass(frozen=True)

@@ -38,11 +38,13 @@ class Program:
         ema: EMA,
         strategy: Parallelism,
         plan: microbatch.Plan,
+        deterministic: bool = False,
     ):
         self.microbatch, self.reason = plan.size, plan.reason
         self._plan = plan
         self._loss, self._optimizer, self._ema, self._strategy = loss, optimizer, ema, strategy
         self._compiled: dict[int, Any] = {}
+        self._deterministic = deterministic
 
     def prepare(self, state: State, batches: PyTree) -> None:
         """Compile for chunks like `batches`, choosing the microbatch if that is still open."""
@@ -66,9 +68,18 @@ class Program:
         def update(state, grads, summaries):
             return apply_gradient(self._optimizer, self._ema, state, grads, summaries)
 
-        compiled = self._strategy.lower(gradient, update, state, batches).compile()
+        lowered = self._strategy.lower(gradient, update, state, batches)
+        compiled = lowered.compile(compiler_options(jax.default_backend(), self._deterministic))
         return_free_memory()
         return compiled
+
+
+def compiler_options(backend: str, deterministic: bool) -> dict[str, Any]:
+    """What XLA is told of a program that must give the same bits whenever it is compiled and run.
+
+    On a GPU: no sums in any order, and no kernels chosen by timing. Others give them anyway.
+    """
+    return {"xla_gpu_deterministic_ops": True} if deterministic and backend == "gpu" else {}
 
 
 def return_free_memory() -> None:

@@ -153,8 +153,8 @@ def test_a_network_is_used_under_what_it_was_trained(field, tmp_path, capsys):
 
 def test_how_it_is_used_may_differ_from_its_training(tmp_path):
     free = {
-        "precision.training": "bfloat16", "model.dropout": 0.5, "sampling.solver": "ddim", "seed": 3,
-        "eval.max_images": 7, "training.steps": 5, "conditions.labels.dropout": 0.9,
+        "precision.training": "bfloat16", "model.dropout": 0.5, "sampling.solver": "ddim",
+        "seed": 3, "eval.max_images": 7, "training.steps": 5, "conditions.labels.dropout": 0.9,
     }  # fmt: skip
     config = kinds.load(DIGITS, free)
     modes.require_as_trained(Command(config, tmp_path, pathlib.Path(DIGITS)))

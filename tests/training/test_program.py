@@ -1,0 +1,35 @@
+"""What XLA is told of the training step."""
+
+import jax
+import pytest
+from tiny_task import TinyLoader, TinyTask
+
+from training import loop, program
+from training.loop import TrainOptions
+
+
+def test_the_option_for_gpus_is_one_that_xla_knows():
+    options = program.compiler_options("gpu", True)
+    assert float(jax.jit(lambda x: 2 * x, compiler_options=options)(1.5)) == 3.0
+    with pytest.raises(jax.errors.JaxRuntimeError, match="No such compile option"):
+        jax.jit(lambda x: 2 * x, compiler_options={"xla_gpu_deterministic": True})(1.5)
+
+
+@pytest.mark.parametrize(
+    "backend, deterministic, told",
+    [("gpu", True, True), ("gpu", False, False), ("cpu", True, False)],
+)
+def test_training_is_deterministic_where_it_is_asked(
+    backend, deterministic, told, tmp_path, monkeypatch
+):
+    seen, compile_ = [], jax.stages.Lowered.compile
+    monkeypatch.setattr(
+        jax.stages.Lowered, "compile", lambda self, *args: seen.extend(args) or compile_(self)
+    )
+    monkeypatch.setattr(program.jax, "default_backend", lambda: backend)
+    options = TrainOptions(
+        steps=2, batch_size=8, deterministic=deterministic, microbatch=8, checkpoint_every=0,
+        draw_every=0,
+    )  # fmt: skip
+    loop.fit(TinyTask(), TinyLoader(8), options, tmp_path)
+    assert seen == [{"xla_gpu_deterministic_ops": True} if told else {}]
