@@ -66,7 +66,8 @@ class Step:
     def __init__(self, config: ConfigDict, strategy: str = "shard_map"):
         import jax
 
-        from training import loop, microbatch, parallel
+        from options import memory
+        from training import loop, parallel
         from training.program import apply_gradient, mean_gradient, return_free_memory
 
         experiment = image_experiment(config)
@@ -95,7 +96,7 @@ class Step:
             "trace_s": traced - initialised,
             "compile_s": compiled - traced,
             "gflop": cost["flops"] / 1e9,
-            "program_mb": microbatch.footprint(self.compiled) / 1e6,
+            "program_mb": memory.footprint(self.compiled) / 1e6,
             "parameters": sum(x.size for x in jax.tree.leaves(self.state.params)),
         }
 

@@ -21,6 +21,7 @@ from jax.errors import JaxRuntimeError
 from options.choices import choose, require, require_at_least_one, require_non_negative
 from options.errors import InvalidValue, NotFinite, UserError
 from options.fields import hidden
+from options.memory import AUTO, device_memory
 from storage import weights
 from storage.checkpoint import Checkpoints
 from storage.workdir import (
@@ -41,7 +42,6 @@ from training.program import Program, return_free_memory
 from training.telemetry import Telemetry
 
 PyTree = Any
-AUTO = "auto"
 DRAW = 2**32 - 1  # folded into the run's key for plots; no step has this number
 
 
@@ -305,7 +305,7 @@ def make_program(
     size, why = options.examples_at_once, "as asked for"
     if size is None and record.microbatch and per_device % record.microbatch == 0:
         size, why = record.microbatch, "as the checkpoint has it"
-    budget = options.device_memory or microbatch.device_memory()
+    budget = options.device_memory or device_memory()
     optimizer, ema = options.optimizer, options.ema
     plan = microbatch.Plan(per_device, size, why, budget)
     return Program(task.loss, optimizer, ema, strategy, plan, options.deterministic)

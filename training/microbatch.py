@@ -6,13 +6,13 @@ from the memory of m examples, as long as each example's noise is keyed by its o
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from options.errors import OutOfMemory
+from options.memory import compile_if_it_fits, footprint, in_words
 
 PyTree = Any
 
@@ -79,67 +79,20 @@ def choose(plan: Plan, compile_for: Callable[[int], Any]) -> Choice:
     low, high, middle = 0, len(sizes) - 1, len(sizes) - 1
     while low <= high:
         m = sizes[middle]
-        program = _compile_if_it_fits(compile_for, m)
+        program = compile_if_it_fits(compile_for, m)
         tried[m] = footprint(program) if program else None
         if program and footprint(program) <= budget:
             best, low = (m, program), middle + 1
         else:
             high = middle - 1
         middle = (low + high) // 2
-    needs = ", ".join(f"{m} needs {_size(tried[m])}" for m in sorted(tried, reverse=True))
+    needs = ", ".join(f"{m} needs {in_words(tried[m])}" for m in sorted(tried, reverse=True))
     if best is None:
-        but = f"no microbatch fits in the {_size(budget)} of a device: {needs}"
+        but = f"no microbatch fits in the {in_words(budget)} of a device: {needs}"
         raise OutOfMemory("training.microbatch", but=but)
     size, program = best
     reason = (
         f"microbatch {size} of {per_device} examples per device, the largest divisor that fits in "
-        f"{_size(budget)} by XLA's memory analysis ({needs})"
+        f"{in_words(budget)} by XLA's memory analysis ({needs})"
     )
     return Choice(size, program, reason)
-
-
-def _compile_if_it_fits(compile_for: Callable[[int], Any], size: int) -> Any:
-    """The program, None if the compiler itself runs out of the device's memory (as on TPUs)."""
-    try:
-        return compile_for(size)
-    except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error):
-            raise
-        return None
-
-
-def footprint(compiled: Any) -> int:
-    """Bytes that a compiled program needs on one device: arguments, results and scratch."""
-    m = compiled.memory_analysis()
-    live = m.argument_size_in_bytes + m.output_size_in_bytes - m.alias_size_in_bytes
-    return live + m.temp_size_in_bytes + m.generated_code_size_in_bytes
-
-
-def device_memory(fraction: float = 0.9) -> int:
-    """Bytes a program may use on one local device: `fraction` of what there is.
-
-    An accelerator says so itself; simulated or real CPU devices share the memory that the system,
-    or the control group this process runs in, has left.
-    """
-    limits = [(d.memory_stats() or {}).get("bytes_limit", 0) for d in jax.local_devices()]
-    if all(limits):
-        return int(fraction * min(limits))
-    return int(fraction * _available_ram() / jax.local_device_count())
-
-
-def _available_ram() -> int:
-    meminfo = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
-    available = 1024 * int(meminfo["MemAvailable"].split()[0])
-    group = Path("/sys/fs/cgroup")
-    try:
-        limit = int((group / "memory.max").read_text())
-        used = int((group / "memory.current").read_text())
-    except (OSError, ValueError):  # no control group, or one without a limit ("max")
-        return available
-    return min(available, limit - used)
-
-
-def _size(n: int | None) -> str:
-    if n is None:
-        return "more than the compiler can place"
-    return f"{n / 2**30:.2f} GiB" if n >= 2**30 else f"{n / 2**20:.2f} MiB"

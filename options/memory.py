@@ -1,0 +1,88 @@
+"""What fits a device: the memory that compiled programs need, and the largest batch for it."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from options.errors import OutOfMemory
+
+AUTO = "auto"  # of a batch: the largest that fits
+
+
+def largest_batch(compile_for: Callable[[int], Any], most: int, step: int, field: str) -> int:
+    """A batch whose program fits a device: `most`, or about the largest multiple of `step` below.
+
+    Memory grows with the batch, so a program that does not fit says how much smaller it must be:
+    one or two are compiled where `most` does not fit, none more where it does.
+
+    Args:
+      compile_for: batch -> `jax.stages.Compiled`.
+      most: a multiple of `step`.
+      field: of a configuration, named where not even a batch of `step` fits: OutOfMemory.
+    """
+    budget, size = device_memory(), most
+    before: tuple[int, int] | None = None
+    while True:
+        program = compile_if_it_fits(compile_for, size)
+        needs = footprint(program) if program else 2 * budget
+        if needs <= budget:
+            return size
+        if size <= step:
+            but = f"a batch of {size} needs {in_words(needs)}, a device has {in_words(budget)}"
+            raise OutOfMemory(field, but=but)
+        # By the line through the last two, or at first through 0.
+        last, needed = before or (0, 0)
+        each = (needed - needs) / (last - size)
+        fits = size - (needs - budget) / each if each > 0 else size / 2
+        before = size, needs
+        size = max(step, min(int(fits), size - step) // step * step)
+
+
+def compile_if_it_fits(compile_for: Callable[[int], Any], size: int) -> Any:
+    """The program, None if the compiler itself runs out of the device's memory (as on TPUs)."""
+    try:
+        return compile_for(size)
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        return None
+
+
+def footprint(compiled: Any) -> int:
+    """Bytes that a compiled program needs on one device: arguments, results and scratch."""
+    m = compiled.memory_analysis()
+    live = m.argument_size_in_bytes + m.output_size_in_bytes - m.alias_size_in_bytes
+    return live + m.temp_size_in_bytes + m.generated_code_size_in_bytes
+
+
+def device_memory(fraction: float = 0.9) -> int:
+    """Bytes a program may use on one local device: `fraction` of what there is.
+
+    An accelerator says so itself; simulated or real CPU devices share the memory that the system,
+    or the control group this process runs in, has left.
+    """
+    limits = [(d.memory_stats() or {}).get("bytes_limit", 0) for d in jax.local_devices()]
+    if all(limits):
+        return int(fraction * min(limits))
+    return int(fraction * _available_ram() / jax.local_device_count())
+
+
+def _available_ram() -> int:
+    meminfo = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+    available = 1024 * int(meminfo["MemAvailable"].split()[0])
+    group = Path("/sys/fs/cgroup")
+    try:
+        limit = int((group / "memory.max").read_text())
+        used = int((group / "memory.current").read_text())
+    except (OSError, ValueError):  # no control group, or one without a limit ("max")
+        return available
+    return min(available, limit - used)
+
+
+def in_words(n: int | None) -> str:
+    """Bytes as MiB or GiB; None as what it stands for, see `compile_if_it_fits`."""
+    if n is None:
+        return "more than the compiler can place"
+    return f"{n / 2**30:.2f} GiB" if n >= 2**30 else f"{n / 2**20:.2f} MiB"

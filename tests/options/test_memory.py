@@ -1,0 +1,78 @@
+"""The largest batch that fits a device."""
+
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from options import memory
+from options.errors import OutOfMemory
+
+
+def needs(fixed, per_example, tried):
+    """Compiled programs that need so many bytes, and so many more for each example."""
+
+    def compile_for(size):
+        tried.append(size)
+        analysis = SimpleNamespace(
+            argument_size_in_bytes=fixed,
+            output_size_in_bytes=0,
+            alias_size_in_bytes=0,
+            temp_size_in_bytes=per_example * size,
+            generated_code_size_in_bytes=0,
+        )
+        return SimpleNamespace(memory_analysis=lambda: analysis)
+
+    return compile_for
+
+
+@pytest.mark.parametrize("step", [1, 4])
+@pytest.mark.parametrize("budget", [145, 300, 700, 739, 740, 10**6])
+def test_a_batch_that_fits_is_found_by_few_programs(budget, step, monkeypatch):
+    tried = []
+    monkeypatch.setattr(memory, "device_memory", lambda: budget)
+    found = memory.largest_batch(needs(100, 10, tried), 64, step, "sampling.batch_size")
+    largest = min(64, (budget - 100) // 10 // step * step)
+    assert found % step == 0 and largest / 2 <= found <= largest
+    assert tried[0] == 64 and tried[-1] == found and len(tried) <= 4
+    assert budget < 740 or tried == [64]
+
+
+def test_where_nothing_fits_the_field_is_named(monkeypatch):
+    monkeypatch.setattr(memory, "device_memory", lambda: 2**20)
+    with pytest.raises(
+        OutOfMemory, match="^eval.batch_size: a batch of 4 needs 2.00 MiB, a device"
+    ):
+        memory.largest_batch(needs(2**21, 0, []), 64, 4, "eval.batch_size")
+
+
+def test_a_compiler_out_of_memory_is_no_fit(monkeypatch):
+    monkeypatch.setattr(memory, "device_memory", lambda: 10**6)
+    compile_for = needs(0, 1, [])
+
+    def limited(size):
+        if size > 8:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: ran out of memory in space hbm")
+        return compile_for(size)
+
+    assert memory.largest_batch(limited, 64, 1, "") == 8
+
+    def broken(size):
+        raise jax.errors.JaxRuntimeError("INTERNAL: a bug")
+
+    with pytest.raises(jax.errors.JaxRuntimeError, match="INTERNAL"):
+        memory.largest_batch(broken, 64, 1, "")
+
+
+def test_the_footprint_of_a_real_program():
+    """x @ x of 512 x 512 floats: 1 MiB in, 1 MiB out."""
+    x = jax.ShapeDtypeStruct((512, 512), jnp.float32)
+    compiled = jax.jit(lambda x: x @ x).lower(x).compile()
+    assert 2 * 2**20 <= memory.footprint(compiled) < 4 * 2**20
+
+
+def test_the_memory_of_this_machine():
+    whole = memory.device_memory(1.0)
+    assert 2**26 < whole < 2**45
+    assert memory.device_memory(0.5) == pytest.approx(0.5 * whole, rel=0.1)
