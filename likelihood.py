@@ -43,11 +43,12 @@ from jaxtyping import Array, Float, Int, Key
 
 from options.choices import choose, require
 from options.errors import InvalidValue
+from options.progress import Progress
 from parameterization import MASK, NO_COND, Cond, Predictor, as_pytree
 from sde_lib import Process, dimensions, example_mean, example_sum, masked
 from solvers.adaptive import scaled_norm
 from solvers.probability_flow import FlowOptions, FlowProblem, report_failures
-from solvers.runge_kutta import Solved, integrate
+from solvers.runge_kutta import Solved, Underway, advance, advance_in_parts, begin
 
 
 def _unit_vectors(key: Array, num: int, shape: tuple[int, ...]) -> Array:
@@ -115,6 +116,7 @@ def log_likelihood(
     probes: Float[Array, "b k *shape"] | None = None,
     constraint: Any = None,
     throw: bool = True,
+    progress: Progress | None = None,
 ) -> LogLikelihood:
     """log p(x) under the model's probability flow, per sample.
 
@@ -135,6 +137,8 @@ def log_likelihood(
       probes: probes to use in place of drawn ones, for replaying a recorded run.
       constraint: refused, since constrained sampling has no density.
       throw: whether a sample that is not finite is an error; if not, it is treated likewise.
+      progress: told of the time reached, see `solvers.runge_kutta.advance_in_parts`; it changes no
+        bit of the result.
 
     Raises:
       InvalidValue: a constraint, an unknown probe, tolerances or counts that are not positive,
@@ -150,12 +154,18 @@ def log_likelihood(
         keys = key if key.ndim else jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(len(x)))
         probes = jax.vmap(lambda key: draw(key, num_probes, x.shape[1:]))(keys)
     exact = draw is _unit_vectors
-    solved = _solve(process, as_pytree(predict), x, probes, cond, problem, exact)
+    asked = process, as_pytree(predict), x, probes, cond
+
+    def further(now: Underway, max_steps: int) -> Underway:
+        return _solve(*asked, problem._replace(max_steps=jnp.int32(max_steps)), exact, now)
+
+    now, ends = _solve(*asked, problem, exact), (problem.start, problem.end)
+    solved = advance_in_parts(further, now, ends, max_steps, progress).solved()
     report_failures(solved, problem.end, throw)
     return _conclude(process, solved, problem.end, cond.get(MASK), exact)
 
 
-@functools.partial(jax.jit, static_argnames=("process", "exact"))
+@functools.partial(jax.jit, static_argnames=("process", "exact"), donate_argnames=("now",))
 def _solve(
     process: Process,
     predict: Predictor,
@@ -164,8 +174,10 @@ def _solve(
     cond: Cond,
     problem: FlowProblem,
     exact: bool,
-) -> Solved:
-    """(x, the integral of (2) for each probe, or their sum if exact) carried along the flow."""
+    now: Underway | None = None,
+) -> Underway:
+    """(x, the integral of (2) for each probe, or their sum if exact) on its way along the flow:
+    before the first step, or after those that `problem.max_steps` allows from `now` on."""
     mask = cond.get(MASK)
     probes = jnp.moveaxis(probes, 1, 0)
     if mask is not None:
@@ -190,8 +202,11 @@ def _solve(
         of_log_p = scaled_norm(error[1] / dim, LOG_P_FRACTION * per_dimension)
         return jnp.maximum(of_x, of_log_p)
 
+    ends = problem.start, problem.end
+    if now is not None:
+        return advance(field, now, ends, norm, problem.max_steps)
     y = masked(x, mask), jnp.zeros((len(x), 1 if exact else len(probes)))
-    return integrate(field, y, (problem.start, problem.end), norm, problem.max_steps)
+    return begin(field, y, ends, norm)
 
 
 @functools.partial(jax.jit, static_argnames=("process", "exact"))

@@ -70,7 +70,7 @@ def main(argv: list[str]) -> None:
     weights = options.weights or ("" if options.workdir else PRETRAINED)
     command = modes.Command(
         config=options.config,
-        workdir=Path(options.workdir or "runs/pretrained"),
+        workdir=Path(options.workdir or "runs/weights"),
         weights=Path(weights) if weights else None,
         force=options.force,
         cluster=modes.Cluster(

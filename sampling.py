@@ -12,6 +12,7 @@ sample equals the unpadded one.
 
 import dataclasses
 import functools
+import time
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -24,6 +25,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from options.choices import choose, require
 from options.errors import InvalidValue, NotFinite, Words
+from options.progress import Pace, Progress
 from parameterization import MASK, NO_COND, Cond, Prediction, Predictor, as_pytree
 from sde_lib import Node, Process, expand_right, masked
 
@@ -416,7 +418,7 @@ def sample(
     first_index: int = 0,
     frames: int = 0,
     chunk: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
     sharding: jax.sharding.NamedSharding | None = None,
 ) -> Samples:
     """Draws `shape[0]` samples of shape `shape[1:]` by `solver` over `grid`.
@@ -438,8 +440,9 @@ def sample(
       noise: a source of noise in place of the key, for replaying a recorded run.
       first_index: index of the first sample, where a large run is drawn in several calls.
       frames: number of states along the way to return as `path`, at nodes spread over the grid.
-      chunk: rounds between two calls of `progress`; default an eighth of the run with progress.
-      progress: called as progress(steps done by the slowest sample, steps in all).
+      chunk: rounds between two calls of `progress`; default those that take about a second.
+      progress: called as progress(steps done by the slowest sample, steps in all), first with 0
+        when the rounds are compiled.
       sharding: of the batch axis, where the samples are spread over devices; their number must
         divide the batch. Parameters are copied to all.
 
@@ -517,7 +520,7 @@ class _Rounds(NamedTuple):
     budget: int
     steps: int
     chunk: int | None
-    progress: Callable[[int, int], None] | None
+    progress: Progress | None
 
     def run(
         self,
@@ -528,14 +531,18 @@ class _Rounds(NamedTuple):
         first_index: int,
     ) -> SamplerState:
         """All rounds; a warning for samples that are not at the end after them."""
-        chunk = self.chunk
-        if chunk is None:
-            chunk = max(1, self.steps // 8) if self.progress else self.budget
-        for begin in range(0, self.budget, chunk):
+        end, pace = 0, Pace()
+        if self.progress is not None:  # no rounds: the program is compiled
+            state = _run_chunk(process, solver, run, state, jnp.int32(0), jnp.int32(0))
+            self.progress(0, self.steps)
+        while end < self.budget:
+            begin, began = end, time.perf_counter()
+            chunk = self.chunk or (pace.rounds if self.progress else self.budget)
             end = min(begin + chunk, self.budget)
             state = _run_chunk(process, solver, run, state, jnp.int32(begin), jnp.int32(end))
             if self.progress is not None:
                 done = bool(jnp.all(state.done))
+                pace.took(time.perf_counter() - began)
                 self.progress(self.steps if done else _steps_done(run.grid, state), self.steps)
             if (self.progress is not None or end < self.budget) and bool(jnp.all(state.done)):
                 break

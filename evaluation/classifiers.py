@@ -1,10 +1,10 @@
 """Evaluation of a classifier of noisy images: checkpoints -> figures by noise level, and pictures.
 
-    <workdir>/eval/<step>/report.json        figures, and in its details those of every level
-    <workdir>/eval/<step>/accuracy.png       accuracy, likelihood, temperature against the noise
-    <workdir>/eval/<step>/confusion.png      confusion matrices at some levels
-    <workdir>/eval/<step>/calibration.png    accuracy against confidence at the same levels
-    <workdir>/eval/<step>/<split>-<hash>/    rows by image; what is cut off goes on from them
+    <report>/report.json        figures, and in its details those of every level
+    <report>/accuracy.png       accuracy, likelihood, temperature against the noise
+    <report>/confusion.png      confusion matrices at some levels
+    <report>/calibration.png    accuracy against confidence at the same levels
+    <rows>/<split>-<hash>/      rows by image; what is cut off goes on from them
 
 Each held-out image is seen once at every level, and so are as many of the training images, beside
 which over-fitting shows. Randomness is keyed by an image's number.
@@ -23,6 +23,7 @@ import numpy as np
 from data import Source, Transform
 from data.randomness import permutation
 from evaluation.image_models import check_checkpoints, held_out_of
+from evaluation.places import Places
 from metrics import calibration
 from metrics.calibration import Calibration
 from metrics.report import Figure, Report
@@ -73,10 +74,10 @@ def evaluate(
     params: PyTree,
     step: int,
     options: ClassifierEvalOptions,
-    folder: str | Path,
+    places: Places,
 ) -> Report:
-    """The report on one set of parameters, written to <folder>/<step>/ with its pictures."""
-    work = _Work(subject, params, options, Path(folder) / str(step))
+    """The report on one set of parameters, written to its place with its pictures."""
+    work = _Work(subject, params, options, places.rows)
     count = len(subject.held_out)
     count = min(count, options.max_images) if options.max_images else count
     held_out = work.judged("held_out", subject.held_out, count)
@@ -85,12 +86,12 @@ def evaluate(
     found = calibration.calibrate(edges, *held_out)
     seen = calibration.calibrate(edges, *train)
     levels = shown_levels(found)
-    _write(work.folder / "accuracy.png", draw_accuracy(found, seen))
-    _write(work.folder / "confusion.png", draw_confusion(found, names, levels))
-    _write(work.folder / "calibration.png", draw_reliability(found, *held_out, levels))
+    _write(places.report / "accuracy.png", draw_accuracy(found, seen))
+    _write(places.report / "confusion.png", draw_confusion(found, names, levels))
+    _write(places.report / "calibration.png", draw_reliability(found, *held_out, levels))
     details = {"held_out": _listed(found), "train": _listed(seen), "class_names": list(names)}
     report = Report(work.about(step), figures(found, len(held_out[1]), work.name), details)
-    report.write(work.folder / "report.json")
+    report.write(places.report / "report.json")
     return report
 
 
@@ -129,7 +130,7 @@ class _Work:
     subject: ClassifierSubject
     params: PyTree
     options: ClassifierEvalOptions
-    folder: Path
+    rows: Path
 
     @property
     def edges(self) -> np.ndarray:
@@ -181,7 +182,7 @@ class _Work:
             "levels": options.levels,
             "seed": options.seed,
         }
-        store = Resumable(self.folder, split, identity)
+        store = Resumable(self.rows, split, identity)
         rows = fill(store, count, options.batch_size, compute, split)
         return rows["log_probs"], rows["label"]
 

@@ -1,9 +1,11 @@
 """Evaluation: averaged parameters -> loss, likelihood, FID, KID, legibility, memorisation.
 
-    <workdir>/eval/<step>/report.json        every figure, with what it was computed from
-    <workdir>/eval/<step>/samples.png        the first hundred samples
-    <workdir>/eval/<step>/<part>-<hash>/     rows by example; what is cut off goes on from them
-    <workdir>/eval/reference/<part>-<hash>/  features of the data set, shared by checkpoints
+    <report>/report.json          every figure, with what it was computed from
+    <report>/samples.png          the first hundred samples
+    <rows>/<part>-<hash>/         rows by example; what is cut off goes on from them
+    <reference>/<part>-<hash>/    features of the data set
+
+in the three folders of `evaluation.places.Places`.
 
 Every example of the set counts once. All randomness is keyed by an example's number, so that no
 figure depends on the batch size, and checkpoints are compared under the same noise. Bits/dim, FID
@@ -26,6 +28,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from data import Source, Transform
 from data.randomness import permutation
+from evaluation.places import Places
 from generation.guide import Guide
 from generation.sampler import Generator
 from likelihood import PROBES, LogLikelihood, importance_bound, log_likelihood
@@ -44,11 +47,11 @@ from options.choices import (
 )
 from options.errors import InvalidValue
 from options.fields import hidden
-from options.progress import bar_updater, progress_bar
+from options.progress import Progress, bar_updater, busy, part_of, progress_bar
 from parameterization import MASK, Predictor
 from sde_lib import dimensions
 from storage import checkpoint
-from storage.pictures import grid, write_png
+from storage.pictures import by_class, drawn, write_png
 from tasks.conditions import draw as draw_conditions
 from tasks.image import ImageTask
 from tasks.task import Context
@@ -56,6 +59,7 @@ from tasks.task import Context
 PyTree = Any
 DIGITS = tuple("0123456789")
 LIKELIHOOD_SOLVER = "Dormand-Prince 5(4)"
+SHOWN = 100  # samples, of which there is a picture
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,9 +178,9 @@ class Subject:
 
 
 def evaluate(
-    subject: Subject, params: PyTree, step: int, options: EvalOptions, folder: str | Path
+    subject: Subject, params: PyTree, step: int, options: EvalOptions, places: Places
 ) -> Report:
-    """The report on one set of parameters, written to <folder>/<step>/report.json."""
+    """The report on one set of parameters, written to its place."""
     pixels, extractor = subject.transform.space.is_pixels, None
     if options.samples and pixels:
         try:
@@ -186,7 +190,7 @@ def evaluate(
                 raise
             print(f"no FID, KID or other figures of samples: {error}")
     subject = subject.without_training_noise()
-    work = _Work(subject, params, step, options, extractor, Path(folder) / str(step))
+    work = _Work(subject, params, step, options, extractor, places)
     figures: list[Figure] = []
     details: dict[str, Any] = {}
     if options.loss:
@@ -197,7 +201,7 @@ def evaluate(
         found, details = work.samples()
         figures += found
     report = Report(work.about(), figures, details)
-    report.write(work.folder / "report.json")
+    report.write(places.report / "report.json")
     return report
 
 
@@ -259,7 +263,7 @@ class _Work:
     step: int
     options: EvalOptions
     extractor: FeatureExtractor | None
-    folder: Path
+    places: Places
 
     @property
     def predict(self) -> Predictor:
@@ -318,7 +322,12 @@ class _Work:
 
         def compute(numbers: np.ndarray) -> Rows:
             batches = [self._held_out(numbers, transform, draw) for draw in range(draws)]
-            found = [self._log_likelihood(numbers, batch, settings) for batch in batches]
+            with progress_bar(desc="time reached by the flow", unit="part", leave=False) as bar:
+                update = bar_updater(bar)
+                found = [
+                    self._log_likelihood(numbers, batch, settings, part_of(update, draw, draws))
+                    for draw, batch in enumerate(batches)
+                ]
             if draws == 1:
                 log_p, error = found[0].value, found[0].error
             else:
@@ -370,7 +379,11 @@ class _Work:
         return "bits_per_dim" if self._of_pixels else "nats_per_dim"
 
     def _log_likelihood(
-        self, numbers: np.ndarray, batch: dict[str, Array], settings: dict[str, Any]
+        self,
+        numbers: np.ndarray,
+        batch: dict[str, Array],
+        settings: dict[str, Any],
+        progress: Progress,
     ) -> LogLikelihood:
         """Of one dequantisation of each image; all draws of an image have the same probes."""
         subject = self.subject
@@ -383,6 +396,7 @@ class _Work:
             batch["image"],
             cond=cond,
             throw=False,
+            progress=progress,
             **settings,
         )
 
@@ -405,19 +419,20 @@ class _Work:
             identity["guidance"] = subject.guide.identity()
         labels = self._labels
         identity["labels"] = fingerprint([labels])
-        store = Resumable(self.folder, "samples", identity)
+        store = Resumable(self.places.rows, "samples", identity)
         rows = fill(store, len(labels), generator.batch_size, self._draw, "samples")
         if not rows["ok"].all():
             warnings.warn(
                 f"{np.sum(~rows['ok'])} samples did not reach the end of the grid", stacklevel=2
             )
-        shown = rows["image"][in_turn(labels)[:100]]
-        write_png(self.folder / "samples.png", grid(shown, generator.num_classes or None))
+        shown = in_turn(labels)[:SHOWN]
+        panels = by_class(rows["image"][shown], labels[shown], subject.train.class_names)
+        write_png(self.places.report / "samples.png", drawn(*panels))
         judge = Judge(
             self.extractor,
             subject.image_set(subject.train),
             None if subject.held_out is subject.train else subject.image_set(subject.held_out),
-            self.folder.parent / "reference",
+            self.places.reference,
             subject.held_out.class_names == DIGITS and subject.task.shape == (28, 28, 1),
             options.batch_size,
             options.memorisation,
@@ -426,7 +441,7 @@ class _Work:
         solver = f"{sampler.solver!r}, {len(sampler.grid.t) - 1} steps"
         if subject.guide is not None:
             solver += f", {subject.guide.strategy!r}"
-        return judge(samples, self.folder, solver, float(rows["nfe"].mean()))
+        return judge(samples, self.places.rows, solver, float(rows["nfe"].mean()))
 
     @functools.cached_property
     def _labels(self) -> Int[np.ndarray, "n"]:
@@ -471,10 +486,15 @@ class _Work:
         """Rows of held-out examples, all of them or `most`."""
         source = self.subject.held_out
         count = min(most, len(source)) if most else len(source)
-        about = {"images": source.name, "count": len(source), "checksum": source.checksum()}
+        with busy(f"reading {source.name}"):
+            about = {"images": source.name, "count": len(source), "checksum": source.checksum()}
         identity = self._identity() | about | settings
         return fill(
-            Resumable(self.folder, name, identity), count, self.options.batch_size, compute, name
+            Resumable(self.places.rows, name, identity),
+            count,
+            self.options.batch_size,
+            compute,
+            name,
         )
 
     def _identity(self) -> dict[str, Any]:

@@ -1,13 +1,12 @@
 """Classifiers of noisy images as a kind of experiment."""
 
 import functools
-from pathlib import Path
 
 from data.source import Source
 from evaluation import classifiers
 from evaluation.classifiers import ClassifierSubject
 from experiment import checks
-from experiment.experiment import Experiment, Trained
+from experiment.experiment import Experiment, PlacesOf, Trained
 from experiment.settings import ClassifierSettings
 from metrics.report import Report
 from options.errors import within
@@ -56,9 +55,9 @@ class ClassifierExperiment(Experiment):
         """What an evaluation is of, and its images. Reads the disk."""
         return ClassifierSubject(self.task, self.train_source, self.held_out, self.transform)
 
-    def evaluate(self, trained: Trained, folder: Path) -> dict[int, Report]:
+    def evaluate(self, trained: Trained, places: PlacesOf) -> dict[int, Report]:
         subject, options = self.subject(), self.evaluation
         return {
-            step: classifiers.evaluate(subject, params, step, options, folder)
+            step: classifiers.evaluate(subject, params, step, options, places(params, step))
             for params, step in trained.chosen(options.checkpoints, self.template)
         }

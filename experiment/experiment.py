@@ -11,7 +11,7 @@ import functools
 import itertools
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -22,17 +22,22 @@ from ml_collections import ConfigDict
 from data import Loader, Source, Transform, resized
 from data.source import hold_out
 from evaluation.image_models import ALL, asked_for
+from evaluation.places import Places
 from experiment import checks, configuration, sections
 from metrics.report import Report
+from metrics.resumable import fingerprint
 from options.errors import InvalidValue, StorageError, UserError, Words, within
+from options.progress import busy
 from storage import weights
 from storage.files import cache_folder
+from storage.outputs import spelled
 from tasks.task import Task
 from training import loop
 from training.loop import TrainOptions
 
 logger = logging.getLogger(__name__)
 PyTree = Any
+PlacesOf = Callable[[PyTree, int], Places]  # of the evaluation of (parameters, step)
 SPLIT = {"split"}  # what a source calls the part of the data that it is asked for
 
 
@@ -65,8 +70,8 @@ class Experiment(ABC):
         """InvalidValue where the parts do not go together; reads no data, compiles nothing."""
 
     @abstractmethod
-    def evaluate(self, trained: "Trained", folder: Path) -> dict[int, Report]:
-        """Reports by step, each written to <folder>/<step>/ as it is done."""
+    def evaluate(self, trained: "Trained", places: PlacesOf) -> dict[int, Report]:
+        """Reports by step, each written to its place as it is done."""
 
     # What all have.
 
@@ -102,7 +107,8 @@ class Experiment(ABC):
         """The examples of the split that a field of `data` names."""
         options = self.options.data
         try:
-            found = options.reader.read(getattr(options, field))
+            with busy("reading the data"):
+                found = options.reader.read(getattr(options, field))
         except UserError as error:
             section = "data" if error.field in SPLIT else "data.source"
             with within(section, split=field):
@@ -222,6 +228,13 @@ class Trained:
     def place(self) -> Path:
         """The file, or the workdir."""
         return self.weights or self.workdir
+
+    def name_of(self, params: PyTree, step: int) -> str:
+        """Of parameters that were read from here, for folders: "step_544", or of a file
+        "digits-1a2b3c4d", with a checksum of them."""
+        if self.weights is None:
+            return f"step_{step}"
+        return f"{spelled(self.weights.stem)}-{fingerprint(jax.tree.leaves(params))}"
 
     def params(self, template: PyTree) -> PyTree:
         """The averaged parameters, of the newest checkpoint or of the file."""

@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, cast
 
 import jax
@@ -17,7 +16,7 @@ from evaluation import image_models
 from evaluation.image_models import Subject
 from experiment import checks, configuration
 from experiment.classifier import ClassifierExperiment
-from experiment.experiment import Experiment, Trained, at
+from experiment.experiment import Experiment, PlacesOf, Trained, at
 from experiment.settings import ImageSettings
 from generation.controls import Controls
 from generation.guide import Guide
@@ -97,7 +96,11 @@ class ImageExperiment(Experiment):
             coupling=options.loss.coupling,
             bound=bound if learned else None,
             precision=options.precision.training,
-            sampler=DrawSamples(self.generator, options.sampling.num_samples),
+            sampler=DrawSamples(
+                self.generator,
+                options.sampling.num_samples,
+                lambda: self.train_source.class_names,
+            ),
         )
 
     # Sampling.
@@ -269,6 +272,7 @@ class ImageExperiment(Experiment):
             sampler_from=starting_at,
             conditions=self.conditions,
             num_classes=self.num_classes,
+            class_names=self.class_names,
             low_level=sampling.low_level,
             judge=_judge_digits if self._judge else None,
             distance=self._feature_distance(),
@@ -339,12 +343,13 @@ class ImageExperiment(Experiment):
             judge=self._judge,
         )
 
-    def evaluate(self, trained: Trained, folder: Path) -> dict[int, Report]:
+    def evaluate(self, trained: Trained, places: PlacesOf) -> dict[int, Report]:
         options, subject = self.evaluation, self.subject()
         reports = {}
         for params, step in trained.chosen(options.checkpoints, self.template):
             with within("eval", images="extractor"):
-                reports[step] = image_models.evaluate(subject, params, step, options, folder)
+                where = places(params, step)
+                reports[step] = image_models.evaluate(subject, params, step, options, where)
         return reports
 
     # What must hold between the parts.

@@ -11,14 +11,15 @@ import numpy as np
 from jax.errors import JaxRuntimeError
 from ml_collections import ConfigDict
 
-from experiment import checks, kinds
+from evaluation.places import Places
+from experiment import checks, kinds, outputs
 from experiment.experiment import Experiment, Trained
 from experiment.image import ImageExperiment
+from experiment.outputs import CONTROL, EVALUATIONS, SAMPLES
 from generation import controls
-from generation.sampler import Generated
+from metrics.report import Report
 from options.errors import InvalidValue, OutOfMemory, UserError, within
 from options.progress import bar_updater, progress_bar
-from parameterization import NetworkPredictor
 from storage import files, pictures, workdir
 from training import loop
 from training.parallel import Cluster
@@ -67,6 +68,10 @@ class Command:
     def trained(self) -> Trained:
         """Where the parameters are."""
         return Trained(self.workdir, self.weights)
+
+    def outputs(self, kind: outputs.Kind) -> outputs.Outputs:
+        """Where it leaves what it makes."""
+        return outputs.Outputs(kind, self.config, self.trained)
 
 
 def run(mode: str, command: Command) -> int:
@@ -172,32 +177,44 @@ def claim_of(command: Command, experiment: Experiment) -> workdir.Claim:
 
 
 def run_eval(command: Command) -> int:
-    """Evaluates the chosen checkpoints; the reports are in workdir/eval."""
-    experiment, folder = checked_as_trained(command), command.workdir / "eval"
-    if not experiment.space.is_pixels:
-        print("the data are no 8-bit images: loss and nats/dim, but neither bits/dim nor FID")
-    if command.weights or command.workdir.is_dir():
-        workdir.require_writable(folder)
-    for step, report in experiment.evaluate(command.trained, folder).items():
-        print(f"\nstep {step}: {folder / str(step) / 'report.json'}\n{report}")
+    """Evaluates the chosen checkpoints; see `outputs` for where the reports are."""
+    for step, (folder, report) in evaluated(command).items():
+        print(f"\nstep {step}: {folder / 'report.json'}\n{report}")
     return 0
 
 
+def evaluated(command: Command) -> dict[int, tuple[Path, Report]]:
+    """The reports on the chosen checkpoints with their folders, by step."""
+    experiment = checked_as_trained(command)
+    if not experiment.space.is_pixels:
+        print("the data are no 8-bit images: loss and nats/dim, but neither bits/dim nor FID")
+    if command.weights or command.workdir.is_dir():
+        workdir.require_writable(command.workdir / EVALUATIONS.folder)
+    folders: dict[int, Path] = {}
+
+    def places(params: Any, step: int) -> Places:
+        found = command.outputs(EVALUATIONS).places(params, step)
+        folders[step] = found.report
+        return found
+
+    reports = experiment.evaluate(command.trained, places)
+    return {step: (folders[step], report) for step, report in reports.items()}
+
+
 def run_sample(command: Command) -> int:
-    """Draws samples into workdir/samples: the arrays, and of images a grid and the path of some."""
+    """Draws samples: the arrays, and of images a picture and the path of some."""
     experiment = image_experiment(command)
-    generator, predict = experiment.generator, guided(experiment, command)
-    folder, options = command.workdir / "samples", experiment.options.sampling
-    workdir.require_writable(folder)
+    params, folder = parameters(experiment, command, SAMPLES)
+    predict, options = guided(experiment, params), experiment.options.sampling
     labels = experiment.sample_labels()
     with progress_bar(desc="sample") as bar:
-        key = jax.random.key(options.seed)
-        made = generator.draw(predict, key, labels, frames=10, progress=bar_updater(bar))
+        key, update = jax.random.key(options.seed), bar_updater(bar)
+        made = experiment.generator.draw(predict, key, labels, frames=10, progress=update)
     pictures.write_npz(folder / "samples.npz", **made.arrays())
     if experiment.space.is_pixels:
-        grid = pictures.grid(made.data, generator.num_classes or None)
-        pictures.write_png(folder / "samples.png", pictures.shown(grid, made.data.shape[1]))
-        write_path(folder / "path.png", made)
+        names = experiment.class_names
+        pictures.write_png(folder / "samples.png", made.picture(names))
+        pictures.write_png(folder / "path.png", made.path_picture(names))
     else:
         print("the data are no 8-bit images, which alone have pictures: samples.npz has the arrays")
     print(f"{len(labels)} samples, {made.nfe:.0f} evaluations each: {folder}")
@@ -205,16 +222,15 @@ def run_sample(command: Command) -> int:
 
 
 def run_control(command: Command) -> int:
-    """Controlled generation into workdir/control: a picture, the arrays and the metrics."""
+    """Controlled generation: a picture, the arrays and the metrics."""
     experiment = image_experiment(command)
     if not experiment.space.is_pixels:
         space = command.config.data.space.name
         raise InvalidValue("data.space", space, "'pixels': control is of 8-bit images")
-    folder = command.workdir / "control"
-    workdir.require_writable(folder)
-    images, labels, made = controlled(experiment, command)
+    params, folder = parameters(experiment, command, CONTROL)
+    images, labels, made = controlled(experiment, params)
     name = command.config.control.task.name
-    pictures.write_png(folder / f"{name}.png", pictures.shown(made.picture, images.shape[1]))
+    pictures.write_png(folder / f"{name}.png", made.picture)
     pictures.write_npz(folder / f"{name}.npz", images=images, labels=labels, results=made.results)
     about = {
         "control": command.config.control.to_dict(),
@@ -231,26 +247,25 @@ def run_control(command: Command) -> int:
     return 0
 
 
+def parameters(
+    experiment: ImageExperiment, command: Command, kind: outputs.Kind
+) -> tuple[Any, Path]:
+    """The averaged parameters, and the folder of what the command makes with them."""
+    params, step = next(command.trained.chosen("latest", experiment.template))
+    return params, command.outputs(kind).folder(params, step)
+
+
 def controlled(
-    experiment: ImageExperiment, command: Command
+    experiment: ImageExperiment, params: Any
 ) -> tuple[np.ndarray, np.ndarray, controls.Controlled]:
     """The images of the configuration's `control`, their classes, and what was made of them."""
     options = experiment.options.control
     images, labels = experiment.control_images()
-    predict, key = guided(experiment, command), jax.random.key(options.seed)
-    with within("control"), progress_bar(desc=command.config.control.task.name) as bar:
+    predict, key = guided(experiment, params), jax.random.key(options.seed)
+    with within("control"), progress_bar(desc=experiment.config.control.task.name) as bar:
         asked = controls.Asked(options.task, images, labels, options.results, options.seed)
         made = experiment.controls.run(predict, asked, key, bar_updater(bar))
     return images, labels, made
-
-
-def write_path(to: Path, made: Generated) -> None:
-    """The path of the first ten samples from noise to the end, a row each, as PNG."""
-    assert made.path is not None
-    rows = made.path[:10]
-    frames = rows.reshape(-1, *rows.shape[2:])
-    grid = pictures.grid(frames, rows.shape[1])
-    pictures.write_png(to, pictures.shown(grid, frames.shape[1]))
 
 
 def image_experiment(command: Command) -> ImageExperiment:
@@ -266,15 +281,9 @@ def image_experiment(command: Command) -> ImageExperiment:
     return cast(ImageExperiment, experiment)
 
 
-def predictor(experiment: ImageExperiment, command: Command) -> NetworkPredictor:
-    """The network with its averaged parameters, in the precision of sampling."""
-    params = command.trained.params(experiment.template)
-    return experiment.task.predictor(params).at(experiment.sampler.precision)
-
-
-def guided(experiment: ImageExperiment, command: Command) -> Any:
-    """The network with its averaged parameters, guided where that is asked for."""
-    predict = predictor(experiment, command)
+def guided(experiment: ImageExperiment, params: Any) -> Any:
+    """The network with these parameters, guided where that is asked for."""
+    predict = experiment.task.predictor(params).at(experiment.sampler.precision)
     return experiment.guide(predict) if experiment.guide else predict
 
 

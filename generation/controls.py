@@ -25,11 +25,12 @@ from jaxtyping import Array, Key, UInt8
 
 from controllable import inverse_problems, masks, replacement
 from controllable.sdedit import noised_start
-from generation.sampler import Progress
+from generation.sampler import in_range
 from metrics.feature_distance import FeatureDistance
 from options.choices import require_non_negative
 from options.errors import InvalidValue, Words
 from options.fields import chosen
+from options.progress import Progress, busy
 from parameterization import NO_COND, Predictor
 from sampling import keys_for
 from solvers.sampler import Sampler
@@ -70,6 +71,8 @@ class Setup(NamedTuple):
       metrics: of results (n, results, *shape), by name, in units of [0, 1].
       t_start: where the run begins; None: at the prior.
       cond: conditioning of the n * results samples.
+      hidden: pixels (height, width) that are not known, and so hatched; None for none.
+      title: above what is known.
     """
 
     options: dict[str, Any]
@@ -77,14 +80,21 @@ class Setup(NamedTuple):
     metrics: Callable[[np.ndarray], dict[str, float]]
     t_start: float | None = None
     cond: Mapping[str, Any] = NO_COND
+    hidden: np.ndarray | None = None
+    title: str = "known"
 
 
 class Controlled(NamedTuple):
-    """picture: rows of image, known part, results. results: (n, results, h, w, c) uint8."""
+    """panel: rows of image, known part, results. results: (n, results, h, w, c) uint8."""
 
-    picture: UInt8[np.ndarray, "h w c"]
+    panel: pictures.Panel
     results: np.ndarray
     metrics: dict[str, float]
+
+    @property
+    def picture(self) -> UInt8[np.ndarray, "h w c"]:
+        """The panel as it is shown."""
+        return pictures.drawn(self.panel)
 
 
 @runtime_checkable
@@ -93,7 +103,7 @@ class ControlTask(Protocol):
 
     Attributes:
       enlarges: whether it is for upsamplers, which need an image to enlarge.
-      resembles: whether results should look like the image.
+      resembles: whether results should look like the image, which then is shown beside them.
     """
 
     enlarges: bool
@@ -162,8 +172,7 @@ class Inpaint(_OfImages):
             }
 
         constraint = replacement.inpainting(asked.each(x), mask, (space.low, space.high))
-        shown = jnp.where(known, x, space.from_unit(0.5))
-        return Setup({"constraint": constraint}, shown, metrics)
+        return Setup({"constraint": constraint}, x, metrics, hidden=mask != 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -360,7 +369,10 @@ class Edit(_OfImages):
         def metrics(found: np.ndarray) -> dict[str, float]:
             return {"psnr_to_image": psnr(found, np.broadcast_to(truth, found.shape))}
 
-        return Setup({"start": start}, x, metrics, t_start=self.t)
+        noised, node = start
+        seen = in_range(noised[:: asked.results], float(node.sigma), space)
+        title = f"noised, t = {self.t:g}"
+        return Setup({"start": start}, seen, metrics, t_start=self.t, title=title)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -434,6 +446,7 @@ class Controls:
     Attributes:
       sampler_from: the sampler that begins at a time; None: at the prior.
       conditions: of the model. num_classes: classes that can be asked for; 0 for none.
+      class_names: in the order of their numbers, as far as they are known.
       low_level: of the noise on what an upsampler enlarges.
       judge: metrics of images and the classes they should be, if there is a judge of such data.
       distance: how unlike two images look; None without a network that says so.
@@ -442,6 +455,7 @@ class Controls:
     sampler_from: Callable[[float | None], Sampler]
     conditions: tuple[Condition, ...] = ()
     num_classes: int = 0
+    class_names: tuple[str, ...] = ()
     low_level: float = 0.0
     judge: Callable[[Images, np.ndarray], dict[str, float]] | None = None
     distance: FeatureDistance | None = None
@@ -501,24 +515,37 @@ class Controls:
         data = space.decode(results)
         metrics |= self._judged(asked, data)
         metrics |= {"evaluations": float(made.nfe.mean()), "seconds": time.perf_counter() - began}
-        columns = [images] if images.shape[1:] == shape else []
-        columns += [space.decode(setup.shown)] if setup.shown is not None else []
-        rows = np.concatenate([*(column[:, None] for column in columns), data], axis=1)
-        picture = pictures.grid(rows.reshape(-1, *shape), rows.shape[1])
-        return Controlled(picture, data, metrics)
+        return Controlled(self._panel(asked, setup, data), data, metrics)
+
+    def _panel(self, asked: Asked, setup: Setup, data: np.ndarray) -> pictures.Panel:
+        """Rows of (image, what was known, results); the image where results should look like it."""
+        columns: dict[str, np.ndarray] = {}
+        if asked.task.resembles and asked.images.shape[1:] == self.shape:
+            columns["image"] = asked.images
+        if setup.shown is not None:
+            columns[setup.title] = self.space.decode(setup.shown)
+        columns |= {f"result {i + 1}": data[:, i] for i in range(asked.results)}
+        images, hidden = np.stack(list(columns.values()), axis=1), None
+        if setup.hidden is not None:
+            hidden = np.zeros(images.shape[:-1], bool)
+            hidden[:, list(columns).index(setup.title)] = setup.hidden
+        names = [pictures.name_of(int(label), self.class_names) for label in asked.labels]
+        return pictures.Panel(images, list(columns), names if any(names) else (), hidden)
 
     def _judged(self, asked: Asked, data: np.ndarray) -> dict[str, float]:
         """What networks say of the results (n, results, h, w, c), where there are any."""
         flat = data.reshape(-1, *self.shape)
         found: dict[str, float] = {}
         if self.judge is not None and np.all(asked.labels >= 0):
-            found |= self.judge(flat, np.repeat(asked.labels, asked.results))
+            with busy("judging the results"):
+                found |= self.judge(flat, np.repeat(asked.labels, asked.results))
         same_size = asked.images.shape[1:] == self.shape
         if self.distance is not None and same_size and asked.task.resembles:
             truth = np.repeat(asked.images, asked.results, axis=0)
-            found["feature_distance"] = float(self.distance(flat, truth).mean())
-            if len(asked.images) > 1:
-                found["feature_distance_of_images"] = self.distance.between(asked.images)
+            with busy("comparing features of images and results"):
+                found["feature_distance"] = float(self.distance(flat, truth).mean())
+                if len(asked.images) > 1:
+                    found["feature_distance_of_images"] = self.distance.between(asked.images)
         return found
 
     def _labels(self, labels: np.ndarray) -> np.ndarray:

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -13,13 +13,13 @@ from jaxtyping import Array, Key
 
 from data.source import Source
 from data.space import Space
+from options.progress import Progress, bar_updater, part_of, progress_bar
 from parameterization import MASK, NetworkPredictor, Predictor
 from sampling import keys_for
 from solvers.sampler import Sampler
 from storage import pictures
 from tasks.conditions import LowResolution
 
-Progress = Callable[[int, int], None]
 LOW_SEED = 0  # of the noise on low-resolution images
 
 
@@ -35,6 +35,7 @@ class Generated(NamedTuple):
       path: of images, the way of the first batch from noise to samples, uint8 (b, frames, height,
         width, channels), each frame scaled by its own noise level so that it can be seen; None
         unless asked for.
+      times: of the frames, (frames,).
       mask: of padded data, which coordinates are real, bool (n, ...); None for others.
     """
 
@@ -43,7 +44,20 @@ class Generated(NamedTuple):
     nfe: float
     ok: np.ndarray
     path: np.ndarray | None = None
+    times: np.ndarray | None = None
     mask: np.ndarray | None = None
+
+    def picture(self, class_names: Sequence[str] = ()) -> np.ndarray:
+        """The samples, of images, by class, uint8 (height, width, channels)."""
+        return pictures.drawn(*pictures.by_class(self.data, self.labels, class_names))
+
+    def path_picture(self, class_names: Sequence[str] = (), count: int = 10) -> np.ndarray:
+        """The path of the first samples, a row each, uint8 (height, width, channels)."""
+        assert self.path is not None and self.times is not None
+        titles = [f"t = {t:.2g}" for t in self.times[:-1]] + ["sample"]
+        names = [pictures.name_of(int(label), class_names) for label in self.labels[:count]]
+        shown = self.path[:count]
+        return pictures.drawn(pictures.Panel(shown, titles, names if any(names) else ()))
 
     def arrays(self) -> dict[str, np.ndarray]:
         """What a file of samples holds."""
@@ -185,7 +199,7 @@ class Generator:
                 cond=cond,
                 first_index=first,
                 frames=0 if number else frames,
-                progress=_offset(progress, number, batches) if progress else None,
+                progress=part_of(progress, number, batches) if progress else None,
             )
             data = self.sampler.space.decode(np.asarray(samples.x))
             if MASK in cond:
@@ -195,47 +209,52 @@ class Generator:
                 path = self._shown(samples.path)[:count]
         data, nfe, ok = (np.concatenate(parts)[:count] for parts in zip(*found, strict=True))
         mask = np.concatenate(masks)[:count] if masks else None
-        return Generated(data, labels, float(nfe.mean()), ok, path, mask)
+        times = (
+            None if path is None else np.asarray(self.sampler.grid.t)[self._nodes(path.shape[1])]
+        )
+        return Generated(data, labels, float(nfe.mean()), ok, path, times, mask)
 
     def _batch(self, count: int) -> int:
         """Samples drawn at once: as many on each device of the host."""
         devices = jax.local_device_count()
         return math.ceil(min(self.batch_size, count) / devices) * devices
 
+    def _nodes(self, frames: int) -> np.ndarray:
+        """The numbers of the nodes at which `sampling.sample` keeps so many frames."""
+        return np.linspace(0, len(self.sampler.grid.t) - 1, frames, dtype=int)
+
     def _shown(self, path: np.ndarray) -> np.ndarray:
         """Frames (frames, b, ...) as uint8 (b, frames, ...), the noisy ones shrunk to the range."""
-        space, grid = self.sampler.space, self.sampler.grid
-        at = np.linspace(0, len(grid.t) - 1, len(path), dtype=int)
-        centre, half = (space.low + space.high) / 2, (space.high - space.low) / 2
-        shrink = half / np.maximum(half, 2 * np.asarray(grid.sigma)[at])
-        shrink[-1] = 1.0
-        shown = centre + (path - centre) * shrink[:, None, None, None, None]
-        return np.swapaxes(space.decode(shown), 0, 1)
+        sigma = np.asarray(self.sampler.grid.sigma)[self._nodes(len(path))]
+        sigma[-1] = 0.0
+        shown = in_range(path, sigma[:, None, None, None, None], self.sampler.space)
+        return np.swapaxes(self.sampler.space.decode(shown), 0, 1)
 
-    def picture(self, predict: Predictor, key: Key[Array, ""], count: int) -> np.ndarray:
-        """A grid of samples, by class where there are classes, uint8 (height, width, channels)."""
-        columns = self.num_classes or None
-        if columns:
-            count = max(1, count // columns) * columns
-        return pictures.grid(self.draw(predict, key, self.labels(count)).data, columns)
+
+def in_range(x: Any, sigma: Any, space: Any) -> Any:
+    """Pixels with noise of this standard deviation, shrunk so that most are in the range."""
+    centre, half = (space.low + space.high) / 2, (space.high - space.low) / 2
+    return centre + (x - centre) * half / np.maximum(half, 2 * sigma)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class DrawSamples:
-    """What the training loop draws at intervals: a grid of samples, (h, w) if grey or (h, w, 3);
-    nothing where the data are no images."""
+    """What the training loop draws at intervals: samples, by class where there are classes, uint8
+    (height, width, channels); nothing where the data are no images.
+
+    Attributes:
+      class_names: of the data, read when samples are drawn.
+    """
 
     generator: Generator
     count: int
+    class_names: Callable[[], Sequence[str]] = tuple
 
     def __call__(self, predict: NetworkPredictor, key: Key[Array, ""]) -> dict[str, np.ndarray]:
         if not self.generator.sampler.space.is_pixels:
             return {}
         predict = predict.at(self.generator.sampler.precision)
-        picture = self.generator.picture(predict, key, self.count)
-        return {"samples": picture[..., 0] if picture.shape[-1] == 1 else picture}
-
-
-def _offset(progress: Progress, number: int, batches: int) -> Progress:
-    """`progress` of one batch among several."""
-    return lambda done, steps: progress(number * steps + done, batches * steps)
+        labels = self.generator.labels(self.count)
+        with progress_bar(desc="drawing samples", leave=False) as bar:
+            made = self.generator.draw(predict, key, labels, progress=bar_updater(bar))
+        return {"samples": made.picture(self.class_names())}

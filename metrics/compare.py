@@ -2,7 +2,8 @@
 
     python -m metrics.compare DIR_A DIR_B --extractor efficientnet_lite0 --weights lite0.npz
 
-Prints the metrics and writes them as JSON, with the extractor and the numbers of images. Images
+Prints the metrics and writes them as JSON, with the extractor and the numbers of images, to --out,
+by default comparison.json in a folder below runs/compare that is named by what is compared. Images
 that differ in size within or between the folders need --size: they are then cropped to its aspect
 and resized, with antialiasing. --save keeps the statistics of DIR_B in a file, which can stand in
 its place from then on.
@@ -21,6 +22,9 @@ from metrics.features import FeatureExtractor, extract
 from metrics.report import Report, distances
 from metrics.statistics import Statistics
 from options.errors import InvalidValue, UserError, Words
+from storage.outputs import claimed, named, spelled
+
+COMPARISONS = Path("runs/compare")
 
 
 def main() -> None:
@@ -35,7 +39,7 @@ def main() -> None:
     parser.add_argument("--channels", type=int, help="1 or 3; default 1 for digits, else 3")
     parser.add_argument("--size", type=parse_size, help="side, or HEIGHT,WIDTH, to resize to")
     parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--out", type=Path, default=Path("comparison.json"))
+    parser.add_argument("--out", type=Path, help="file; default: one below runs/compare")
     parser.add_argument("--save", type=Path, help="where to keep the second's statistics")
     arguments = parser.parse_args()
     try:
@@ -50,11 +54,22 @@ def main() -> None:
         )
     except (UserError, OSError) as error:
         parser.error(str(error))
-    report.write(arguments.out)
+    to = arguments.out or folder_of(arguments, extractor) / "comparison.json"
+    report.write(to)
     print(report)
-    print(f"written to {arguments.out}")
+    print(f"written to {to}")
     if arguments.save:
         reference.save(arguments.save)
+
+
+def folder_of(arguments: argparse.Namespace, extractor: FeatureExtractor) -> Path:
+    """Of the report on what is compared."""
+    parts = [spelled(str(path.absolute())) for path in (arguments.first, arguments.second)]
+    parts += [spelled(x) for x in (extractor.identity, arguments.size) if x]
+    compared = {name: str(getattr(arguments, name)) for name in ("channels", "size")}
+    for name in ("first", "second"):
+        compared[name] = str(getattr(arguments, name).resolve())
+    return claimed(COMPARISONS, named(parts), compared | {"extractor": extractor.identity})
 
 
 def parse_size(text: str) -> int | tuple[int, ...]:

@@ -19,6 +19,7 @@ from metrics.nearest import memorisation
 from metrics.report import Figure, distances
 from metrics.resumable import Resumable, Rows, fill, fingerprint
 from metrics.statistics import Statistics
+from options.progress import busy
 
 BLOCK = 256  # images that a checksum reads at a time
 Labelled = tuple[UInt8[np.ndarray, "b h w c"], Int[np.ndarray, "b"]]
@@ -92,15 +93,17 @@ class Judge:
             figures.append(Figure("inception_score", score, samples.count, error, **spent))
         details: dict[str, Any] = {}
         if self.digits:
-            found = legibility(*samples.everything(), *real.everything())
+            with busy("judging whether samples are legible"):
+                found = legibility(*samples.everything(), *real.everything())
             details["legibility"] = found
             error, spent["extractor"] = found["legible_standard_error"], found["extractor"]
             figures.append(Figure("legible", found["legible"], samples.count, error, **spent))
         if self.memorise:
             others = None if self.held_out is None else self.held_out.everything()[0]
-            details["memorisation"] = memorisation(
-                samples.everything()[0], self.train.everything()[0], others
-            )
+            with busy("looking for copies of training images"):
+                details["memorisation"] = memorisation(
+                    samples.everything()[0], self.train.everything()[0], others
+                )
         return figures, details
 
     def _real(self, images: ImageSet) -> Statistics:
@@ -113,7 +116,8 @@ class Judge:
             found = self.extractor.apply(images.read(indices)[0])._asdict()
             return {name: value for name, value in found.items() if value is not None}
 
-        identity = images.identity() | {"extractor": self.extractor.identity}
+        with busy(f"reading {images.name}"):
+            identity = images.identity() | {"extractor": self.extractor.identity}
         store = Resumable(folder, "features", identity)
         return fill(store, images.count, self.batch_size, compute, f"features of {images.name}")
 

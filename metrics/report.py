@@ -14,6 +14,7 @@ from metrics.fid import frechet_distance
 from metrics.kid import kid
 from metrics.statistics import Statistics
 from options.errors import InvalidValue, Words
+from options.progress import busy
 from storage.files import atomic_write
 
 
@@ -91,7 +92,9 @@ def distances(
     if samples.extractor != reference.extractor:
         got = Words(f"features of {samples.extractor} and {reference.extractor}")
         raise InvalidValue("extractor", got, "those of one network")
-    estimate = kid(samples.features, reference.features)
+    with busy(f"FID and KID of {samples.data}"):
+        estimate = kid(samples.features, reference.features)
+        distance = frechet_distance(samples.moments, reference.moments)
     shared: dict[str, Any] = {
         "samples": samples.moments.count,
         "extractor": samples.extractor,
@@ -100,6 +103,6 @@ def distances(
         "evaluations": evaluations,
     }
     return [
-        Figure("fid", frechet_distance(samples.moments, reference.moments), **shared),
+        Figure("fid", distance, **shared),
         Figure("kid", estimate.value, standard_error=estimate.standard_error, **shared),
     ]

@@ -115,12 +115,14 @@ def fill(
     bar = progress_bar(
         desc=description, total=count, initial=done, unit="image", disable=not progress
     )
+    bar.doing("first batch, and compiling")
     try:
         while done < count:
             wanted = min(batch_size, count - done)
             rows = compute(np.minimum(np.arange(done, done + batch_size), count - 1))
             pending.append({name: np.asarray(row)[:wanted] for name, row in rows.items()})
             done += wanted
+            bar.doing("")
             bar.update(wanted)
             if time.monotonic() > written + WRITE_SECONDS:
                 store.keep(start, _joined(pending))

@@ -1,13 +1,28 @@
-"""Progress of what takes long: a bar that moves in a terminal, a line now and then in a file."""
+"""Progress of what takes long: a bar that moves in a terminal, a line now and then in a file.
 
+Nothing that runs for more than QUIET seconds is silent. Where it can say how far it is, it moves a
+bar; where it cannot, as a compilation, the bar says what is being done (`Bar.doing`, `busy`). A
+thread shows the bars while the program that they are of is at work and says nothing itself.
+"""
+
+import contextlib
 import sys
-from collections.abc import Callable, Iterable
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TextIO
 
 from tqdm import tqdm
 
 SECONDS = 30.0  # between the lines in a file
+QUIET = 5.0  # after which a file is told what is being done
+TICK = 1.0  # between two looks at the bars; so often those in a terminal are shown
+PACE = 1.0  # seconds of work between two reports of progress
+FASTER = 8  # at most so many times as much work in one part as in the one before
 LINE = "{desc}: {n_fmt} of {total_fmt} {unit}s, {elapsed}, {remaining} left, {rate_fmt}{postfix}"
+BUSY = "{desc}, {elapsed}"
+Progress = Callable[[int, int], None]  # called as progress(done, of)
 
 
 class Lines:
@@ -24,27 +39,127 @@ class Lines:
         self.stream.flush()
 
 
+class Bar(tqdm):
+    """A tqdm bar that is also shown while nothing moves it.
+
+    Attributes:
+      every: seconds after which it is shown again.
+    """
+
+    def __init__(self, *args: Any, every: float = TICK, **options: Any) -> None:
+        self.every, self._shown, self._changed = every, 0.0, 0.0
+        self._what = self._said = ""
+        super().__init__(*args, **options)
+        if not self.disable:
+            _WATCH.look_at(self)
+
+    def doing(self, what: str) -> None:
+        """Says behind the bar what is being done that does not move it; "" for nothing."""
+        if what != self._what:
+            self._what, self._changed = what, time.time()
+            self.set_postfix_str(what, refresh=False)
+
+    def close(self) -> None:
+        if not self.disable:
+            self.doing("")
+        super().close()
+
+    def tick(self, now: float) -> None:
+        """Shows the bar if it has long not been, or has long not said what is being done."""
+        if self.disable or now < self.start_t + self.delay:
+            return
+        silent = now - max(self.last_print_t, self._shown) >= self.every
+        silent |= self.delay > 0 and self._shown == 0 and self.last_print_t == self.start_t
+        unsaid = self._what not in ("", self._said) and now - self._changed >= QUIET
+        if silent or unsaid:
+            self._shown, self._said = now, self._what
+            self.refresh()
+
+
+class _Watch:
+    """The thread that looks at the open bars."""
+
+    def __init__(self) -> None:
+        self._bars: weakref.WeakSet[Bar] = weakref.WeakSet()
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+
+    def look_at(self, bar: Bar) -> None:
+        with self._lock:
+            self._bars.add(bar)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, daemon=True)
+                self._thread.start()
+
+    def _run(self) -> None:
+        while True:
+            time.sleep(TICK)
+            with self._lock:
+                bars = [bar for bar in self._bars if not bar.disable]  # as closed ones are
+                if not bars:
+                    self._thread = None
+                    return
+            for bar in bars:
+                with contextlib.suppress(OSError):  # nobody reads it any more
+                    bar.tick(time.time())
+
+
+_WATCH = _Watch()
+
+
 def progress_bar(
     iterable: Iterable | None = None, desc: str = "", total: int | None = None, **options: Any
-) -> tqdm:
-    """A tqdm bar on standard error; where that is no terminal, plain lines, SECONDS apart.
+) -> Bar:
+    """A bar on standard error; where that is no terminal, plain lines, SECONDS apart.
 
     options: of tqdm.
     """
     stream = sys.stderr
     if not stream.isatty():
-        options |= {"mininterval": SECONDS, "maxinterval": SECONDS}
-        options |= {"file": Lines(stream), "bar_format": LINE, "position": 0}
+        options |= {"mininterval": SECONDS, "maxinterval": SECONDS, "every": SECONDS}
+        options |= {"file": Lines(stream), "position": 0}
+        options = {"bar_format": LINE} | options
         if not options.get("leave", True):  # a part of another bar's work
-            options |= {"delay": SECONDS}
-    return tqdm(iterable, desc, total, **{"unit": "step"} | options)
+            options = {"delay": SECONDS} | options
+    return Bar(iterable, desc, total, **{"unit": "step"} | options)
 
 
-def bar_updater(bar: tqdm) -> Callable[[int, int], None]:
-    """A progress callback that moves a tqdm bar."""
+@contextlib.contextmanager
+def busy(what: str) -> Iterator[None]:
+    """Inside, says what is being done and for how long, once that takes a moment."""
+    delay = TICK if sys.stderr.isatty() else QUIET
+    with progress_bar(desc=what, leave=False, delay=delay, bar_format=BUSY):
+        yield
+
+
+def bar_updater(bar: Bar) -> Progress:
+    """A progress callback that moves a bar. Until it is called first, a program is compiled."""
+    bar.doing("compiling")
 
     def update(done: int, steps: int) -> None:
+        bar.doing("finishing" if done == steps else "")
         bar.total = steps
         bar.update(done - bar.n)
 
     return update
+
+
+def part_of(progress: Progress, number: int, count: int) -> Progress:
+    """The progress of part `number` of a work of `count` parts that are as long."""
+    return lambda done, steps: progress(number * steps + done, count * steps)
+
+
+class Pace:
+    """How much to do before the next report of progress: what takes about PACE seconds.
+
+    Attributes:
+      rounds: of the next part; the first has one.
+    """
+
+    def __init__(self) -> None:
+        self.rounds = 1
+
+    def took(self, seconds: float) -> None:
+        """Of the part that is done."""
+        fitting = int(self.rounds * PACE / max(seconds, 1e-9))
+        self.rounds = max(1, min(FASTER * self.rounds, fitting))

@@ -10,14 +10,17 @@ solver "ode", likelihood and latent codes all step by `step`, with the controlle
 """
 
 import dataclasses
+import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import diffrax
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
+from options.progress import Pace, Progress
 from sampling import select
 from sde_lib import expand_right
 from solvers.adaptive import SHORTEST, StepController
@@ -25,6 +28,7 @@ from solvers.adaptive import SHORTEST, StepController
 PyTree = Any
 Field = Callable[[Float[Array, " b"], PyTree], PyTree]
 ErrorNorm = Callable[[PyTree, PyTree, PyTree], Float[Array, " b"]]
+PARTS = 1000  # of the time between the ends, by which progress is told
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -95,7 +99,15 @@ class Solved(NamedTuple):
     lost: Array
 
 
-class _Progress(NamedTuple):
+class Underway(NamedTuple):
+    """An integration between `begin` and its end: a pytree with leading batch axes.
+
+    Attributes:
+      y, t: the states and times reached. slope: of the field there.
+      h: lengths of the next steps. attempts: steps so far, rejected ones among them.
+      lost, halted: where the field is not finite, or no step is short enough.
+    """
+
     y: PyTree
     slope: PyTree
     t: Array
@@ -103,6 +115,14 @@ class _Progress(NamedTuple):
     attempts: Array
     lost: Array
     halted: Array
+
+    def going(self, end: Array, max_steps: Array | int) -> Array:
+        """Which samples are still on their way, bool (batch,)."""
+        return (self.t != end) & (self.attempts < max_steps) & ~self.halted
+
+    def solved(self, method: str = "dopri5") -> Solved:
+        """As a result."""
+        return Solved(self.y, self.t, 2 + PAIRS[method].stages * self.attempts, self.lost)
 
 
 def integrate(
@@ -123,21 +143,44 @@ def integrate(
       max_steps: attempts after which a sample is left where it is.
       method: one of `PAIRS`.
     """
-    pair, (start, end) = PAIRS[method], ends
+    first = begin(field, y, ends, norm, method)
+    return advance(field, first, ends, norm, max_steps, method).solved(method)
+
+
+def begin(
+    field: Field, y: PyTree, ends: tuple[Array, Array], norm: ErrorNorm, method: str = "dopri5"
+) -> Underway:
+    """An integration before its first step; arguments as of `integrate`."""
     batch = len(jax.tree.leaves(y)[0])
+    t = jnp.full(batch, ends[0], jnp.float32)
+    slope = field(t, y)
+    h = _first_step(field, norm, y, slope, ends, PAIRS[method].order)
+    none = jnp.zeros(batch, bool)
+    return Underway(y, slope, t, h, jnp.int32(0) + 0 * none, none, none)
+
+
+def advance(
+    field: Field,
+    now: Underway,
+    ends: tuple[Array, Array],
+    norm: ErrorNorm,
+    max_steps: Array,
+    method: str = "dopri5",
+) -> Underway:
+    """The integration after as many as `max_steps` attempts, those before `now` among them.
+
+    Cut at whatever attempts, it takes the same steps.
+    """
+    pair, (start, end) = PAIRS[method], ends
     span = jnp.abs(end - start)
-    t = jnp.full(batch, start, jnp.float32)
 
-    def going(now: _Progress) -> Array:
-        return (now.t != end) & (now.attempts < max_steps) & ~now.halted
-
-    def attempt(now: _Progress) -> _Progress:
-        active = going(now)
+    def attempt(now: Underway) -> Underway:
+        active = now.going(end, max_steps)
         t_next = jnp.where(active, pair.controller.target(now.t, now.h, end)[0], now.t)
         y, slope, error = step(pair, field, now.y, now.slope, now.t, t_next)
         verdict = pair.controller.judge(norm(error, now.y, y), now.h, jnp.abs(end - now.t), span)
         accept, stuck = active & verdict.accept, active & verdict.stuck
-        return _Progress(
+        return Underway(
             y=select(accept, y, now.y),
             slope=select(accept, slope, now.slope),
             t=jnp.where(accept, t_next, now.t),
@@ -147,12 +190,38 @@ def integrate(
             halted=now.halted | stuck,
         )
 
-    slope = field(t, y)
-    h = _first_step(field, norm, y, slope, ends, pair.order)
-    none = jnp.zeros(batch, bool)
-    first = _Progress(y, slope, t, h, jnp.int32(0) + 0 * none, none, none)
-    done = jax.lax.while_loop(lambda now: jnp.any(going(now)), attempt, first)
-    return Solved(done.y, done.t, 2 + pair.stages * done.attempts, done.lost)
+    return jax.lax.while_loop(lambda now: jnp.any(now.going(end, max_steps)), attempt, now)
+
+
+def advance_in_parts(
+    advance: Callable[[Underway, int], Underway],
+    now: Underway,
+    ends: tuple[Array, Array],
+    max_steps: int,
+    progress: Progress | None,
+) -> Underway:
+    """The integration at its end, from a compiled `advance(now, max_steps)`.
+
+    progress: called as progress(done, PARTS) about once a second, of the time between the ends that
+      the slowest sample has behind it, first with 0 when the program is compiled; None: all steps
+      are one dispatch.
+    """
+    if progress is None:
+        return advance(now, max_steps)
+    start, end = (float(t) for t in ends)
+    now, stop, pace = advance(now, 0), 0, Pace()
+    progress(0, PARTS)
+    while stop < max_steps:
+        began, stop = time.perf_counter(), min(stop + pace.rounds, max_steps)
+        now = advance(now, stop)
+        going = np.asarray(now.going(ends[1], max_steps))
+        pace.took(time.perf_counter() - began)
+        if not going.any():
+            break
+        reached = np.abs(np.asarray(now.t)[going] - start).min() / abs(end - start)
+        progress(int(PARTS * reached), PARTS)
+    progress(PARTS, PARTS)
+    return now
 
 
 def _first_step(

@@ -9,10 +9,12 @@ import pytest
 from jax.scipy.stats import norm
 from solver_cases import PROCESSES
 
+import likelihood
 from likelihood import importance_bound, log_likelihood
 from oracles import Gaussian, Mixture
 from parameterization import from_score
 from sde_lib import VESDE, VPSDE
+from solvers import runge_kutta
 
 GAUSSIAN = Gaussian(jnp.array([1.0, -2.0, 0.5]), jnp.array([0.5, 1.5, 1.0]))
 MIXTURE = Mixture(
@@ -72,6 +74,35 @@ def test_the_exact_value_lies_within_the_error_bars(name, probe):
     assert 0.91 < covered < 0.99
     assert abs(float(jnp.mean(z))) < 0.25
     np.testing.assert_allclose(result.each.mean(1), result.value, atol=1e-4)
+
+
+@pytest.mark.parametrize("cut_at", [1, 3])
+def test_telling_how_far_it_is_changes_no_bit_and_compiles_nothing_twice(cut_at, monkeypatch):
+    process, x = VPSDE(), GAUSSIAN.sample(jax.random.key(0), 5)
+    monkeypatch.setattr(runge_kutta.Pace, "took", lambda pace, seconds: None)
+    monkeypatch.setattr(runge_kutta.Pace, "rounds", cut_at, raising=False)
+    before = likelihood._solve._cache_size()
+    whole = log_likelihood(jax.random.key(1), process, GAUSSIAN, x)
+    programs = likelihood._solve._cache_size() - before
+    calls = []
+    told = log_likelihood(
+        jax.random.key(1), process, GAUSSIAN, x, progress=lambda *call: calls.append(call)
+    )
+    assert jax.tree.all(jax.tree.map(np.array_equal, whole, told))
+    assert programs <= 2 and likelihood._solve._cache_size() - before == programs
+    done = [part for part, _ in calls]
+    assert done[0] == 0 and done[-1] == runge_kutta.PARTS and done == sorted(done)
+    # A step has six evaluations, the beginning two; the slowest sample sets the pace.
+    steps = (int(whole.evaluations.max()) - 2) // 6
+    assert len(calls) == pytest.approx(steps / cut_at + 1, abs=2)
+
+
+def test_a_sample_that_is_lost_is_not_waited_for():
+    calls, x = [], jnp.full((2, 3), jnp.nan).at[0].set(0.5)
+    found = log_likelihood(
+        jax.random.key(1), VPSDE(), GAUSSIAN, x, throw=False, progress=lambda *c: calls.append(c)
+    )
+    assert found.ok.tolist() == [True, False] and calls[-1] == (1000, 1000)
 
 
 def test_what_is_cut_off_at_t_min():

@@ -156,6 +156,38 @@ def test_one_program_serves_every_chunk():
     assert sampling._run_chunk._cache_size() == before + 1
 
 
+def test_progress_begins_when_the_rounds_are_compiled():
+    programs, calls = [], []
+
+    def progress(done, steps):
+        calls.append((done, steps))
+        programs.append(sampling._run_chunk._cache_size())
+
+    before = sampling._run_chunk._cache_size()
+    told = draw(7, progress=progress)
+    assert calls[0] == (0, 12) and calls == sorted(calls) and calls[-1] == (12, 12)
+    assert set(programs) == {before + 1}
+    np.testing.assert_array_equal(told.x, draw(7).x)
+    assert sampling._run_chunk._cache_size() == before + 1
+
+
+def test_progress_is_told_about_once_a_second(monkeypatch):
+    """Of a solver whose rounds take 0.3 seconds, by a clock of the test's."""
+    now, calls = [0.0], []
+    monkeypatch.setattr(sampling.time, "perf_counter", lambda: now[0])
+    chunk = sampling._run_chunk
+
+    def slow(process, solver, run, state, start, stop):
+        now[0] += 0.3 * float(stop - start)
+        return chunk(process, solver, run, state, start, stop)
+
+    monkeypatch.setattr(sampling, "_run_chunk", slow)
+    draw(progress=lambda done, steps: calls.append((done, now[0])))
+    assert [done for done, _ in calls] == [0, 1, 4, 7, 10, 12]
+    gaps = np.diff([seconds for _, seconds in calls])
+    assert gaps.max() < 1.0
+
+
 def test_evaluations_are_counted_as_they_happen():
     calls = []
 

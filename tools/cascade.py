@@ -5,9 +5,10 @@
 
 Workdirs or exported weights (.npz), from the smallest images to the largest. Each remembers its
 configuration, and is sampled accordingly; --solver, --grid and --num_steps override that for all.
-Leaves in the folder --out: cascade.png (a row a class, of each sample all stages side by side),
-stage_0.npz, ... (images and labels) and cascade.json: of each stage its evaluations, its seconds,
-compilation included, and how far the means of its images are from the stage before.
+Leaves in the folder --out, by default one of its own below runs/cascade: cascade.png (a row a
+class, of each sample all stages side by side), stage_0.npz, ... (images and labels) and
+cascade.json: of each stage its evaluations, its seconds, compilation included, and how far the
+means of its images are from the stage before.
 """
 
 import argparse
@@ -30,7 +31,7 @@ from options.progress import bar_updater, progress_bar
 from sampling import Samples
 from storage import pictures
 from storage.files import atomic_write
-from tools.command_line import numbers, one_line_errors
+from tools.command_line import folder_of, numbers, one_line_errors
 from tools.trained_model import open_model
 
 
@@ -90,13 +91,15 @@ def with_levels(stages: Sequence[CascadeStage], levels: list[float]) -> list[Cas
     ]
 
 
-def picture_of(images: list[np.ndarray], each: int) -> np.ndarray:
+def panel_of(images: list[np.ndarray], each: int, names: Sequence[str] = ()) -> pictures.Panel:
     """All stages of each sample side by side, `each` samples a row, at the size of the last."""
     size = images[-1].shape[1]
     scales = [size // x.shape[1] for x in images]
     grown = [x.repeat(k, axis=1).repeat(k, axis=2) for x, k in zip(images, scales, strict=True)]
     together = np.stack(grown, axis=1)
-    return pictures.grid(together.reshape(-1, *together.shape[2:]), each * len(images))
+    rows = together.reshape(-1, each * len(images), *together.shape[2:])
+    titles = [f"{x.shape[1]} x {x.shape[2]}" for x in images] * each
+    return pictures.Panel(rows, titles, names)
 
 
 def image_to_enlarge(path: str, stage: CascadeStage) -> np.ndarray:
@@ -142,8 +145,8 @@ def metrics_of(
     return rows
 
 
-def run(args: argparse.Namespace) -> dict[str, Any]:
-    """Samples, writes the folder and returns the metrics."""
+def run(args: argparse.Namespace) -> tuple[Path, dict[str, Any]]:
+    """Samples, and writes the folder; it and the metrics."""
     require(args.each >= 1, "each", args.each, "at least 1")
     experiments, stages = load_all(args)
     levels = levels_of(args.level, experiments)
@@ -153,6 +156,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     if args.image:
         low = image_to_enlarge(args.image, stages[0])
         given = np.broadcast_to(low, (len(labels), *low.shape))
+    folder = folder_of(args, parser(), "runs/cascade")
     with progress_bar(desc="cascade") as bar:
         timed = Timed(stages, bar_updater(bar))
         made = cascade(
@@ -166,20 +170,21 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
     images = [space.to_uint8(samples.x) for samples in made]
     shown = images if given is None else [space.to_uint8(given), *images]
-    folder = Path(args.out)
-    picture = pictures.enlarge(picture_of(shown, args.each), 2)
-    pictures.write_png(folder / "cascade.png", picture)
+    classes = experiments[0].class_names
+    names = [pictures.name_of(int(label), classes) for label in labels[:: args.each]]
+    panel = panel_of(shown, args.each, names if any(names) else ())
+    pictures.write_png(folder / "cascade.png", pictures.drawn(panel))
     for number, of_stage in enumerate(images):
         pictures.write_npz(folder / f"stage_{number}.npz", images=of_stage, labels=labels)
     metrics = {"samples": len(labels), "levels": levels, "seed": args.seed, "stages": rows}
     with atomic_write(folder / "cascade.json", "w") as file:
         json.dump(metrics, file, indent=2)
-    return metrics
+    return folder, metrics
 
 
-def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    option = parser.add_argument
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    option = made.add_argument
     option("--weights", required=True, help="workdirs or .npz files, commas between them")
     option("--labels", default="", help="classes, as in 3,7 (default: all)")
     option("--each", type=int, default=2, help="samples of every class (default: 2)")
@@ -189,17 +194,21 @@ def main(argv: list[str] | None = None) -> None:
     option("--grid")
     option("--num_steps", type=int)
     option("--seed", type=int, default=0)
-    option("--out", default="runs/cascade", help="folder (default: runs/cascade)")
-    args = parser.parse_args(argv)
+    option("--out", help="folder (default: one below runs/cascade, named by the other options)")
+    return made
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = parser().parse_args(argv)
     with one_line_errors():
-        metrics = run(args)
+        folder, metrics = run(args)
     for row in metrics["stages"]:
         gap = row.get("consistency_rmse")
         print(
             f"{row['image_shape'][0]:4} px  {row['evaluations']:.0f} evaluations  "
             f"{row['seconds']:.1f} s" + (f"  RMSE to the stage before {gap:.4f}" if gap else "")
         )
-    print(f"{metrics['samples']} samples: {args.out}")
+    print(f"{metrics['samples']} samples: {folder}")
 
 
 if __name__ == "__main__":

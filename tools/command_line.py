@@ -1,5 +1,6 @@
 """What the command lines of the tools share."""
 
+import argparse
 import contextlib
 import os
 import platform
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import main
 from options.errors import InvalidValue, UserError
+from storage.outputs import claimed, named, spelled
 
 
 @contextlib.contextmanager
@@ -20,6 +22,19 @@ def one_line_errors() -> Iterator[None]:
         yield
     except UserError as error:
         main.fail(str(error))
+
+
+def folder_of(args: argparse.Namespace, parser: argparse.ArgumentParser, root: str) -> Path:
+    """What --out names; else a folder below `root`, named by what else is asked for."""
+    if args.out is not None:
+        return Path(args.out)
+    asked = {name: value for name, value in vars(args).items() if name != "out"}
+    parts = [
+        f"{name}={spelled(value)}"
+        for name, value in asked.items()
+        if value != parser.get_default(name)
+    ]
+    return claimed(Path(root), named(parts), {k: str(v) for k, v in asked.items()})
 
 
 def numbers(field: str, text: str) -> list[float]:

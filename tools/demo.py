@@ -2,7 +2,7 @@
 
     python -m tools.demo [--workdir runs/demo] [--seconds 390]
 
-Leaves in the folder: samples.png (a row of ten classes each), path.png (from noise to digits),
+Leaves in the folder: samples.png (a row a class), path.png (from noise to digits),
 loss.png, metrics.json (every metric of the evaluation) and checkpoints/. What it cannot finish in
 its time it goes on with when called again.
 """
@@ -29,6 +29,8 @@ def make(workdir: Path, seconds: float) -> None:
     import jax
 
     from experiment import kinds, modes
+    from options.progress import bar_updater, progress_bar
+    from storage import pictures
     from storage.files import atomic_write
 
     began = time.monotonic()
@@ -39,15 +41,15 @@ def make(workdir: Path, seconds: float) -> None:
     draw_loss(workdir / "metrics.jsonl", workdir / "loss.png")
 
     print("sampling and evaluating")
-    reports = experiment.evaluate(command.trained, workdir / "eval")
-    step, report = max(reports.items())
-    samples = workdir / "eval" / str(step) / "samples.png"
+    folder, report = max(modes.evaluated(command).items())[1]
     (workdir / "samples.png").unlink(missing_ok=True)
-    os.link(samples, workdir / "samples.png")
-    predict = modes.predictor(experiment, command)
-    labels = experiment.sample_labels()
-    made = experiment.generator.draw(predict, jax.random.key(0), labels, frames=10)
-    modes.write_path(workdir / "path.png", made)
+    os.link(folder / "samples.png", workdir / "samples.png")
+    params = command.trained.params(experiment.template)
+    predict, labels = modes.guided(experiment, params), experiment.sample_labels()
+    with progress_bar(desc="sample") as bar:
+        key, update = jax.random.key(0), bar_updater(bar)
+        made = experiment.generator.draw(predict, key, labels, frames=10, progress=update)
+    pictures.write_png(workdir / "path.png", made.path_picture(experiment.class_names))
     metrics = report.to_json() | {"seconds": round(time.monotonic() - began)}
     with atomic_write(workdir / "metrics.json", "w") as file:
         json.dump(metrics, file, indent=2)

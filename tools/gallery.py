@@ -87,6 +87,7 @@ def checksum(path: str) -> str:
 def play(scene: Scene, solver: str, extractor_weights: str, folder: Path) -> dict[str, float]:
     """The metrics of a scene with a solver, and its picture as <folder>/<scene>_<solver>.png."""
     from experiment import kinds, modes
+    from experiment.experiment import at as trained_at
     from storage import pictures
     from storage.files import atomic_write
 
@@ -99,11 +100,10 @@ def play(scene: Scene, solver: str, extractor_weights: str, folder: Path) -> dic
         if kept["identity"] == identity:
             return kept["figures"]
     config = kinds.load(scene.weights, settings)
-    command = modes.Command(config, folder, Path(scene.weights))
-    made = modes.controlled(modes.image_experiment(command), command)[2]
-    rows, each = min(SHOWN, len(made.results)), made.picture.shape[0] // len(made.results)
-    shown = made.picture[: rows * each + 2]  # the padding below
-    pictures.write_png(at.with_suffix(".png"), pictures.enlarge(shown, 2))
+    experiment = modes.image_experiment(modes.Command(config, folder, Path(scene.weights)))
+    params = trained_at(scene.weights).params(experiment.template)
+    made = modes.controlled(experiment, params)[2]
+    pictures.write_png(at.with_suffix(".png"), pictures.drawn(made.panel.first(SHOWN)))
     with atomic_write(record, "w") as file:
         json.dump({"identity": identity, "figures": made.metrics}, file, indent=1)
     return made.metrics
@@ -142,12 +142,10 @@ def counted(scene: Scene) -> str:
 def classifier_section(name: str, folder: Path, docs: Path) -> str:
     """Accuracy and confusion of a shipped classifier against the noise."""
     from experiment import kinds, modes
-    from storage import weights
 
     path = Path(f"pretrained/{name}_classifier.npz")
-    where = folder / f"classifier_{name}"
-    modes.run_eval(modes.Command(kinds.load(path), where, path))
-    made = where / "eval" / str(weights.read_step(path))
+    command = modes.Command(kinds.load(path), folder / f"classifier_{name}", path)
+    ((made, _),) = modes.evaluated(command).values()
     for picture in ("accuracy", "confusion"):
         shutil.copyfile(made / f"{picture}.png", docs / IMAGES / f"classifier_{name}_{picture}.png")
     return (

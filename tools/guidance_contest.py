@@ -1,14 +1,14 @@
 """Ways of guiding a model to a class, side by side: class accuracy, FID by class, time.
 
-    python -m tools.guidance_contest --out runs/guidance
+    python -m tools.guidance_contest
     python -m tools.guidance_contest --weights pretrained/emoji.npz \
-        --classifier pretrained/emoji_classifier.npz --out runs/guidance_emoji
+        --classifier pretrained/emoji_classifier.npz
 
 All begin from the same noise. The hand-tuned strategies are tried with every scale of --scales, the
 automatic one has none: `controllable.automatic.gain` measures it on the held-out split. The judge
 of classes is a logistic regression on the extractor's features of the training set, which no
-guidance uses. Leaves guidance.json, guidance.md, calibration.png and samples.png in the folder;
-what is cut off goes on when called again.
+guidance uses. Leaves guidance.json, guidance.md, calibration.png and samples.png in the folder
+--out, by default one of its own below runs/guidance; what is cut off goes on when called again.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import main
 from options.choices import require
 from options.errors import within
-from tools.command_line import hardware, numbers, one_line_errors
+from tools.command_line import folder_of, hardware, numbers, one_line_errors
 from tools.markdown import table
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ def contest(args: argparse.Namespace) -> None:
     import numpy as np
 
     from storage.files import atomic_write
-    from storage.pictures import enlarge, grid, write_png
+    from storage.pictures import Panel, drawn, write_png
     from tools.trained_model import open_model
 
     scales, zone = numbers("scales", args.scales), numbers("zone", args.zone)
@@ -196,6 +196,7 @@ def contest(args: argparse.Namespace) -> None:
     assert guide is not None
     with within("eval", images="extractor"):
         extractor = subject.extractor(experiment.evaluation)
+    args.out = folder_of(args, parser(), "runs/guidance")
     judge = Judge(subject, extractor)
     found = guide.measured(predict)
     write_png(args.out / "calibration.png", draw_calibration(found, args.classifier))
@@ -208,7 +209,8 @@ def contest(args: argparse.Namespace) -> None:
     features, labels = judge.held_out
     asked = labels[: args.samples]
     real = Row("held-out data", *judge.metrics(features[: len(asked)], asked), 0, 0)
-    write_png(args.out / "samples.png", enlarge(grid(shown, experiment.num_classes), 2))
+    names = subject.train.class_names[: shown.shape[1]]
+    write_png(args.out / "samples.png", drawn(Panel(shown, names, [row.title for row in rows])))
     with atomic_write(args.out / "guidance.md", "w") as file:
         file.write(markdown_table(rows, real) + "\n")
     calibrated = {k: np.asarray(v).tolist() for k, v in dataclasses.asdict(found).items()}
@@ -222,7 +224,7 @@ def contest(args: argparse.Namespace) -> None:
     }
     with atomic_write(args.out / "guidance.json", "w") as file:
         json.dump(about, file, indent=2)
-    print(markdown_table(rows, real))
+    print(f"{markdown_table(rows, real)}\nwritten to {args.out}")
 
 
 def compete(
@@ -233,7 +235,8 @@ def compete(
     field: list[tuple[str, "Strategy | None"]],
     found: "Measured",
 ) -> tuple[list[Row], "np.ndarray"]:
-    """The metrics of every contestant of the field, and a sample of each class of each of them."""
+    """The metrics of every contestant of the field, and of each a sample of every class, uint8
+    (contestants, classes, height, width, channels)."""
     import jax
     import numpy as np
 
@@ -277,7 +280,7 @@ def compete(
     rows = [
         Row(title, *values) for (title, _), values in zip(field, kept["row"].tolist(), strict=True)
     ]
-    return rows, kept["shown"].reshape(-1, *experiment.shape)
+    return rows, kept["shown"]
 
 
 def parser() -> argparse.ArgumentParser:
@@ -288,7 +291,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--classifier", default="pretrained/digits_classifier.npz", help="weights of a classifier"
     )
-    made.add_argument("--out", type=Path, default=Path("runs/guidance"))
+    made.add_argument("--out", type=Path, help="default: a folder below runs/guidance")
     made.add_argument("--samples", type=int, default=500)
     made.add_argument("--held_out", type=int, default=512, help="images to calibrate on")
     made.add_argument("--batch_size", type=int, default=50)

@@ -26,6 +26,7 @@ from metrics.resumable import fingerprint
 from metrics.statistics import Statistics
 from options.choices import choose, require
 from options.errors import InvalidValue, Words
+from options.progress import progress_bar
 from oracles import Mixture
 from parameterization import Predictor
 from sde_lib import Node, Process
@@ -330,7 +331,8 @@ def features_of(
 ) -> Float[np.ndarray, "n dim"]:
     """Features of every image; the last batch is filled up, so that one program serves all."""
     rows = []
-    for start in range(0, images.count, batch_size):
+    starts = range(0, images.count, batch_size)
+    for start in progress_bar(starts, f"features of {images.name}", unit="batch", leave=False):
         wanted = np.minimum(np.arange(start, start + batch_size), images.count - 1)
         rows.append(np.asarray(extractor.apply(images.read(wanted)[0]).features))
     return np.concatenate(rows)[: images.count]

@@ -1,14 +1,14 @@
 """Quality against evaluations of every solver, as a table and a plot.
 
-    python -m tools.solver_report --out runs/solvers                    (the shipped model)
-    python -m tools.solver_report --workdir runs/mine --out runs/solvers
-    python -m tools.solver_report --mixture --out runs/solvers_mixture  (2-D, exact scores)
-    python -m tools.solver_report --orders                              (orders of convergence)
+    python -m tools.solver_report                      (the shipped model)
+    python -m tools.solver_report --workdir runs/mine
+    python -m tools.solver_report --mixture            (2-D, exact scores)
+    python -m tools.solver_report --orders             (orders of convergence)
 
-Leaves report.html (one file, picture included), report.png and report.json in the folder. Image
-models are measured by FID and KID to their training set, a mixture by Wasserstein distances. All
-solvers begin from the same noise, seed by seed; what is cut off goes on when called again, and more
-seeds are added to those that are there.
+Leaves report.html (one file, picture included), report.png and report.json in the folder --out, by
+default one of its own below runs/solvers. Image models are measured by FID and KID to their
+training set, a mixture by Wasserstein distances. All solvers begin from the same noise, seed by
+seed; what is cut off goes on when called again, and more seeds are added to those that are there.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 import main
 from options.choices import choose, require
 from options.errors import within
-from tools.command_line import hardware, numbers, one_line_errors
+from tools.command_line import folder_of, hardware, numbers, one_line_errors
 from tools.solver_page import Line, draw, markdown, page, summary
 
 if TYPE_CHECKING:
@@ -139,7 +139,10 @@ def report(args: argparse.Namespace) -> None:
     subject = subject_of(args)
     given = {k: v for k, v in tolerances.items() if v}
     runs = cells(subject, names, budgets, args.grid, given)
-    lines, floor = measure(subject, runs, args.samples, args.seeds, args.out)
+    out = folder_of(args, parser(), "runs/solvers")
+    # Reports that have a folder each share what was measured.
+    rows = args.out or out.parent
+    lines, floor = measure(subject, runs, args.samples, args.seeds, rows)
     note = explanation(subject, args.samples, args.seeds)
     about = {
         "command": shlex.join(["python", "-m", "tools.solver_report", *sys.argv[1:]]),
@@ -158,15 +161,15 @@ def report(args: argparse.Namespace) -> None:
         "runs": [line.to_json() for line in lines],
         "real_data": {name: summary(values) for name, values in floor.items()},
     }
-    with atomic_write(args.out / "report.png") as file:
+    with atomic_write(out / "report.png") as file:
         file.write(picture)
-    with atomic_write(args.out / "report.json", "w") as file:
+    with atomic_write(out / "report.json", "w") as file:
         json.dump(found, file, indent=1)
-    with atomic_write(args.out / "report.html", "w") as file:
+    with atomic_write(out / "report.html", "w") as file:
         file.write(page(lines, floor, about, picture, note))
     for name in floor:
         print(f"\n{markdown(lines, floor, name)}")
-    print(f"\n{note}\nwritten to {args.out / 'report.html'}, report.png and report.json")
+    print(f"\n{note}\nwritten to {out / 'report.html'}, report.png and report.json")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -190,7 +193,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--batch_size", type=int, default=100, help="of image models")
     made.add_argument("--extractor", default="auto", help="of features, as eval.extractor")
     made.add_argument("--extractor_weights", default="", help="its file, if not shipped")
-    made.add_argument("--out", type=Path, default=Path("runs/solvers"))
+    made.add_argument("--out", type=Path, help="default: a folder below runs/solvers")
     return made
 
 

@@ -24,4 +24,4 @@ def open_model(
     config = kinds.load(where, overrides)
     command = modes.Command(config, trained.workdir, trained.weights)
     experiment = modes.image_experiment(command)
-    return experiment, modes.predictor(experiment, command)
+    return experiment, experiment.task.predictor(trained.params(experiment.template))

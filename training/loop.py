@@ -22,6 +22,7 @@ from options.choices import choose, require, require_at_least_one, require_non_n
 from options.errors import InvalidValue, NotFinite, UserError
 from options.fields import hidden
 from options.memory import AUTO, device_memory
+from options.progress import busy
 from storage import weights
 from storage.checkpoint import Checkpoints
 from storage.workdir import (
@@ -169,7 +170,8 @@ def _fit(task: Task, loader: Loader, options: TrainOptions, workdir: Path, force
         Interrupts() as interrupts,
         Checkpoints(workdir / "checkpoints", options.keep, options.keep_every) as checkpoints,
     ):
-        state, record = first_state(task, loader, options, strategy, checkpoints, force)
+        with busy("making or reading the parameters"):
+            state, record = first_state(task, loader, options, strategy, checkpoints, force)
         return_free_memory()  # of initialisation, before compilation needs its own
         require_space(workdir, 2 * sum(x.nbytes for x in jax.tree.leaves(state)))
         program = make_program(task, options, strategy, per_device, record)
@@ -180,7 +182,8 @@ def _fit(task: Task, loader: Loader, options: TrainOptions, workdir: Path, force
         with Telemetry(workdir, step, options.steps, options.batch_size, options.unit) as log:
             if upcoming is not None:
                 log.say("compiling the training step")
-                program.prepare(state, upcoming.batches)
+                with log.doing("compiling"):
+                    program.prepare(state, upcoming.batches)
                 log.begin(program.reason)
             while upcoming is not None and stopped is Stop.FINISHED:
                 chunk, began = upcoming, time.monotonic()
@@ -202,8 +205,9 @@ def _fit(task: Task, loader: Loader, options: TrainOptions, workdir: Path, force
                 if last or draws or due(step, options.checkpoint_every):
                     checkpoints.save(step, stored(state), state.ema, asdict(record))
                 if draws:
-                    checkpoints.wait()  # should a plot take the last of the memory
-                    draw(task, state, log, step)
+                    with log.doing("drawing"):
+                        checkpoints.wait()  # should a plot take the last of the memory
+                        draw(task, state, log, step)
     return Result(state, step, record.seconds, stopped)
 
 

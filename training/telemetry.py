@@ -1,14 +1,14 @@
 """Watching a run: a progress bar, a line in the terminal, metrics.jsonl, TensorBoard, pictures."""
 
+import contextlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
-from PIL import Image
 from tensorboardX import summary
 from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto import event_pb2
@@ -17,6 +17,7 @@ from tqdm import tqdm
 from options.errors import StorageError
 from options.progress import progress_bar
 from storage.files import atomic_write
+from storage.pictures import write_png
 
 LEVELS = 10  # bins of the noise level for the loss per level
 
@@ -86,13 +87,19 @@ class Telemetry:
         return row
 
     def pictures(self, step: int, pictures: Mapping[str, np.ndarray]) -> None:
-        """Show uint8 pictures, (H, W, 3) or (H, W), in TensorBoard and in workdir/pictures."""
+        """Show uint8 pictures, (H, W[, channels]), in TensorBoard and in workdir/pictures."""
         for name, picture in pictures.items():
-            path = self.workdir / "pictures" / f"{name}-{step:08d}.png"
-            with atomic_write(path) as file:
-                Image.fromarray(picture).save(file, format="PNG")
+            picture = picture if picture.ndim == 3 else picture[..., None]
+            write_png(self.workdir / "pictures" / f"{name}-{step:08d}.png", picture)
             self._board.picture(name, picture, step)
         self._board.flush()
+
+    @contextlib.contextmanager
+    def doing(self, what: str) -> Iterator[None]:
+        """Inside, the bar says what is being done while no steps are."""
+        self._bar.doing(what)
+        yield
+        self._bar.doing("")
 
     def say(self, line: str) -> None:
         """Print a line above the progress bar."""

@@ -248,13 +248,13 @@ def test_upscaling_meets_the_picture_and_is_spread_as_the_distribution_is(solver
     assert figures["spread"] == pytest.approx(0.15 * np.sqrt(0.75) * 0.9, rel=0.05)
     assert figures["psnr"] == pytest.approx(-20 * np.log10(0.15 * np.sqrt(1.5)), abs=0.5)
     assert figures["psnr_of_cubic"] > figures["psnr"] + 2  # a mean errs least
-    assert made.picture.shape == (20 * 6 + 2, 10 * 6 + 2, 1)
+    assert made.panel.images.shape[:2] == (20, 10) and made.panel.titles[:2] == ["image", "known"]
 
 
 def test_a_picture_of_the_small_size_is_upscaled_too():
     images = np.full((1, 2, 2, 1), 160, np.uint8)
     made = upscaler().run(Enlarging(), Asked(Upscale(), images, np.array([-1]), results=3), KEY)
-    assert made.results.shape == (1, 3, 4, 4, 1) and made.picture.shape == (8, 4 * 6 + 2, 1)
+    assert made.results.shape == (1, 3, 4, 4, 1) and made.panel.titles[0] == "known"
     assert abs(made.results.mean() - 160) < 1.5 and "psnr" not in made.metrics
 
 

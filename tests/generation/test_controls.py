@@ -80,10 +80,17 @@ def test_every_task_runs_with_three_solvers(task, solver):
     fields = {"restore": {"sigma_y": 0.1}, "edit": {"t": 0.3}}.get(task, {})
     made = run(TASKS[task](**fields), data(), results=3, model=controls(solver))
     assert made.results.shape == (2, 3, 8, 8, 3)
-    assert made.picture.shape == (2 * 10 + 2, 5 * 10 + 2, 3)
+    known, *results = made.panel.titles[1:]
+    assert known == ("noised, t = 0.3" if task == "edit" else "known")
+    assert made.panel.titles[0] == "image" and results == ["result 1", "result 2", "result 3"]
+    assert made.panel.images.shape == (2, 5, 8, 8, 3) and not made.panel.names
+    np.testing.assert_array_equal(made.panel.images[:, 0], IMAGES)
+    assert min(made.picture.shape[:2]) >= 512
     figures = made.metrics
     assert figures["evaluations"] > 5
-    if task == "inpaint":
+    assert (made.panel.hidden is not None) == (task == "inpaint")
+    if task == "inpaint":  # the middle of what is known is hatched, and of nothing else
+        assert made.panel.hidden[:, 1].mean() == 0.25 and not made.panel.hidden[:, [0, 2]].any()
         assert figures["largest_error_known"] < 0.5 / 255
         assert figures["spread_hidden"] > 0.05  # 0.1 in units of [0, 1], by three results
     if task == "colorize":
@@ -112,12 +119,14 @@ def test_restoration_meets_the_measurement(operator, method):
 
 
 def test_guidance_draws_the_class_asked_for():
-    model = controls(num_classes=2, conditions=CONDITIONS)
+    model = controls(num_classes=2, conditions=CONDITIONS, class_names=("dark", "bright"))
     guided = classifier_free(2.0, CONDITIONS)(as_pytree(two_classes))
     made = run(Guide(), guided, labels=np.array([0, 1], np.int32), model=model)
     dark, bright = made.results.reshape(2, -1).mean(1)
     assert dark < 90 and bright > 165
-    assert made.picture.shape == (22, 5 * 10 + 2, 3)  # nothing is known of the image
+    # Nothing is known of an image, and none is shown.
+    assert made.panel.titles == [f"result {i}" for i in (1, 2, 3, 4)]
+    assert made.panel.names == ["dark", "bright"]
 
 
 def test_guidance_goes_with_every_task():

@@ -11,6 +11,7 @@ from sde_lib import VPSDE
 from solvers.grids import uniform_grid
 from solvers.predictor_corrector import Ancestral, NoCorrector, PredictorCorrector
 from solvers.sampler import Sampler
+from storage import pictures
 
 SHAPE = (3, 3, 1)
 GREY = Gaussian(jnp.full(SHAPE, 0.5), jnp.full(SHAPE, 0.1))
@@ -64,12 +65,26 @@ def test_the_path_ends_in_the_samples():
     assert made.path[:, 0].std() > made.path[:, -1].std()
 
 
-def test_the_training_picture_has_a_column_a_class():
-    picture = DrawSamples(generator(num_classes=2), count=6)(
-        lambda x, node, cond: GREY(x, node), KEY
-    )["samples"]
-    # Grey pictures have no channel axis: it is what the logs, TensorBoard and PNG take.
-    assert picture.shape == (3 * 5 + 2, 2 * 5 + 2)
+def test_the_training_picture_is_that_of_samples_by_class(capsys):
+    drawn = generator(num_classes=2)
+    predict = lambda x, node, cond: GREY(x, node)  # noqa: E731
+    picture = DrawSamples(drawn, 7, lambda: ("cat", "dog"))(predict, KEY)["samples"]
+    made = drawn.draw(predict, KEY, drawn.labels(7))
+    np.testing.assert_array_equal(picture, made.picture(("cat", "dog")))
+    assert picture.shape[-1] == 1 and min(picture.shape[:2]) >= 512
+    assert not np.array_equal(picture, made.picture())  # "class 0" is another name
+
+
+def test_the_picture_of_the_path_says_the_times(monkeypatch):
+    shown = []
+    monkeypatch.setattr(pictures, "drawn", shown.append)
+    made = generator(num_classes=2).draw(
+        lambda x, node, cond: GREY(x, node), KEY, np.array([1, 0], np.int32), frames=4
+    )
+    made.path_picture(("cat", "dog"))
+    (panel,) = shown
+    assert panel.titles == ["t = 1", "t = 0.7", "t = 0.4", "sample"]
+    assert panel.names == ["dog", "cat"] and panel.images.shape == (2, 4, *SHAPE)
 
 
 def test_real_numbers_are_decoded_and_have_no_pictures():

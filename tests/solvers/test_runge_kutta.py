@@ -9,7 +9,7 @@ import pytest
 
 from solvers import runge_kutta
 from solvers.adaptive import scaled_norm
-from solvers.runge_kutta import PAIRS, integrate
+from solvers.runge_kutta import PAIRS, advance, begin, integrate
 
 ORDERS = {"bosh3": 3, "dopri5": 5, "tsit5": 5}
 
@@ -45,6 +45,21 @@ def test_equal_steps_have_the_order_of_the_pair(name):
         logistic = lambda t, y: y * (1 - y)  # noqa: E731
         slope = measured_order(name, logistic, 0.5, 1 / (1 + np.exp(-6.0)), [32, 48, 64, 96])
     assert abs(slope - ORDERS[name]) < 0.35 and PAIRS[name].order == ORDERS[name]
+
+
+def test_cut_anywhere_it_takes_the_same_steps():
+    ends, norm = (jnp.float32(0.0), jnp.float32(6.0)), lambda error, y, y_next: jnp.abs(error[:, 0])
+    y = jnp.ones((3, 1)) * jnp.array([[1.0], [5.0], [30.0]])
+    scaled = lambda error, y, y_next: norm(error, y, y_next) / 1e-4  # noqa: E731
+    further = jax.jit(lambda now, stop: advance(field, now, ends, scaled, stop))
+    first = jax.jit(lambda y: begin(field, y, ends, scaled))(y)
+    whole, cut = further(first, 1000), first
+    for stop in (0, 1, 4, 5, 1000):
+        cut = further(cut, stop)
+        assert int(cut.attempts.max()) <= stop
+    assert jax.tree.all(jax.tree.map(np.array_equal, whole, cut))
+    assert further._cache_size() == 1
+    assert not whole.going(ends[1], 1000).any() and first.going(ends[1], 1000).all()
 
 
 @pytest.mark.parametrize("ends", [(0.0, 6.0), (6.0, 0.0)])

@@ -1,10 +1,12 @@
 """What is written of a run, read back."""
 
+import io
 import json
 import math
 
 import numpy as np
 import pytest
+from PIL import Image
 from tensorboardX.proto import event_pb2
 from tensorboardX.record_writer import masked_crc32c
 
@@ -71,17 +73,18 @@ def test_an_empty_noise_level_has_no_loss(tmp_path):
 
 def test_pictures_are_in_both_places(tmp_path):
     picture = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    shapes = {"plain": picture, "grey": picture[..., None], "colour": np.stack([picture] * 3, -1)}
     with Telemetry(tmp_path, 0, 1, 8, "images") as log:
-        log.pictures(7, {"grey": picture, "colour": np.stack([picture] * 3, -1)})
-    assert {p.name for p in (tmp_path / "pictures").iterdir()} == {
-        "grey-00000007.png",
-        "colour-00000007.png",
-    }
+        log.pictures(7, shapes)
+    names = {f"{name}-00000007.png" for name in shapes}
+    assert {p.name for p in (tmp_path / "pictures").iterdir()} == names
     images = [v for e in events(tmp_path / "tensorboard") for v in e.summary.value]
-    assert {(v.tag, v.image.height, v.image.width) for v in images} == {
-        ("grey", 3, 4),
-        ("colour", 3, 4),
-    }
+    found = {(v.tag, v.image.height, v.image.width) for v in images}
+    assert found == {(name, 3, 4) for name in shapes}
+    for v in images:  # the same pixels in both
+        board = np.asarray(Image.open(io.BytesIO(v.image.encoded_image_string)).convert("L"))
+        kept = Image.open(tmp_path / "pictures" / f"{v.tag}-00000007.png").convert("L")
+        np.testing.assert_array_equal(board, np.asarray(kept))
 
 
 def test_a_reopened_board_hides_what_came_after_its_step(tmp_path):
