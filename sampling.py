@@ -304,6 +304,16 @@ def _begin(process: Process, solver: Solver, run: RunContext, x: Array) -> Sampl
     return state._replace(aux=jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), after.aux))
 
 
+def lower(
+    process: Process, solver: Solver, run: RunContext, shape: tuple[int, ...]
+) -> jax.stages.Lowered:
+    """The rounds of a run of samples of a shape, (batch, *shape), as `sample` compiles them."""
+    x = jax.ShapeDtypeStruct(shape, jnp.float32)
+    state = jax.eval_shape(functools.partial(_begin, process, solver), run, x)
+    number = jax.ShapeDtypeStruct((), jnp.int32)
+    return _run_chunk.lower(process, solver, run, state, number, number)
+
+
 @functools.partial(jax.jit, static_argnames=("process", "solver"), donate_argnames=("state",))
 def _run_chunk(
     process: Process,

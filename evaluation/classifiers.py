@@ -30,10 +30,12 @@ from metrics.report import Figure, Report
 from metrics.resumable import Resumable, Rows, fill, fingerprint
 from options.choices import require_at_least_one, require_non_negative
 from options.fields import hidden
+from options.memory import AUTO, fitting, number_or_auto
 from storage.files import atomic_write
 from tasks.classifier import ClassifierTask
 
 PyTree = Any
+MOST = 128  # images judged at once where more would fit
 SHOWN = 6  # levels of which matrices are drawn
 FEWEST = 5  # examples of a bin of confidence that is drawn
 
@@ -43,20 +45,27 @@ class ClassifierEvalOptions:
     """On how many images a classifier is judged, and how.
 
     checkpoints: "latest", "all", or step numbers with commas between them.
-    batch_size: no figure depends on it. max_images: of each split; 0 for all that are held out.
+    batch_size: no figure depends on it; "auto": the most that fit, up to MOST.
+    max_images: of each split; 0 for all that are held out.
     levels: of noise, of one width in log-SNR, see `calibration.level_edges`.
     """
 
     checkpoints: str = "latest"
-    batch_size: int = 128
+    batch_size: str | int = AUTO
     max_images: int = 0
     levels: int = 20
     seed: int = hidden(0)
 
     def __post_init__(self) -> None:
         check_checkpoints(self.checkpoints)
-        require_at_least_one(self, "batch_size", "levels")
+        self.at_once  # noqa: B018  its own check
+        require_at_least_one(self, "levels")
         require_non_negative(self, "max_images")
+
+    @property
+    def at_once(self) -> int | None:
+        """The batch, if that is a number."""
+        return number_or_auto(self.batch_size, "batch_size")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -166,6 +175,11 @@ class _Work:
             classifier = task.classifier(params)
             return calibration.noisy_log_probs(classifier, task.process, x_0, keys, edges)
 
+        def lower(n: int) -> jax.stages.Lowered:
+            x_0 = jax.ShapeDtypeStruct((n, *task.shape), jnp.float32)
+            keys = jax.random.split(jax.random.key(0), n)
+            return log_probs.lower(self.params, x_0, keys)
+
         def compute(numbers: np.ndarray) -> Rows:
             positions = range(int(numbers[0]), int(numbers[0]) + len(numbers))
             batch = transform(source.take(order[numbers]), positions, options.seed)
@@ -183,7 +197,8 @@ class _Work:
             "seed": options.seed,
         }
         store = Resumable(self.rows, split, identity)
-        rows = fill(store, count, options.batch_size, compute, split)
+        at_once = fitting(options.at_once, lower, MOST, "eval.batch_size")
+        rows = fill(store, count, at_once, compute, split)
         return rows["log_probs"], rows["label"]
 
 

@@ -26,6 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
+import likelihood
 from data import Source, Transform
 from data.randomness import permutation
 from evaluation.places import Places
@@ -47,9 +48,11 @@ from options.choices import (
 )
 from options.errors import InvalidValue
 from options.fields import hidden
+from options.memory import AUTO, fitting, number_or_auto
 from options.progress import Progress, bar_updater, busy, part_of, progress_bar
 from parameterization import MASK, Predictor
 from sde_lib import dimensions
+from solvers.probability_flow import FlowOptions
 from storage import checkpoint
 from storage.pictures import by_class, drawn, write_png
 from tasks.conditions import draw as draw_conditions
@@ -57,6 +60,7 @@ from tasks.image import ImageTask
 from tasks.task import Context
 
 PyTree = Any
+MOST = 128  # examples evaluated at once where more would fit
 DIGITS = tuple("0123456789")
 LIKELIHOOD_SOLVER = "Dormand-Prince 5(4)"
 SHOWN = 100  # samples, of which there is a picture
@@ -67,7 +71,8 @@ class EvalOptions:
     """What is computed, on how many images, and how.
 
     checkpoints: "latest", "all", or step numbers with commas between them.
-    batch_size: of loss, likelihood and features; no figure depends on it.
+    batch_size: of loss, likelihood and features; no figure depends on it. "auto": the most that
+        fit, up to MOST.
     loss, likelihood, samples: which parts to compute; `samples` are FID, KID and the rest.
     num_samples: images to draw.
     max_images, likelihood_images: how many of the held-out images get a loss, and bits/dim; 0 for
@@ -81,7 +86,7 @@ class EvalOptions:
     """
 
     checkpoints: str = "latest"
-    batch_size: int = 128
+    batch_size: str | int = AUTO
     loss: bool = True
     likelihood: bool = True
     samples: bool = True
@@ -102,7 +107,8 @@ class EvalOptions:
         check_checkpoints(self.checkpoints)
         choose({extractors.AUTO: None, **extractors.EXTRACTORS}, self.extractor, "extractor")
         choose(PROBES, self.probe, "probe")
-        require_at_least_one(self, "batch_size", "num_probes", "dequantization_draws")
+        self.at_once  # noqa: B018  its own check
+        require_at_least_one(self, "num_probes", "dequantization_draws")
         require_non_negative(self, "max_images", "likelihood_images")
         require_positive(self, "rtol", "atol")
         require(self.num_samples >= 2, "num_samples", self.num_samples, "at least 2")
@@ -113,6 +119,11 @@ class EvalOptions:
                 "at least 2 with several dequantization_draws, half of them to weigh the draws and "
                 "half to measure them",
             )
+
+    @property
+    def at_once(self) -> int | None:
+        """The batch, if that is a number."""
+        return number_or_auto(self.batch_size, "batch_size")
 
 
 ALL = "all"
@@ -273,8 +284,7 @@ class _Work:
     def sampled(self) -> Predictor:
         """What samples are drawn with: the model, guided if that is asked for."""
         guide = self.subject.guide
-        predict = self.subject.task.predictor(self.params)
-        predict = predict.at(self.subject.generator.sampler.precision)
+        predict = self.subject.generator.sampler.prepared(self.predict)
         return guide(predict) if guide else predict
 
     def about(self) -> dict[str, Any]:
@@ -308,7 +318,13 @@ class _Work:
 
         settings = {"weighting": repr(task.weighting), "reduction": repr(task.reduction)}
         settings |= {"times": repr(task.times)}
-        values = self._fill("loss", self.options.max_images, compute, settings)["loss"]
+
+        def lower(n: int) -> jax.stages.Lowered:
+            batch = self._shapes(n, self.subject.transform)
+            return losses.lower(self.params, batch, self._keys(0, np.arange(n)))
+
+        rows = self._fill("loss", self.options.max_images, compute, settings, lower)
+        values = rows["loss"]
         return [Figure.mean("loss", values, reference=self.subject.held_out.name)]
 
     def likelihood(self) -> list[Figure]:
@@ -342,7 +358,8 @@ class _Work:
 
         most = options.likelihood_images or options.max_images
         identity = settings | ({"dequantization_draws": draws} if draws > 1 else {})
-        rows = self._fill("likelihood", most, compute, identity | {"rows": 3})
+        lower = functools.partial(self._lower_likelihood, transform)
+        rows = self._fill("likelihood", most, compute, identity | {"rows": 3}, lower)
         ok = rows["ok"]
         shared: dict[str, Any] = {
             "reference": subject.held_out.name,
@@ -400,27 +417,39 @@ class _Work:
             **settings,
         )
 
+    def _lower_likelihood(self, transform: Transform, n: int) -> jax.stages.Lowered:
+        """The program for a batch of n examples."""
+        task, options, batch = self.subject.task, self.options, self._shapes(n, transform)
+        cond = jax.eval_shape(
+            functools.partial(draw_conditions, task.conditions),
+            batch,
+            self._keys(2, np.arange(n)),
+        )
+        cond |= {MASK: batch[MASK]} if MASK in batch else {}
+        how = (options.probe, options.num_probes, FlowOptions(options.rtol, options.atol))
+        return likelihood.lower(task.process, self.predict, batch["image"], cond, *how)
+
     def samples(self) -> tuple[list[Figure], dict[str, Any]]:
         """What `metrics.quality` says of samples, with classes as often as in the training set."""
-        subject, generator, options = self.subject, self.subject.generator, self.options
+        subject, options, labels = self.subject, self.options, self._labels
         assert self.extractor is not None
-        sampler = generator.sampler
+        generator = subject.generator
+        sampler, size = generator.sampler, generator.batch_size
         identity = self._identity() | {
             "solver": repr(sampler.solver),
             "grid": fingerprint((sampler.grid.alpha, sampler.grid.sigma)),
             "denoise": sampler.denoise,
             "precision": sampler.precision,
             # A batch-mean corrector couples the samples of a batch, which is no larger than all.
-            "batch_size": min(generator.batch_size, len(self._labels)),
+            "batch_size": min(size, len(labels)) if size else AUTO,
         }
         if generator.low is not None:
             identity["low_level"] = generator.low.level
         if subject.guide is not None:
             identity["guidance"] = subject.guide.identity()
-        labels = self._labels
         identity["labels"] = fingerprint([labels])
         store = Resumable(self.places.rows, "samples", identity)
-        rows = fill(store, len(labels), generator.batch_size, self._draw, "samples")
+        rows = fill(store, len(labels), self._samples_at_once, self._draw, "samples")
         if not rows["ok"].all():
             warnings.warn(
                 f"{np.sum(~rows['ok'])} samples did not reach the end of the grid", stacklevel=2
@@ -434,7 +463,7 @@ class _Work:
             None if subject.held_out is subject.train else subject.image_set(subject.held_out),
             self.places.reference,
             subject.held_out.class_names == DIGITS and subject.task.shape == (28, 28, 1),
-            options.batch_size,
+            options.at_once or MOST,
             options.memorisation,
         )
         samples = ImageSet("samples", len(labels), lambda i: (rows["image"][i], labels[i]))
@@ -451,8 +480,13 @@ class _Work:
             return generator.labels(count)
         return in_shares(self.subject.train.class_counts(), count)
 
+    def _samples_at_once(self, count: int) -> int:
+        size = self.subject.generator.fitted(self.sampled, count).batch_size
+        assert size is not None
+        return size
+
     def _draw(self, numbers: np.ndarray) -> Rows:
-        generator = self.subject.generator
+        generator = dataclasses.replace(self.subject.generator, batch_size=len(numbers))
         with progress_bar(desc="sampling", leave=False) as bar:
             found = generator.draw(
                 self.sampled,
@@ -475,15 +509,25 @@ class _Work:
         batch = transform(source.take(order[numbers]), positions, seed)
         return {name: jnp.asarray(value) for name, value in batch.items()}
 
+    def _shapes(self, n: int, transform: Transform) -> dict[str, Any]:
+        """What a batch of n held-out examples is like, without its values."""
+        one = self._held_out(np.arange(1), transform)
+        return {k: jax.ShapeDtypeStruct((n, *x.shape[1:]), x.dtype) for k, x in one.items()}
+
     def _keys(self, purpose: int, numbers: np.ndarray) -> Key[Array, "b"]:
         """A key for each example, independent of its batch."""
         key = jax.random.fold_in(jax.random.key(self.options.seed), purpose)
         return jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.asarray(numbers))
 
     def _fill(
-        self, name: str, most: int, compute: Callable[[np.ndarray], Rows], settings: dict[str, Any]
+        self,
+        name: str,
+        most: int,
+        compute: Callable[[np.ndarray], Rows],
+        settings: dict[str, Any],
+        lower: Callable[[int], jax.stages.Lowered],
     ) -> Rows:
-        """Rows of held-out examples, all of them or `most`."""
+        """Rows of held-out examples, all or `most`; `lower` gives the program of a batch."""
         source = self.subject.held_out
         count = min(most, len(source)) if most else len(source)
         with busy(f"reading {source.name}"):
@@ -492,7 +536,7 @@ class _Work:
         return fill(
             Resumable(self.places.rows, name, identity),
             count,
-            self.options.batch_size,
+            fitting(self.options.at_once, lower, MOST, "eval.batch_size"),
             compute,
             name,
         )

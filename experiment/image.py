@@ -150,7 +150,7 @@ class ImageExperiment(Experiment):
         return Generator(
             self.sampler,
             self.num_classes,
-            options.sampling.batch_size,
+            options.sampling.at_once,
             low,
             None if self.space.is_pixels else HeldOutMasks(lambda: self.held_out),
         )
@@ -213,7 +213,7 @@ class ImageExperiment(Experiment):
             classifier,
             self._labelled,
             cache_folder(),
-            self.options.sampling.batch_size,
+            self.options.sampling.at_once,
         )
 
     @functools.cached_property

@@ -283,7 +283,7 @@ def image_experiment(command: Command) -> ImageExperiment:
 
 def guided(experiment: ImageExperiment, params: Any) -> Any:
     """The network with these parameters, guided where that is asked for."""
-    predict = experiment.task.predictor(params).at(experiment.sampler.precision)
+    predict = experiment.sampler.prepared(experiment.task.predictor(params))
     return experiment.guide(predict) if experiment.guide else predict
 
 

@@ -31,6 +31,7 @@ from losses import (
 from models import CLASSIFIERS, MODELS, NCSNpp, WideResNet
 from options.choices import choose, require, require_at_least_one, require_fraction
 from options.fields import chosen, several
+from options.memory import AUTO, number_or_auto
 from options.precision import PRECISIONS
 from parameterization import C_NOISE, EDMNoise, LogSigma, Parameterization, ScaledScore
 from sampling import DENOISE_CHOICES, Solver
@@ -188,7 +189,8 @@ class SamplingOptions:
       low_level: of the noise on what an upsampler enlarges.
       num_samples: how many `--mode sample` draws. labels: their classes, as in "3,3,7"; empty: all
         in turn.
-      batch_size: drawn at once, over all devices of the host.
+      batch_size: drawn at once, over all devices of the host, and measured at once for guidance;
+        "auto": the most that fit.
       seed: of the samples.
     """
 
@@ -202,14 +204,20 @@ class SamplingOptions:
     low_level: float = 0.1
     num_samples: int = 64
     labels: str = ""
-    batch_size: int = 64
+    batch_size: str | int = AUTO
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("num_steps", "num_samples", "batch_size"):
+        self.at_once  # noqa: B018  its own check
+        for name in ("num_steps", "num_samples"):
             require(1 <= getattr(self, name) < BEYOND, name, getattr(self, name), "at least 1")
         require_seed(self.seed)
         choose(DENOISE_CHOICES, self.denoise, "denoise")
+
+    @property
+    def at_once(self) -> int | None:
+        """The batch, if that is a number."""
+        return number_or_auto(self.batch_size, "batch_size")
 
     def nodes(self, process: Process, t_start: float | None = None) -> Node:
         """The grid, from t_start if that is given."""

@@ -15,10 +15,11 @@ import numpy as np
 from jaxtyping import Array
 
 from controllable.automatic.gain import MeasurementOptions, measure
-from controllable.automatic.measurement import VERSION, GuidedModel, Measured
+from controllable.automatic.measurement import VERSION, GuidedModel, Measured, lower
 from controllable.strategies import GuidanceInputs, Strategy
 from metrics.calibration import Classifier
 from metrics.resumable import fingerprint
+from options.memory import largest_batch
 from options.progress import bar_updater, progress_bar
 from parameterization import Predictor, as_pytree
 from sde_lib import Process
@@ -35,7 +36,8 @@ class Guide:
     held_out: gives data that neither network was trained on, in the process's range, with their
       classes; a strategy that needs a table has it measured on them, once for each predictor.
     keep: a folder in which what was measured of a network is found again; None for none.
-    batch_size: examples that are measured at once.
+    batch_size: examples that are measured at once; None for the most that fit, up to those of
+      `MeasurementOptions`.
     """
 
     strategy: Strategy
@@ -44,7 +46,7 @@ class Guide:
     classifier: Classifier | None
     held_out: Callable[[], tuple[Array, np.ndarray]]
     keep: Path | None = None
-    batch_size: int = MeasurementOptions.batch_size
+    batch_size: int | None = None
 
     def __call__(self, predict: Predictor) -> Predictor:
         table = self.measured(predict).table() if self.strategy.needs_table else None
@@ -61,12 +63,20 @@ class Guide:
                 return Measured(**{field: file[field] for field in file.files})
         model = GuidedModel(self.process, predict, self.classifier, self.conditions)
         with progress_bar(desc="measuring guidance", unit="part") as bar:
-            key, options = jax.random.key(0), MeasurementOptions(batch_size=self.batch_size)
-            found = measure(key, model, x_0, labels, options, bar_updater(bar))
+            options = MeasurementOptions(batch_size=self.batch_size or self._fitting(model, x_0))
+            found = measure(jax.random.key(0), model, x_0, labels, options, bar_updater(bar))
         if kept is not None:
             with atomic_write(kept) as file:
                 np.savez(file, allow_pickle=False, **dataclasses.asdict(found))
         return found
+
+    def _fitting(self, model: GuidedModel, x_0: Array) -> int:
+        """How many examples like these can be measured at once."""
+        most = min(MeasurementOptions.batch_size, len(x_0))
+        shape = x_0.shape[1:]
+        return largest_batch(
+            lambda n: lower(model, (n, *shape)).compile(), most, 1, "sampling.batch_size"
+        )
 
     def _kept(self, predict: Any, x_0: Array, labels: np.ndarray) -> Path | None:
         """The file of what is measured; None for a plain function, which cannot be identified."""

@@ -13,13 +13,16 @@ from jaxtyping import Array, Key
 
 from data.source import Source
 from data.space import Space
+from options.memory import largest_batch
 from options.progress import Progress, bar_updater, part_of, progress_bar
-from parameterization import MASK, NetworkPredictor, Predictor
+from parameterization import MASK, Predictor
 from sampling import keys_for
 from solvers.sampler import Sampler
 from storage import pictures
 from tasks.conditions import LowResolution
 
+# Samples drawn at once where more would fit: by then they take no less time each.
+MOST, MOST_ELSEWHERE = {"cpu": 64}, 512
 LOW_SEED = 0  # of the noise on low-resolution images
 
 
@@ -141,14 +144,15 @@ class Generator:
 
     Attributes:
       num_classes: classes that can be asked for; 0 for none.
-      batch_size: drawn at once, over all devices of the host.
+      batch_size: drawn at once, over all devices of the host; None for the most that fit, up to
+        MOST.
       low: the images that an upsampler enlarges; None for other models.
       masks: the padding of samples; None where data are never padded.
     """
 
     sampler: Sampler
     num_classes: int = 0
-    batch_size: int = 64
+    batch_size: int | None = None
     low: HeldOutLow | None = None
     masks: HeldOutMasks | None = None
 
@@ -174,14 +178,14 @@ class Generator:
         frames: int = 0,
         progress: Progress | None = None,
     ) -> Generated:
-        """A sample for each label, in batches of `batch_size`.
+        """A sample for each label, in batches of `batch_size`; see `fitted`.
 
         Args:
           labels: int32 (n,), see `labels`. first_index: the index of the first sample.
           frames: length of the first batch's path, 0 for none.
           progress: called as progress(steps done, steps in all), over all batches.
         """
-        count, size = len(labels), self._batch(len(labels))
+        count, size = len(labels), self._batch(predict, len(labels))
         frames = min(frames, len(self.sampler.grid.t)) if self.sampler.space.is_pixels else 0
         batches = math.ceil(count / size)
         found: list[tuple[np.ndarray, ...]] = []
@@ -214,10 +218,28 @@ class Generator:
         )
         return Generated(data, labels, float(nfe.mean()), ok, path, times, mask)
 
-    def _batch(self, count: int) -> int:
-        """Samples drawn at once: as many on each device of the host."""
+    def fitted(self, predict: Predictor, count: int) -> "Generator":
+        """The generator with a number for its batch, the largest that fits for so many samples.
+
+        A batch that fits at once costs nothing: its program is the one that is run.
+        """
+        if self.batch_size is not None:
+            return self
+        most = min(count, MOST.get(jax.default_backend(), MOST_ELSEWHERE))
         devices = jax.local_device_count()
-        return math.ceil(min(self.batch_size, count) / devices) * devices
+
+        def compile_for(size: int) -> Any:
+            cond = self.cond(self.labels(size), 0)
+            return self.sampler.lower(predict, size, cond).compile()
+
+        on_each = largest_batch(compile_for, math.ceil(most / devices), 1, "sampling.batch_size")
+        return dataclasses.replace(self, batch_size=on_each * devices)
+
+    def _batch(self, predict: Predictor, count: int) -> int:
+        """Samples drawn at once: as many on each device of the host."""
+        size, devices = self.fitted(predict, count).batch_size, jax.local_device_count()
+        assert size is not None
+        return math.ceil(min(size, count) / devices) * devices
 
     def _nodes(self, frames: int) -> np.ndarray:
         """The numbers of the nodes at which `sampling.sample` keeps so many frames."""
@@ -250,10 +272,10 @@ class DrawSamples:
     count: int
     class_names: Callable[[], Sequence[str]] = tuple
 
-    def __call__(self, predict: NetworkPredictor, key: Key[Array, ""]) -> dict[str, np.ndarray]:
+    def __call__(self, predict: Predictor, key: Key[Array, ""]) -> dict[str, np.ndarray]:
         if not self.generator.sampler.space.is_pixels:
             return {}
-        predict = predict.at(self.generator.sampler.precision)
+        predict = self.generator.sampler.prepared(predict)
         labels = self.generator.labels(self.count)
         with progress_bar(desc="drawing samples", leave=False) as bar:
             made = self.generator.draw(predict, key, labels, progress=bar_updater(bar))

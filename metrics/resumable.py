@@ -97,21 +97,25 @@ class Resumable:
 def fill(
     store: Resumable,
     count: int,
-    batch_size: int,
+    batch_size: int | Callable[[int], int],
     compute: Callable[[np.ndarray], Rows],
     description: str,
     progress: bool = True,
 ) -> Rows:
     """Rows of examples 0 .. count - 1, computing those that the store lacks.
 
+    batch_size: of the examples that are computed at once, or what says so for `count` of them; it
+        is only asked where rows lack.
     compute: from consecutive indices, batch_size of them or `count` if that is less, to their
         rows. Beyond the end of the set the last index is repeated, so that one program serves all
         batches; those rows are dropped.
     """
-    batch_size = min(batch_size, count)
     pending: list[Rows] = []
     written = time.monotonic()
     start = done = min(store.done, count)
+    if callable(batch_size):
+        batch_size = batch_size(count) if done < count else 1
+    batch_size = min(batch_size, count)
     bar = progress_bar(
         desc=description, total=count, initial=done, unit="image", disable=not progress
     )

@@ -6,9 +6,18 @@ from typing import Any
 
 import jax
 
+from options.choices import require
 from options.errors import OutOfMemory
 
 AUTO = "auto"  # of a batch: the largest that fits
+
+
+def number_or_auto(batch: str | int, field: str) -> int | None:
+    """The number that a field of a configuration, which is text, holds; None for "auto"."""
+    text = str(batch)
+    number = text.isdecimal() and int(text) >= 1
+    require(number or text == AUTO, field, batch, f"{AUTO!r} or a number")
+    return int(text) if number else None
 
 
 def largest_batch(compile_for: Callable[[int], Any], most: int, step: int, field: str) -> int:
@@ -38,6 +47,23 @@ def largest_batch(compile_for: Callable[[int], Any], most: int, step: int, field
         fits = size - (needs - budget) / each if each > 0 else size / 2
         before = size, needs
         size = max(step, min(int(fits), size - step) // step * step)
+
+
+def fitting(
+    size: int | None, lower: Callable[[int], Any], most: int, field: str
+) -> Callable[[int], int]:
+    """What says how many of `count` examples are computed at once: `size`, or where that is None
+    the largest batch that fits, at most `most`.
+
+    lower: batch -> `jax.stages.Lowered`, on one device.
+    """
+
+    def batch(count: int) -> int:
+        if size is not None:
+            return size
+        return largest_batch(lambda n: lower(n).compile(), min(count, most), 1, field)
+
+    return batch
 
 
 def compile_if_it_fits(compile_for: Callable[[int], Any], size: int) -> Any:

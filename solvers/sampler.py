@@ -8,6 +8,7 @@ import dataclasses
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Key
@@ -15,8 +16,8 @@ from jaxtyping import Array, Key
 from options.choices import choose
 from options.errors import InvalidValue
 from options.precision import FLOAT32, PRECISIONS
-from parameterization import Predictor
-from sampling import Samples, Solver, sample
+from parameterization import Cond, Predictor, as_pytree
+from sampling import KeyedNoise, RunContext, Samples, Solver, keys_for, lower, sample
 from sde_lib import Node, Process
 
 AXIS = "samples"
@@ -31,9 +32,8 @@ class Sampler:
       space: between states and the data that a user sees, see `data.space`; None where states are
         the data.
       denoise: see `sampling.sample`.
-      precision: in which networks are sampled, of `options.precision.PRECISIONS`: what is drawn
-        from is to be `predictor.at(sampler.precision)`. InvalidValue where the solver estimates its
-        own error and a network's rounding would pass for it.
+      precision: in which networks are sampled, of `options.precision.PRECISIONS`, see `prepared`.
+        InvalidValue where the solver estimates its own error, for which rounding would be taken.
     """
 
     process: Process
@@ -49,6 +49,11 @@ class Sampler:
         if not exact and getattr(self.solver, "controls_error", False):
             but = f"{type(self.solver).__name__} would take rounding for its own error"
             raise InvalidValue("precision", self.precision, "'float32'", but)
+
+    def prepared(self, predict: Predictor) -> Predictor:
+        """The predictor in this precision; one that is no network as it is."""
+        at = getattr(predict, "at", None)
+        return at(self.precision) if at else predict
 
     def draw(self, key: Key[Array, ""], predict: Predictor, count: int, **options: Any) -> Samples:
         """`count` samples, over all devices of the host where they divide among them.
@@ -66,6 +71,12 @@ class Sampler:
             sharding=over_devices(count),
             **options,
         )
+
+    def lower(self, predict: Predictor, count: int, cond: Cond) -> jax.stages.Lowered:
+        """The program of `draw` on one device, to be compiled: what memory it needs."""
+        noise = KeyedNoise(keys_for(jax.random.key(0), count))
+        run = RunContext(as_pytree(predict), None, self.grid, noise, cond, jnp.zeros(0))
+        return lower(self.process, self.solver, run, (count, *self.shape))
 
 
 def in_space(solver: Solver, space: Any) -> Solver:

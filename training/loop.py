@@ -21,7 +21,7 @@ from jax.errors import JaxRuntimeError
 from options.choices import choose, require, require_at_least_one, require_non_negative
 from options.errors import InvalidValue, NotFinite, UserError
 from options.fields import hidden
-from options.memory import AUTO, device_memory
+from options.memory import AUTO, device_memory, number_or_auto
 from options.progress import busy
 from storage import weights
 from storage.checkpoint import Checkpoints
@@ -109,15 +109,12 @@ class TrainOptions:
             fits = every >= 0 and every % jitted == 0
             require(fits, name, every, f"a multiple of training.n_jitted_steps = {jitted}")
         choose(parallel.STRATEGIES, self.strategy, "strategy")
-        text = str(self.microbatch)
-        number = text.isdecimal() and int(text) >= 1
-        require(number or text == AUTO, "microbatch", self.microbatch, "'auto' or a number")
+        self.examples_at_once  # noqa: B018  its own check
 
     @property
     def examples_at_once(self) -> int | None:
-        """The microbatch, if that is a number: one field of a configuration has one type, text."""
-        text = str(self.microbatch)
-        return int(text) if text.isdecimal() else None
+        """The microbatch, if that is a number."""
+        return number_or_auto(self.microbatch, "microbatch")
 
 
 @dataclass(frozen=True)

@@ -205,6 +205,13 @@ class Level:
         return [np.concatenate(column) for column in zip(*found, strict=True)]
 
 
+def lower(model: GuidedModel, shape: tuple[int, ...]) -> jax.stages.Lowered:
+    """The program that measures a batch (n, *shape) and needs the most memory."""
+    x, number = jax.ShapeDtypeStruct(shape, jnp.float32), jax.ShapeDtypeStruct((), jnp.float32)
+    labels = jax.ShapeDtypeStruct(shape[:1], jnp.int32)
+    return _products.lower(model, number, number, x, x, labels)
+
+
 def picked_log_probs(log_probs: np.ndarray, labels: np.ndarray, temperature: float) -> np.ndarray:
     """log p_T of the labels, (n,)."""
     calibrated = with_temperature(log_probs, temperature)

@@ -4,8 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+import sampling
 from data import CENTERED, Scaled
 from generation.sampler import DrawSamples, Generator
+from options import memory
 from oracles import Gaussian
 from sde_lib import VPSDE
 from solvers.grids import uniform_grid
@@ -35,6 +37,34 @@ def test_images_do_not_depend_on_the_batch_size():
     # 0.5 in [-1, 1] is 191 of 255.
     assert abs(float(whole.data.mean()) - 191.25) < 5
     assert whole.nfe == 11 and whole.ok.all()
+
+
+def spy_on_compilations(monkeypatch):
+    """The batches of the rounds that are compiled."""
+    compiled, lower = [], Sampler.lower
+
+    def spy(self, predict, count, cond):
+        compiled.append(count)
+        return lower(self, predict, count, cond)
+
+    monkeypatch.setattr(Sampler, "lower", spy)
+    return compiled
+
+
+def test_a_batch_of_ones_own_is_the_largest_that_fits(monkeypatch):
+    labels = np.full(40, -1, np.int32)
+    compiled, roomy = spy_on_compilations(monkeypatch), generator()
+    needs = memory.footprint(roomy.sampler.lower(GREY, 40, {}).compile())
+    before = sampling._run_chunk._cache_size()
+    whole = roomy.draw(GREY, KEY, labels)
+    assert compiled == [40, 40] and sampling._run_chunk._cache_size() == before + 1
+    monkeypatch.setattr(memory, "device_memory", lambda: int(0.6 * needs))
+    parts = generator()
+    size = parts.fitted(GREY, 40).batch_size
+    assert 12 <= size <= 24 and compiled[-1] == size
+    made = parts.draw(GREY, KEY, labels)
+    np.testing.assert_allclose(made.data.astype(int), whole.data, atol=1)
+    assert generator(batch_size=7).fitted(GREY, 40).batch_size == 7
 
 
 def test_a_part_of_a_run_is_the_same_as_in_the_whole():
