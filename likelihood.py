@@ -172,17 +172,19 @@ def lower(
     cond: Cond,
     probe: str = "rademacher",
     num_probes: int = 1,
-    how: FlowOptions | None = None,
 ) -> jax.stages.Lowered:
     """The program of `log_likelihood` with these arguments, of which x and cond may be mere shapes,
     to be compiled."""
     exact = choose(PROBES, probe, "probe") is _unit_vectors
-    count, how = math.prod(x.shape[1:]) if exact else num_probes, how or FlowOptions()
+    count, problem = (
+        math.prod(x.shape[1:]) if exact else num_probes,
+        FlowOptions().forwards(process),
+    )
     probes = jax.ShapeDtypeStruct((x.shape[0], count, *x.shape[1:]), jnp.float32)
-    solve = functools.partial(_solve, process, problem=how.forwards(process), exact=exact)
+    solve = functools.partial(_solve, process, problem=problem, exact=exact)
     asked = as_pytree(predict), x, probes, dict(cond)
     now = jax.eval_shape(solve, *asked)
-    return _solve.lower(process, *asked, how.forwards(process), exact, now)
+    return _solve.lower(process, *asked, problem, exact, now)
 
 
 @functools.partial(jax.jit, static_argnames=("process", "exact"), donate_argnames=("now",))

@@ -52,7 +52,6 @@ from options.memory import AUTO, fitting, number_or_auto
 from options.progress import Progress, bar_updater, busy, part_of, progress_bar
 from parameterization import MASK, Predictor
 from sde_lib import dimensions
-from solvers.probability_flow import FlowOptions
 from storage import checkpoint
 from storage.pictures import by_class, drawn, write_png
 from tasks.conditions import draw as draw_conditions
@@ -79,7 +78,7 @@ class EvalOptions:
         all. A part of them is drawn at random, by the seed.
     extractor, weights: feature network, see `metrics.extractors`, and its file if not shipped;
         "auto" is the one that suits the data, without whose weights samples are not judged.
-    memorisation: compare samples with every training image; these are then held in memory.
+    memorisation: compare samples with every training image.
     dequantization_draws: of uniform noise an image, for the bound on its probability; see
         `likelihood.importance_bound`.
     probe, num_probes, rtol, atol: see `likelihood.log_likelihood`.
@@ -426,8 +425,8 @@ class _Work:
             self._keys(2, np.arange(n)),
         )
         cond |= {MASK: batch[MASK]} if MASK in batch else {}
-        how = (options.probe, options.num_probes, FlowOptions(options.rtol, options.atol))
-        return likelihood.lower(task.process, self.predict, batch["image"], cond, *how)
+        probes = options.probe, options.num_probes
+        return likelihood.lower(task.process, self.predict, batch["image"], cond, *probes)
 
     def samples(self) -> tuple[list[Figure], dict[str, Any]]:
         """What `metrics.quality` says of samples, with classes as often as in the training set."""

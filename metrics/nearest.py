@@ -7,40 +7,69 @@ A distance alone means nothing. It is set beside that of held-out real images to
 than nearly all held-out images are suspects, and are counted.
 """
 
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float32, Int, UInt8
 
+BLOCK = 1024  # images compared at a time
+BLOCK_BYTES = 2**28  # of their pixels as float32
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95)
+
+
+@runtime_checkable
+class Images(Protocol):
+    """Images that are read as they are needed, see `metrics.quality.ImageSet`."""
+
+    @property
+    def count(self) -> int: ...
+
+    def read(self, indices: Int[np.ndarray, " b"], /) -> tuple[np.ndarray, np.ndarray]: ...
 
 
 def nearest(
     queries: UInt8[np.ndarray, "n *shape"],
     references: UInt8[np.ndarray, "m *shape"],
     exclude: Int[np.ndarray, "n"] | None = None,
-    block: int = 1024,
+    block: int = BLOCK,
 ) -> tuple[Float32[np.ndarray, "n"], Int[np.ndarray, "n"]]:
     """Distance and index of the nearest reference of each query.
 
-    exclude: for each query the index of a reference that does not count, such as itself.
+    exclude: for each query the index of a reference that does not count, such as itself; -1 for
+      none.
     block: images compared at a time on either side; bounds the memory to block^2 distances.
     """
+    blocks = (references[i : i + block] for i in range(0, len(references), block))
+    return nearest_in(queries, blocks, exclude, block)
+
+
+def nearest_in(
+    queries: UInt8[np.ndarray, "n *shape"],
+    blocks: Iterable[np.ndarray],
+    exclude: Int[np.ndarray, "n"] | None = None,
+    block: int = BLOCK,
+) -> tuple[Float32[np.ndarray, "n"], Int[np.ndarray, "n"]]:
+    """`nearest` among references that come in blocks, of which one is held at a time."""
     best = np.full(len(queries), np.inf, np.float32)
-    index = np.zeros(len(queries), np.int64)
+    index, found = np.zeros(len(queries), np.int64), np.zeros_like(queries)
+    start = 0
+    for images in blocks:
+        y = _vectors(images)
+        for i in range(0, len(queries), block):
+            rows = slice(i, i + block)
+            own = None if exclude is None else exclude[rows] - start
+            squared, where = _block_nearest(_vectors(queries[rows]), y, own)
+            closer = i + np.flatnonzero(squared < best[rows])
+            best[closer], index[closer] = squared[closer - i], where[closer - i] + start
+            found[closer] = images[where[closer - i]]
+        start += len(images)
     for i in range(0, len(queries), block):
-        rows = slice(i, i + block)
-        x = _vectors(queries[rows])
-        for j in range(0, len(references), block):
-            own = None if exclude is None else exclude[rows] - j
-            squared, where = _block_nearest(x, _vectors(references[j : j + block]), own)
-            closer = squared < best[rows]
-            best[rows] = np.where(closer, squared, best[rows])
-            index[rows] = np.where(closer, where + j, index[rows])
         # |x|^2 + |y|^2 - 2 x.y cancels for near copies, which are what matters: once more, plainly.
-        best[rows] = np.linalg.norm(x - _vectors(references[index[rows]]), axis=1)
+        rows = slice(i, i + block)
+        best[rows] = np.linalg.norm(_vectors(queries[rows]) - _vectors(found[rows]), axis=1)
     return best, index
 
 
@@ -70,11 +99,11 @@ def _vectors(images: np.ndarray) -> np.ndarray:
 
 def memorisation(
     samples: UInt8[np.ndarray, "n h w c"],
-    train: UInt8[np.ndarray, "m h w c"],
-    held_out: UInt8[np.ndarray, "k h w c"] | None,
+    train: Images,
+    held_out: Images | None,
     max_real: int = 2000,
 ) -> dict:
-    """The report, JSON-able.
+    """The report, JSON-able. The training images are read once, a block at a time.
 
     Quantiles of d for samples, held-out images and training images against the training set (of
     the latter two up to `max_real`, evenly spaced); `ratio`, the median of the samples over that
@@ -83,21 +112,24 @@ def memorisation(
     nearest pairs, to look at. `ratio` is None where held-out images are training images, and so is
     all that concerns them where there are none.
     """
-    of_samples, index = nearest(samples, train)
+    some = _spaced(train.count, max_real)
+    others = samples[:0] if held_out is None else _read(held_out, max_real)
+    queries = np.concatenate([samples, others, train.read(some)[0]])
+    exclude = np.concatenate([np.full(len(samples) + len(others), -1), some])
+    distance, index = nearest_in(queries, _blocks(train, queries[:1].size), exclude)
+    ends = [len(samples), len(samples) + len(others)]
+    of_samples, of_held_out, of_train = np.split(distance, ends)
     honest: dict[str, Any] = {"held_out": None, "ratio": None, "suspects": None}
     if held_out is not None:
-        of_held_out, _ = nearest(held_out[_spaced(len(held_out), max_real)], train)
         typical = np.median(of_held_out)
         honest = {
             "held_out": _quantiles(of_held_out),
             "ratio": float(np.median(of_samples) / typical) if typical else None,
             "suspects": float(np.mean(of_samples < np.quantile(of_held_out, 0.01))),
         }
-    some = _spaced(len(train), max_real)
-    of_train, _ = nearest(train[some], train, exclude=some)
     return {
         "distance": "L2 of pixels in [0, 1]",
-        "train_images": len(train),
+        "train_images": train.count,
         "samples": _quantiles(of_samples),
         "train_leave_one_out": _quantiles(of_train),
         **honest,
@@ -106,6 +138,17 @@ def memorisation(
             for i in np.argsort(of_samples, kind="stable")[:10]
         ],
     }
+
+
+def _read(images: Images, most: int) -> UInt8[np.ndarray, "n h w c"]:
+    return images.read(_spaced(images.count, most))[0]
+
+
+def _blocks(images: Images, numbers: int) -> Iterator[UInt8[np.ndarray, "b h w c"]]:
+    """All images of so many numbers each, as many at a time as BLOCK and BLOCK_BYTES allow."""
+    size = max(1, min(BLOCK, BLOCK_BYTES // (4 * numbers)))
+    for start in range(0, images.count, size):
+        yield images.read(np.arange(start, min(start + size, images.count)))[0]
 
 
 def _spaced(n: int, most: int) -> np.ndarray:

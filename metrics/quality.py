@@ -62,7 +62,7 @@ class Judge:
     held_out: None where no image was held out, so that what a perfect model would reach is unknown.
     folder: where the features of both sets are kept.
     digits: the images are digits, 28 x 28, with their labels; report legibility.
-    memorise: look for copies; all training images are then held in memory.
+    memorise: look for copies among all training images.
     """
 
     extractor: FeatureExtractor
@@ -99,11 +99,9 @@ class Judge:
             error, spent["extractor"] = found["legible_standard_error"], found["extractor"]
             figures.append(Figure("legible", found["legible"], samples.count, error, **spent))
         if self.memorise:
-            others = None if self.held_out is None else self.held_out.everything()[0]
             with busy("looking for copies of training images"):
-                details["memorisation"] = memorisation(
-                    samples.everything()[0], self.train.everything()[0], others
-                )
+                made = samples.everything()[0]
+                details["memorisation"] = memorisation(made, self.train, self.held_out)
         return figures, details
 
     def _real(self, images: ImageSet) -> Statistics:
