@@ -19,10 +19,12 @@ from generation.sampler import Generator
 from metrics import resumable
 from metrics.resumable import Resumable
 from options.errors import InvalidValue, StorageError
+from options.progress import Bar
 from parameterization import Parameterization
 from sde_lib import VESDE, expand_right
 from solvers.grids import uniform_grid
 from solvers.predictor_corrector import CORRECTORS, PREDICTORS, PredictorCorrector
+from solvers.runge_kutta import PARTS
 from solvers.sampler import Sampler
 from storage.checkpoint import Checkpoints
 from tasks.conditions import ClassLabel
@@ -235,6 +237,43 @@ def test_cut_off_anywhere_it_goes_on_to_the_same_report(
     assert len(calls) > 10
     assert again.to_json() == report.to_json()
     assert json.loads((tmp_path / "7" / "default" / "report.json").read_text()) == report.to_json()
+
+
+@pytest.fixture
+def bars(monkeypatch):
+    """What every bar shows: by its name, how far it was moved and what was said to be done."""
+    moved, said = {}, {}
+    update, doing, close = Bar.update, Bar.doing, Bar.close
+
+    def recorded(bar, n=1):
+        if not bar.disable:
+            moved.setdefault(bar.desc, []).append(bar.n + n)
+        return update(bar, n)
+
+    def told(bar, what):
+        if not bar.disable:
+            said.setdefault(bar.desc, set()).add(what)
+        doing(bar, what)
+
+    monkeypatch.setattr(Bar, "update", recorded)
+    monkeypatch.setattr(Bar, "doing", told)
+    monkeypatch.setattr(Bar, "close", lambda bar: told(bar, "") or close(bar))
+    return moved, said
+
+
+def test_every_part_says_what_it_does_and_how_far_it_is(subject, params, tmp_path, bars):
+    """The flow of a batch by the time that it has reached, a program while it is compiled."""
+    evaluate(subject, params, OPTIONS, tmp_path)
+    moved, said = ({name.rstrip(": "): v for name, v in found.items()} for found in bars)
+    flow = moved["time reached by the flow"]
+    assert flow[0] == 0 and flow[-1] == PARTS and any(0 < part < PARTS for part in flow)
+    assert moved["loss"] == [8, 16, 19] and moved["likelihood"] == [8, 10]
+    assert moved["sampling"][-1] == 3 and moved["samples"] == [6, 12, 18, 20]
+    for name in ("loss", "likelihood", "samples", "features of samples"):
+        assert "first batch, and compiling" in said[name]
+    assert "compiling" in said["sampling"] & said["time reached by the flow"]
+    judging = {"judging whether samples are legible", "looking for copies of training images"}
+    assert judging | {"FID and KID of samples"} < said.keys()
 
 
 def test_rows_of_other_parameters_are_not_taken_for_these(report, subject, params, tmp_path):
