@@ -31,6 +31,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from options.errors import UserError
+from options.progress import busy
 from storage.files import cache_folder
 
 MODES = ("train", "eval", "sample", "control")
@@ -65,7 +66,8 @@ def main(argv: list[str]) -> None:
     if not options["verbosity"].present:
         logging.set_verbosity(logging.WARNING)
     # Imported here: --help need not wait for JAX.
-    from experiment import modes
+    with busy("starting", in_files=False):
+        from experiment import modes
 
     weights = options.weights or ("" if options.workdir else PRETRAINED)
     command = modes.Command(
@@ -117,8 +119,9 @@ def parse(argv: list[str]) -> list[str]:
     overrides = _overrides(given)
     _parse_others(argv)
     # What needs JAX comes after all that does not.
-    from experiment import kinds
-    from options.fields import flat
+    with busy("starting", in_files=False):
+        from experiment import kinds
+        from options.fields import flat
 
     try:
         config = kinds.complete(kinds.configuration.read(where), overrides)

@@ -31,6 +31,7 @@ from metrics.resumable import Resumable, Rows, fill, fingerprint
 from options.choices import require_at_least_one, require_non_negative
 from options.fields import hidden
 from options.memory import AUTO, fitting, number_or_auto
+from options.progress import busy
 from storage.files import atomic_write
 from tasks.classifier import ClassifierTask
 
@@ -92,12 +93,13 @@ def evaluate(
     held_out = work.judged("held_out", subject.held_out, count)
     train = work.judged("train", subject.train, min(count, len(subject.train)))
     edges, names = work.edges, subject.held_out.class_names
-    found = calibration.calibrate(edges, *held_out)
-    seen = calibration.calibrate(edges, *train)
-    levels = shown_levels(found)
-    _write(places.report / "accuracy.png", draw_accuracy(found, seen))
-    _write(places.report / "confusion.png", draw_confusion(found, names, levels))
-    _write(places.report / "calibration.png", draw_reliability(found, *held_out, levels))
+    with busy("calibration and plots"):
+        found = calibration.calibrate(edges, *held_out)
+        seen = calibration.calibrate(edges, *train)
+        levels = shown_levels(found)
+        _write(places.report / "accuracy.png", draw_accuracy(found, seen))
+        _write(places.report / "confusion.png", draw_confusion(found, names, levels))
+        _write(places.report / "calibration.png", draw_reliability(found, *held_out, levels))
     details = {"held_out": _listed(found), "train": _listed(seen), "class_names": list(names)}
     report = Report(work.about(step), figures(found, len(held_out[1]), work.name), details)
     report.write(places.report / "report.json")

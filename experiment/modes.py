@@ -19,7 +19,7 @@ from experiment.outputs import CONTROL, EVALUATIONS, SAMPLES
 from generation import controls
 from metrics.report import Report
 from options.errors import InvalidValue, OutOfMemory, UserError, within
-from options.progress import bar_updater, progress_bar
+from options.progress import bar_updater, busy, progress_bar
 from storage import files, pictures, workdir
 from training import loop
 from training.parallel import Cluster
@@ -135,7 +135,8 @@ def checked_as_trained(command: Command) -> Experiment:
 
 def run_train(command: Command) -> int:
     """Trains, or goes on training, in the workdir."""
-    command.cluster.join()
+    with busy("waiting for the other processes"):
+        command.cluster.join()
     experiment = checked(command)
     claim = claim_of(command, experiment)
     loader, options = experiment.loader(), experiment.training

@@ -28,7 +28,8 @@ from storage.workdir import is_within
 PyTree = Any
 NAME = ".name"  # of the field that chooses a class
 BY_NAME = ("sampling.solver", "control.task")  # choices that are said without their field's name
-OF_TRAINING = ("training", "optim", "ema")
+OF_TRAINING = ("training", "optim", "ema", "data.class_names")
+OF_USE = ("seed", "sampling", "guidance", "control", "eval")
 OF_SAMPLES = ("sampling.num_samples", "sampling.labels", "sampling.seed")  # of that mode alone
 
 
@@ -126,8 +127,12 @@ class Outputs:
 
 
 def _short(field: str, fields: list[str]) -> str:
-    """The end of a dotted name, as long as it takes to tell it from those of other fields."""
-    others = {f".{name.removesuffix(NAME)}" for name in fields} - {f".{field}"}
+    """Of a dotted name in one of the sections OF_USE the end, as long as it takes to tell it from
+    those of other fields there; any other name whole."""
+    if not is_within(field, OF_USE):
+        return field
+    others = {f".{name.removesuffix(NAME)}" for name in fields if is_within(name, OF_USE)}
+    others.remove(f".{field}")
     parts = field.split(".")
     ends = (".".join(parts[i:]) for i in range(len(parts) - 1, 0, -1))
     return next((e for e in ends if not any(o.endswith(f".{e}") for o in others)), field)

@@ -125,10 +125,13 @@ def progress_bar(
 
 
 @contextlib.contextmanager
-def busy(what: str) -> Iterator[None]:
+def busy(what: str, in_files: bool = True) -> Iterator[None]:
     """Inside, says what is being done and for how long, once that takes a moment."""
-    delay = TICK if sys.stderr.isatty() else QUIET
-    with progress_bar(desc=what, leave=False, delay=delay, bar_format=BUSY):
+    terminal = sys.stderr.isatty()
+    about: dict[str, Any] = {"delay": TICK if terminal else QUIET, "bar_format": BUSY}
+    if not terminal and not in_files:
+        about["disable"] = True
+    with progress_bar(desc=what, leave=False, **about):
         yield
 
 

@@ -27,7 +27,7 @@ LEAST_IMAGE = 32  # the shorter side of an image
 GAP = 4  # between images
 TEXT, LEAST_TEXT = 15, 9  # height of a line; of titles that are wider than their columns
 LONGEST_NAME = 12  # width of a name beside a row, in heights of a line
-STRIPE = 4  # width of a stripe of what is hidden
+STRIPE = 4  # width of a stripe of what is hidden, beside a line of text
 # Greys.
 BACKGROUND, INK, HATCH = 216, 0, (88, 152)
 
@@ -134,7 +134,8 @@ def drawn(*panels: Panel) -> UInt8[np.ndarray, "h w c"]:
     columns = sum(panel.images.shape[1] for panel in panels)
     height, width = panels[0].images.shape[2:4]
     factor = factor_for(height, width, rows, columns)
-    size = max(TEXT, min(rows * height, columns * width) * factor // 40)
+    sides = sorted((rows * height * factor, columns * width * factor))
+    size = max(TEXT, sides[0] // 40, sides[1] // 100)
     parts = [_Layout(panel, factor, size).picture() for panel in panels]
     tallest = max(len(part) for part in parts)
     canvas = [_canvas(tallest, part.shape[1], part.shape[2]) for part in parts]
@@ -181,7 +182,8 @@ class _Layout:
         if self.panel.hidden is not None:
             hidden = _enlarged(self.panel.hidden[row, column], self.factor)
             y, x = np.nonzero(hidden)
-            shown[y, x, :3] = np.array(HATCH)[(x + y) // STRIPE % 2][:, None]
+            stripe = self.size * STRIPE // TEXT
+            shown[y, x, :3] = np.array(HATCH)[(x + y) // stripe % 2][:, None]
         top, left = self.corner(row, column)
         canvas[top : top + len(shown), left : left + shown.shape[1]] = shown
 

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -117,7 +118,7 @@ def test_help_names_the_flags_and_shows_commands():
         (["--weights=data/digits.npz", "--mode=sample"], "weights: data/digits.npz has no record"),
         (
             ["--weights=pretrained/digits.npz", "--workdir=/proc/no", "--mode=sample"],
-            "error: workdir: /proc/no/samples cannot be written",
+            "error: workdir: /proc/no/samples/digits-1d607c5f/default cannot be written",
         ),
     ],
 )
@@ -156,7 +157,7 @@ def test_training_leaves_checkpoints_logs_and_the_config(workdir):
     assert all(np.isfinite(row["loss"]) for row in rows)
     assert json.loads((workdir / "config.json").read_text())["model"]["nf"] == 8
     with Image.open(workdir / "pictures" / "samples-00000004.png") as picture:
-        assert picture.size == (10 * 30 + 2, 30 + 2)
+        assert min(picture.size) >= 512  # ten digits, a row each
 
 
 def test_a_workdir_of_another_config_is_refused(workdir):
@@ -169,7 +170,9 @@ def samples(workdir):
     """What the run samples, without a config on the command line."""
     done = run(f"--workdir={workdir}", "--mode=sample", "--config.sampling.labels=3,7")
     assert done.returncode == 0, done.stderr
-    with np.load(workdir / "samples" / "samples.npz") as made:
+    folder = workdir / "samples" / "step_4" / "labels=3+7"
+    assert f"5 evaluations each: {folder}" in done.stdout
+    with np.load(folder / "samples.npz") as made:
         return dict(made)
 
 
@@ -179,13 +182,29 @@ def test_sampling_needs_no_config(workdir, samples):
     assert samples["ok"].all()
     assert samples["nfe"] == 5  # two steps of predictor and corrector, and Tweedie's
     for name in ("samples.png", "path.png"):
-        assert np.asarray(Image.open(workdir / "samples" / name)).std() > 0
+        folder = workdir / "samples" / "step_4" / "labels=3+7"
+        with Image.open(folder / name) as picture:
+            assert np.asarray(picture).std() > 0 and min(picture.size) >= 512
+    settings = json.loads((folder / "settings.json").read_text())
+    assert settings["parameters"] == "step_4" and settings["config"]["sampling.labels"] == "3,7"
+
+
+@pytest.mark.slow
+def test_another_command_leaves_what_the_first_one_made(workdir, samples):
+    files = sorted((workdir / "samples").rglob("*.png"))
+    before = [file.stat().st_mtime_ns for file in files]
+    solver = ("--config.sampling.solver=ddim", "--config.sampling.num_samples=2")
+    done = run(f"--workdir={workdir}", "--mode=sample", *solver)
+    assert done.returncode == 0, done.stderr
+    assert [file.stat().st_mtime_ns for file in files] == before
+    assert len(sorted((workdir / "samples").rglob("*.png"))) == len(files) + 2
 
 
 def evaluate(workdir, *options: str) -> dict:
     done = run(f"--workdir={workdir}", "--mode=eval", *options)
     assert done.returncode == 0, done.stderr
-    report = json.loads((workdir / "eval" / "4" / "report.json").read_text())
+    (folder,) = re.findall(r"^step 4: (.*)/report.json$", done.stdout, re.MULTILINE)
+    report = json.loads((pathlib.Path(folder) / "report.json").read_text())
     return {figure["name"]: figure for figure in report["figures"]}
 
 
@@ -209,7 +228,8 @@ def test_exported_weights_give_the_samples_of_the_run(workdir, samples, tmp_path
     options = ("--mode=sample", "--config.sampling.labels=3,7")
     done = run(f"--workdir={tmp_path}", f"--weights={file}", *options)
     assert done.returncode == 0, done.stderr
-    with np.load(tmp_path / "samples" / "samples.npz") as made:
+    (made_in,) = (tmp_path / "samples").glob("weights-*/labels=3+7")
+    with np.load(made_in / "samples.npz") as made:
         np.testing.assert_array_equal(made["images"], samples["images"])
 
 

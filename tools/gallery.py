@@ -247,10 +247,11 @@ def page(args: argparse.Namespace) -> str:
     parts = [
         "# Gallery\n",
         "Each control of [running.md](running.md) with the models that come with the project. A "
-        "row of a picture is an image, what was known of it, and several results; metrics are "
-        "means over all results. *Feature distance* is 2 - 2 cos of the features of result and "
-        "image (`metrics/feature_distance.py`), by the digits' extractor or EfficientNet-Lite0, "
-        "beside the mean over pairs of different images. Seconds are of all results of a row, "
+        "row of a picture is an image, what was known of it, and several results; of guidance, "
+        "which knows nothing of an image, the results alone. Metrics are means over all results. "
+        "*Feature distance* is 2 - 2 cos of the features of result and image "
+        "(`metrics/feature_distance.py`), by the digits' extractor or EfficientNet-Lite0, beside "
+        "the mean over pairs of different images. Seconds are of all results of a row, "
         "compilation included and, once, what automatic guidance measures.\n",
         f"    {command}\n",
         f"makes this page. Measured on {hardware()}, which did other work beside it.\n",

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 import main
 from options.choices import require
 from options.errors import within
+from options.progress import busy
 from tools.command_line import folder_of, hardware, numbers, one_line_errors
 from tools.markdown import table
 
@@ -87,7 +88,8 @@ class Judge:
 
         self.extractor = extractor
         features, labels = self.features(*subject.image_set(subject.train).everything())
-        self.judge = LinearJudge.fit(features, labels)
+        with busy("fitting the judge of classes"):
+            self.judge = LinearJudge.fit(features, labels)
         self.all = Moments.of(features)
         self.classes = [Moments.of(features[labels == k]) for k in range(int(labels.max()) + 1)]
         held_out = self.features(*subject.image_set(subject.held_out).everything())

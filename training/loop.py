@@ -200,7 +200,8 @@ def _fit(task: Task, loader: Loader, options: TrainOptions, workdir: Path, force
                 at_end = step == options.steps and options.draw_every > 0
                 draws = at_end or due(step, options.draw_every)
                 if last or draws or due(step, options.checkpoint_every):
-                    checkpoints.save(step, stored(state), state.ema, asdict(record))
+                    with log.doing("saving"):
+                        checkpoints.save(step, stored(state), state.ema, asdict(record))
                 if draws:
                     with log.doing("drawing"):
                         checkpoints.wait()  # should a plot take the last of the memory

@@ -10,6 +10,7 @@ from PIL import Image
 
 from evaluation import classifiers
 from evaluation.classifiers import figures, shown_levels
+from evaluation.places import Places
 from experiment import kinds, modes
 from experiment.experiment import at
 from experiment.modes import Command
@@ -73,7 +74,7 @@ def test_training_logs_loss_and_accuracy(workdir):
 
 
 def test_the_report_is_that_of_the_held_out_images(workdir):
-    report = json.loads((workdir / "eval" / "3" / "report.json").read_text())
+    report = json.loads((workdir / "eval" / "step_3" / "default" / "report.json").read_text())
     found = report["details"]["held_out"]
     assert {len(found[name]) for name in found} == {4}
     assert report["about"]["process"] == repr(kinds.experiment(tiny()).process)
@@ -83,7 +84,7 @@ def test_the_report_is_that_of_the_held_out_images(workdir):
     made = kinds.experiment(tiny())
     subject, options = made.subject(), made.evaluation
     params = checkpoint.load_ema(workdir / "checkpoints")[0]
-    work = classifiers._Work(subject, params, options, workdir / "eval" / "3")
+    work = classifiers._Work(subject, params, options, workdir / "eval" / "step_3")
     log_probs, labels = work.judged("held_out", subject.held_out, 12)
     assert log_probs.shape == (12, 4, 10)
     np.testing.assert_allclose(
@@ -95,15 +96,16 @@ def test_the_report_is_that_of_the_held_out_images(workdir):
 
 def test_figures_do_not_depend_on_the_batch(workdir, tmp_path):
     made = kinds.experiment(tiny(**{"eval.batch_size": 5}))
-    again = made.evaluate(at(workdir), tmp_path)[3]
-    before = json.loads((workdir / "eval" / "3" / "report.json").read_text())
+    places = lambda params, step: Places(tmp_path, tmp_path, tmp_path)  # noqa: E731
+    again = made.evaluate(at(workdir), places)[3]
+    before = json.loads((workdir / "eval" / "step_3" / "default" / "report.json").read_text())
     for figure, other in zip(again.figures, before["figures"], strict=True):
         assert figure.value == pytest.approx(other["value"], rel=1e-4), figure.name
 
 
 def test_the_pictures_are_there(workdir):
     for name in ("accuracy", "confusion", "calibration"):
-        with Image.open(workdir / "eval" / "3" / f"{name}.png") as picture:
+        with Image.open(workdir / "eval" / "step_3" / "default" / f"{name}.png") as picture:
             assert min(picture.size) > 100 and np.asarray(picture).std() > 1
 
 
@@ -131,12 +133,13 @@ def test_a_classifier_makes_no_pictures(mode, workdir):
 
 
 def test_weights_are_evaluated_as_the_run_is(workdir, exported, tmp_path):
-    modes.run_eval(Command(tiny(), tmp_path, weights=exported))
-    there, here = (
-        json.loads((folder / "eval" / "3" / "report.json").read_text())["details"]
-        for folder in (workdir, tmp_path)
+    ((folder, report),) = modes.evaluated(Command(tiny(), tmp_path, weights=exported)).values()
+    assert folder.parent.name.startswith("weights-") and folder.name == "default"
+    here, there = (
+        json.loads((place / "report.json").read_text())["details"]
+        for place in (folder, workdir / "eval" / "step_3" / "default")
     )
-    assert there == here
+    assert there == here == report.to_json()["details"]
 
 
 def test_guidance_gets_the_trained_classifier(workdir, exported):

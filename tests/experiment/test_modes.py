@@ -100,11 +100,12 @@ def test_data_of_any_shape_train_sample_and_are_evaluated(case, density, tmp_pat
     for mode in ("train", "sample", "eval"):
         assert modes.run(mode, command) == 0
 
-    with np.load(tmp_path / "run" / "samples" / "samples.npz") as file:
+    samples_in = tmp_path / "run" / "samples" / "step_2" / "default"
+    with np.load(samples_in / "samples.npz") as file:
         samples = dict(file)
     assert samples["images"].shape == (5, *shape) and samples["images"].dtype == dtype
     assert np.isfinite(samples["images"]).all() and samples["images"].std() > 0
-    has_png = (tmp_path / "run" / "samples" / "samples.png").exists()
+    has_png = (samples_in / "samples.png").exists()
     assert has_png == (dtype == np.uint8)
     if case == "sequences":  # as long as held-out ones, and nothing in the padding
         lengths = samples["mask"].reshape(5, -1).sum(1)
@@ -114,7 +115,8 @@ def test_data_of_any_shape_train_sample_and_are_evaluated(case, density, tmp_pat
         assert padding.any() and not samples["images"][padding].any()
         np.testing.assert_array_equal(samples["labels"], [0, 1, 0, 1, 0])
 
-    report = json.loads((tmp_path / "run" / "eval" / "2" / "report.json").read_text())
+    evaluated_in = tmp_path / "run" / "eval" / "step_2" / "default"
+    report = json.loads((evaluated_in / "report.json").read_text())
     found = {figure["name"]: figure["value"] for figure in report["figures"]}
     assert np.isfinite(found["loss"]) and density == (unit in found)
     assert not density or np.isfinite(found[unit])

@@ -13,7 +13,7 @@ from experiment.outputs import CONTROL, EVALUATIONS, SAMPLES, Outputs
 
 DIGITS = Path("pretrained/digits.npz")  # remembers predictor-corrector, ancestral with Langevin
 CLASSIFIER = Path("pretrained/digits_classifier.npz")
-FREE = {"guidance.strategy": "free", "guidance.strategy.scale": 2.0}
+FREE = {"guidance.strategy": "free", "guidance.strategy.scale": 3.0}
 
 
 def outputs(kind, fields=None, workdir="runs/x", weights=DIGITS):
@@ -32,8 +32,9 @@ NAMES = [
     # A choice within a choice counts from the default of the outer one.
     (SAMPLES, {"sampling.solver": "picard", "sampling.solver.solver": "heun"},
      "picard-solver.solver=heun"),
-    (SAMPLES, {"sampling.labels": "3,7"} | FREE, "strategy=free-scale=2-labels=3+7"),
-    (SAMPLES, {"sampling.seed": 3, "model.dtype": "bfloat16"}, "dtype=bfloat16-sampling.seed=3"),
+    (SAMPLES, {"sampling.labels": "3,7"} | FREE, "strategy=free-scale=3-labels=3+7"),
+    (SAMPLES, {"sampling.seed": 3, "model.dtype": "bfloat16"},
+     "model.dtype=bfloat16-sampling.seed=3"),
     (SAMPLES, {"control.task": "edit", "training.steps": 3, "eval.num_samples": 9}, "default"),
     (CONTROL, {}, "inpaint"),
     (CONTROL, {"control.task.mask": "half"}, "inpaint-mask=half"),

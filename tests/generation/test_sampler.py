@@ -106,8 +106,8 @@ def test_the_training_picture_is_that_of_samples_by_class(capsys):
 
 
 def test_the_picture_of_the_path_says_the_times(monkeypatch):
-    shown = []
-    monkeypatch.setattr(pictures, "drawn", shown.append)
+    shown, drawn = [], pictures.drawn
+    monkeypatch.setattr(pictures, "drawn", lambda panel: shown.append(panel) or drawn(panel))
     made = generator(num_classes=2).draw(
         lambda x, node, cond: GREY(x, node), KEY, np.array([1, 0], np.int32), frames=4
     )

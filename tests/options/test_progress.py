@@ -145,6 +145,15 @@ def test_what_cannot_say_how_far_it_is_says_what_it_does(terminal, on, monkeypat
         assert "making the parameters, 00:0" in said(stream)
 
 
+def test_what_is_for_terminals_alone_leaves_files_as_they_are(on):
+    for terminal in (True, False):
+        stream = on(terminal)
+        with busy("starting", in_files=False):
+            for bar in list(Bar._instances):
+                bar.tick(bar.start_t + 99 if not bar.disable else 0)
+        assert ("starting" in said(stream)) == terminal
+
+
 def test_a_thread_looks_at_bars_as_long_as_there_are_any(monkeypatch):
     monkeypatch.setattr(sys, "stderr", Stream(True))
     monkeypatch.setattr(progress, "TICK", 0.001)

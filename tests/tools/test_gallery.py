@@ -44,7 +44,7 @@ def test_scenes_are_pictures_with_metrics_and_are_made_once(weights, monkeypatch
     cells = row.split(" | ")
     assert cells[0] == "| DPM-Solver++ 2M" and 0 < float(cells[1]) < 40
     with Image.open(tmp_path / "docs" / "images" / "gallery" / "box.png") as picture:
-        assert picture.size == (2 * (4 * 30 + 2), 2 * (4 * 30 + 2))  # image, known, two results
+        assert min(picture.size) > 512  # four rows of image, known, two results
         assert np.asarray(picture).std() > 0
 
     monkeypatch.setattr("experiment.modes.controlled", None)
@@ -114,12 +114,13 @@ def test_pictures_of_a_shipped_classifier(monkeypatch, tmp_path):
     (docs / gallery.IMAGES).mkdir(parents=True)
 
     def evaluated(command):
-        made = command.workdir / "eval" / "1600"
+        made = command.workdir / "eval" / "of its own"
         made.mkdir(parents=True)
         for picture in ("accuracy", "confusion"):
             (made / f"{picture}.png").write_bytes(picture.encode())
+        return {1600: (made, None)}
 
-    monkeypatch.setattr("experiment.modes.run_eval", evaluated)
+    monkeypatch.setattr("experiment.modes.evaluated", evaluated)
     text = gallery.classifier_section("digits", tmp_path, docs)
     assert "python main.py --weights=pretrained/digits_classifier.npz --mode eval" in text
     for picture in ("accuracy", "confusion"):

@@ -20,6 +20,7 @@ from small_disk import closes_its_loop, small_disk  # noqa: F401
 from tiny_task import TeacherTask, TinyLoader, TinyTask
 
 from options.errors import InvalidValue, NotFinite, StorageError
+from options.progress import Bar
 from storage import checkpoint
 from storage.workdir import Claim, sole_writer
 from tasks.task import Context, Task
@@ -293,6 +294,16 @@ def test_a_fault_of_the_program_in_a_picture_is_raised(tmp_path):
     options = dataclasses.replace(OPTIONS, draw_every=20)
     with pytest.raises(KeyError):
         fit(FailingTask(KeyError("kernel"), tmp_path), TinyLoader(8), options, tmp_path)
+
+
+def test_what_takes_long_is_said_while_it_is_done(tmp_path, monkeypatch):
+    """Also at the last step, after which the bar moves no more."""
+    said, at_work, doing = [], [], Bar.doing
+    monkeypatch.setattr(Bar, "doing", lambda bar, what: said.append(what) or doing(bar, what))
+    monkeypatch.setattr(TinyTask, "draw", lambda *context: at_work.append(list(said)) or {})
+    run(tmp_path, steps=20, draw_every=20)
+    ((*before, now),) = at_work
+    assert now == "drawing" and "compiling" in before and said[-1] == ""
 
 
 def test_pictures_go_to_the_workdir(tmp_path):
