@@ -27,7 +27,8 @@ class Context(NamedTuple):
 
 @runtime_checkable
 class Task(Protocol):
-    """What is trained.
+    """What is trained. One with dropout also has `without_dropout()`, the same task without it, by
+    which the loss of held-out examples is measured.
 
     Attributes:
       frozen: what `Context.frozen` is to be, () for nothing. It is an argument of the compiled
