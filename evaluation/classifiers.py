@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from data import Source, Transform
-from data.randomness import permutation
+from evaluation.examples import Examples
 from evaluation.image_models import check_checkpoints, held_out_of
 from evaluation.places import Places
 from metrics import calibration
@@ -170,7 +170,7 @@ class _Work:
         subject, options = self.subject, self.options
         task, edges = subject.task, self.edges
         transform = subject.transform.for_evaluation()
-        order = permutation(options.seed, 0, len(source))
+        examples = Examples(source, transform, options.seed)
 
         @jax.jit
         def log_probs(params: PyTree, x_0: jax.Array, keys: jax.Array) -> jax.Array:
@@ -183,11 +183,10 @@ class _Work:
             return log_probs.lower(self.params, x_0, keys)
 
         def compute(numbers: np.ndarray) -> Rows:
-            positions = range(int(numbers[0]), int(numbers[0]) + len(numbers))
-            batch = transform(source.take(order[numbers]), positions, options.seed)
+            batch = examples.batch(numbers)
             key = jax.random.key(options.seed)
             keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.asarray(numbers))
-            said = log_probs(self.params, jnp.asarray(batch["image"]), keys)
+            said = log_probs(self.params, batch["image"], keys)
             return {"log_probs": said, "label": batch["label"]}
 
         identity = {

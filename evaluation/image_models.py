@@ -24,11 +24,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int
 
 import likelihood
 from data import Source, Transform
-from data.randomness import permutation
+from evaluation.examples import LOSS, Examples, Losses
 from evaluation.places import Places
 from generation.guide import Guide
 from generation.sampler import Generator
@@ -61,6 +61,8 @@ from tasks.task import Context
 PyTree = Any
 MOST = 128  # examples evaluated at once where more would fit
 DIGITS = tuple("0123456789")
+# Purposes of the keys of likelihood, see `evaluation.examples`.
+PROBE, CONDITION = 1, 2
 LIKELIHOOD_SOLVER = "Dormand-Prince 5(4)"
 SHOWN = 100  # samples, of which there is a picture
 
@@ -181,6 +183,12 @@ class Subject:
 
         return ImageSet(source.name, len(source), read)
 
+    def labels(self, count: int) -> Int[np.ndarray, "n"]:
+        """Classes of so many samples, as often as in the training data."""
+        if not self.generator.num_classes:
+            return self.generator.labels(count)
+        return in_shares(self.train.class_counts(), count)
+
     def without_training_noise(self) -> "Subject":
         """No dropout, hidden labels, flips or augmentation."""
         transform = self.transform.for_evaluation()
@@ -240,6 +248,12 @@ def in_turn(labels: Int[np.ndarray, "n"]) -> Int[np.ndarray, "n"]:
     order = np.argsort(labels, kind="stable")
     starts = np.searchsorted(labels[order], labels[order])
     return order[np.lexsort((labels[order], np.arange(len(labels)) - starts))]
+
+
+def warn_of_unfinished(ok: Bool[np.ndarray, "n"]) -> None:
+    """A warning where samples did not reach the end of the grid."""
+    if not ok.all():
+        warnings.warn(f"{np.sum(~ok)} samples did not reach the end of the grid", stacklevel=2)
 
 
 def error_parts(
@@ -305,25 +319,19 @@ class _Work:
 
     def loss(self) -> list[Figure]:
         """The training loss of held-out images, each at one random time."""
-        task = self.subject.task
-
-        @jax.jit
-        def losses(params: PyTree, batch: dict[str, Array], keys: Key[Array, "b"]) -> Array:
-            return task.loss(Context(params), batch, keys)[1]["loss"]
+        task, losses = self.subject.task, Losses(self.subject.task)
 
         def compute(numbers: np.ndarray) -> Rows:
-            batch = self._held_out(numbers, self.subject.transform)
-            return {"loss": losses(self.params, batch, self._keys(0, numbers))}
+            return {"loss": losses(Context(self.params), self._held_out, numbers)["loss"]}
 
         settings = {"weighting": repr(task.weighting), "reduction": repr(task.reduction)}
         settings |= {"times": repr(task.times)}
 
         def lower(n: int) -> jax.stages.Lowered:
             batch = self._shapes(n, self.subject.transform)
-            return losses.lower(self.params, batch, self._keys(0, np.arange(n)))
+            return losses.lower(self.params, batch, self._held_out.keys(LOSS, np.arange(n)))
 
-        rows = self._fill("loss", self.options.max_images, compute, settings, lower)
-        values = rows["loss"]
+        values = self._fill("loss", self.options.max_images, compute, settings, lower)["loss"]
         return [Figure.mean("loss", values, reference=self.subject.held_out.name)]
 
     def likelihood(self) -> list[Figure]:
@@ -336,7 +344,7 @@ class _Work:
         transform = dataclasses.replace(subject.transform, dequantize=self._of_pixels)
 
         def compute(numbers: np.ndarray) -> Rows:
-            batches = [self._held_out(numbers, transform, draw) for draw in range(draws)]
+            batches = [self._held_out.batch(numbers, transform, draw) for draw in range(draws)]
             with progress_bar(desc="time reached by the flow", unit="part", leave=False) as bar:
                 update = bar_updater(bar)
                 found = [
@@ -403,10 +411,11 @@ class _Work:
     ) -> LogLikelihood:
         """Of one dequantisation of each image; all draws of an image have the same probes."""
         subject = self.subject
-        cond = draw_conditions(subject.task.conditions, batch, self._keys(2, numbers))
+        keys = self._held_out.keys(CONDITION, numbers)
+        cond = draw_conditions(subject.task.conditions, batch, keys)
         cond |= {MASK: batch[MASK]} if MASK in batch else {}
         return log_likelihood(
-            self._keys(1, numbers),
+            self._held_out.keys(PROBE, numbers),
             subject.task.process,
             self.predict,
             batch["image"],
@@ -422,7 +431,7 @@ class _Work:
         cond = jax.eval_shape(
             functools.partial(draw_conditions, task.conditions),
             batch,
-            self._keys(2, np.arange(n)),
+            self._held_out.keys(CONDITION, np.arange(n)),
         )
         cond |= {MASK: batch[MASK]} if MASK in batch else {}
         probes = options.probe, options.num_probes
@@ -449,10 +458,7 @@ class _Work:
         identity["labels"] = fingerprint([labels])
         store = Resumable(self.places.rows, "samples", identity)
         rows = fill(store, len(labels), self._samples_at_once, self._draw, "samples")
-        if not rows["ok"].all():
-            warnings.warn(
-                f"{np.sum(~rows['ok'])} samples did not reach the end of the grid", stacklevel=2
-            )
+        warn_of_unfinished(rows["ok"])
         shown = in_turn(labels)[:SHOWN]
         panels = by_class(rows["image"][shown], labels[shown], subject.train.class_names)
         write_png(self.places.report / "samples.png", drawn(*panels))
@@ -474,10 +480,7 @@ class _Work:
     @functools.cached_property
     def _labels(self) -> Int[np.ndarray, "n"]:
         """The classes of the samples."""
-        count, generator = self.options.num_samples, self.subject.generator
-        if not generator.num_classes:
-            return generator.labels(count)
-        return in_shares(self.subject.train.class_counts(), count)
+        return self.subject.labels(self.options.num_samples)
 
     def _samples_at_once(self, count: int) -> int:
         size = self.subject.generator.fitted(self.sampled, count).batch_size
@@ -496,27 +499,14 @@ class _Work:
             )
         return {"image": found.data, "nfe": np.full(len(numbers), found.nfe), "ok": found.ok}
 
-    def _held_out(
-        self, numbers: np.ndarray, transform: Transform, draw: int = 0
-    ) -> dict[str, Array]:
-        """A batch of held-out images, taken in the order of a shuffled set; a draw of its noise."""
-        source = self.subject.held_out
-        order = permutation(self.options.seed, 0, len(source))
-        positions = range(int(numbers[0]), int(numbers[0]) + len(numbers))
-        # Numbers of the same image in two streams are independent; seeds are below 2^32.
-        seed = self.options.seed + (draw << 32)
-        batch = transform(source.take(order[numbers]), positions, seed)
-        return {name: jnp.asarray(value) for name, value in batch.items()}
-
     def _shapes(self, n: int, transform: Transform) -> dict[str, Any]:
         """What a batch of n held-out examples is like, without its values."""
-        one = self._held_out(np.arange(1), transform)
+        one = self._held_out.batch(np.arange(1), transform)
         return {k: jax.ShapeDtypeStruct((n, *x.shape[1:]), x.dtype) for k, x in one.items()}
 
-    def _keys(self, purpose: int, numbers: np.ndarray) -> Key[Array, "b"]:
-        """A key for each example, independent of its batch."""
-        key = jax.random.fold_in(jax.random.key(self.options.seed), purpose)
-        return jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.asarray(numbers))
+    @functools.cached_property
+    def _held_out(self) -> Examples:
+        return Examples(self.subject.held_out, self.subject.transform, self.options.seed)
 
     def _fill(
         self,

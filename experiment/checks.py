@@ -171,7 +171,10 @@ def _of_any_channels(options: Parameterization) -> Any:
 
 
 def _check_evaluation(experiment: Any) -> None:
-    options = experiment.options.eval
+    options, fid_every = experiment.options.eval, experiment.options.training.fid_every
+    if fid_every and not experiment.space.is_pixels:
+        but = "the data are no 8-bit images, which alone have an FID"
+        raise InvalidValue("training.fid_every", fid_every, but=but)
     if experiment.low is not None and options.likelihood:
         but = "given the means over its squares an image has no density"
         raise InvalidValue("eval.likelihood", True, "False for an upsampler", but=but)

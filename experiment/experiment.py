@@ -22,6 +22,7 @@ from ml_collections import ConfigDict
 from data import Loader, Source, Transform, resized
 from data.source import hold_out
 from evaluation.image_models import ALL, asked_for
+from evaluation.measurements import HeldOutLoss
 from evaluation.places import Places
 from experiment import checks, configuration, sections
 from metrics.report import Report
@@ -34,6 +35,7 @@ from storage.outputs import spelled
 from tasks.task import Task
 from training import loop
 from training.loop import TrainOptions
+from training.measurements import Measurement
 
 logger = logging.getLogger(__name__)
 PyTree = Any
@@ -202,6 +204,26 @@ class Experiment(ABC):
             return dataclasses.replace(
                 options.training, seed=options.seed, optimizer=optimizer, ema=options.ema
             )
+
+    def measurements(self, folder: Path) -> list[Measurement]:
+        """What is measured while training, by what evaluations keep in `folder`. Reads the disk.
+
+        What the data do not allow is said and left out.
+        """
+        options = self.options.training
+        if not options.evaluate_every:
+            return []
+        train, why = self.train_source, ""
+        try:
+            if self.held_out is train:
+                why = f"nothing of {train.name} is held out (data.holdout, data.eval_split)"
+        except UserError as error:
+            why = str(error)
+        if why:
+            print(f"no loss of held-out examples: {why}")
+            return []
+        seed, every, most = self.options.seed, options.evaluate_every, options.evaluate_examples
+        return [HeldOutLoss(self.task, train, self.held_out, self.transform, seed, every, most)]
 
     @functools.cached_property
     def evaluation(self) -> Any:

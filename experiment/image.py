@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import jax
@@ -14,6 +15,7 @@ from data import CONDITIONING_DIM, Source
 from data.image_file import read_pixels
 from evaluation import image_models
 from evaluation.image_models import Subject
+from evaluation.measurements import SampleFID
 from experiment import checks, configuration
 from experiment.classifier import ClassifierExperiment
 from experiment.experiment import Experiment, PlacesOf, Trained, at
@@ -22,6 +24,7 @@ from generation.controls import Controls
 from generation.guide import Guide
 from generation.sampler import DrawSamples, Generator, HeldOutLow, HeldOutMasks
 from metrics import extractors
+from metrics.extractors import MissingWeights
 from metrics.feature_distance import FeatureDistance
 from metrics.legibility import judged
 from metrics.report import Report
@@ -34,6 +37,7 @@ from storage.files import cache_folder
 from tasks.classifier import NoisyClassifier
 from tasks.conditions import Augmentation, ClassLabel, Condition, LowResolution, find
 from tasks.image import ImageTask
+from training.measurements import Measurement
 
 
 class ImageExperiment(Experiment):
@@ -342,6 +346,35 @@ class ImageExperiment(Experiment):
             guide=self.guide,
             judge=self._judge,
         )
+
+    def measurements(self, folder: Path) -> list[Measurement]:
+        found, options = super().measurements(folder), self.options.training
+        if not options.fid_every:
+            return found
+        # Held-out images and guidance are of no concern, and are not read.
+        subject = Subject(
+            task=self.task,
+            generator=self.generator,
+            train=self.train_source,
+            held_out=self.train_source,
+            transform=self.transform,
+            judge=self._judge,
+        )
+        try:
+            with within("eval", images="extractor"):
+                extractor = subject.extractor(self.evaluation)
+        except MissingWeights as error:
+            raise InvalidValue("training.fid_every", options.fid_every, but=str(error)) from None
+        fid = SampleFID(
+            subject,
+            extractor,
+            folder / "reference",
+            seed=self.options.seed,
+            every=options.fid_every,
+            count=options.fid_samples,
+            batch_size=self.evaluation.at_once or image_models.MOST,
+        )
+        return [*found, fid]
 
     def evaluate(self, trained: Trained, places: PlacesOf) -> dict[int, Report]:
         options, subject = self.evaluation, self.subject()

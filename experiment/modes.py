@@ -31,6 +31,10 @@ CONTINUABLE = (
     "training.log_every",
     "training.checkpoint_every",
     "training.draw_every",
+    "training.evaluate_every",
+    "training.evaluate_examples",
+    "training.fid_every",
+    "training.fid_samples",
     "training.keep",
     "training.keep_every",
     "data.keep_resized",
@@ -139,9 +143,9 @@ def run_train(command: Command) -> int:
         command.cluster.join()
     experiment = checked(command)
     claim = claim_of(command, experiment)
-    loader, options = experiment.loader(), experiment.training
-    result = loop.fit(experiment.task, loader, options, command.workdir, claim)
-    where = command.workdir
+    loader, options, where = experiment.loader(), experiment.training, command.workdir
+    measurements = experiment.measurements(where / "eval")
+    result = loop.fit(experiment.task, loader, options, where, claim, measurements)
     print(f"{result.stopped} at step {result.steps} after {result.seconds:.0f} s: {where}")
     return 0
 

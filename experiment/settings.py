@@ -29,7 +29,13 @@ from losses import (
     VariationalBound,
 )
 from models import CLASSIFIERS, MODELS, NCSNpp, WideResNet
-from options.choices import choose, require, require_at_least_one, require_fraction
+from options.choices import (
+    choose,
+    require,
+    require_at_least_one,
+    require_fraction,
+    require_non_negative,
+)
 from options.fields import chosen, several
 from options.memory import AUTO, number_or_auto
 from options.precision import PRECISIONS
@@ -161,6 +167,24 @@ class ClassifierLossOptions:
 
     times: Any = chosen(TIMES, UniformTimes())
     label_smoothing: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageTrainOptions(TrainOptions):
+    """How a generative model is trained.
+
+    Attributes:
+      fid_every: when FID to the training set is measured, as `evaluate_every`; 0 for never.
+      fid_samples: of how many samples, drawn as `sampling` says and judged by `eval.extractor`.
+    """
+
+    fid_every: int = 0
+    fid_samples: int = 1000
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_non_negative(self, "fid_every")
+        require(self.fid_samples >= 2, "fid_samples", self.fid_samples, "at least 2")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -347,7 +371,7 @@ class ImageSettings:
     data: DataOptions = DataOptions()
     optim: Optimizer = Optimizer()
     ema: EMA = EMA()
-    training: TrainOptions = TrainOptions()
+    training: ImageTrainOptions = ImageTrainOptions()
     precision: PrecisionOptions = PrecisionOptions()
     sampling: SamplingOptions = SamplingOptions()
     guidance: GuidanceOptions = GuidanceOptions()

@@ -79,7 +79,7 @@ class Judge:
         """Metrics, and details by their name; features of the samples are kept in `folder`."""
         spent: dict[str, Any] = {"solver": solver, "evaluations": evaluations}
         rows = self._activations(samples, folder)
-        of_train = self._real(self.train)
+        of_train = self.of_train()
         figures = distances(self._statistics(samples, rows), of_train, **spent)
         real = self.train if self.held_out is None else self.held_out
         if self.held_out is not None:
@@ -103,6 +103,10 @@ class Judge:
                 made = samples.everything()[0]
                 details["memorisation"] = memorisation(made, self.train, self.held_out)
         return figures, details
+
+    def of_train(self) -> Statistics:
+        """Of the training set; its features are computed once."""
+        return self._real(self.train)
 
     def _real(self, images: ImageSet) -> Statistics:
         return self._statistics(images, self._activations(images, self.folder))

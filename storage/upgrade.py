@@ -195,8 +195,9 @@ def upgrade_config(config: Mapping[str, Any]) -> dict[str, Any]:
         return _computing(_nested(config))
     config = {**config, **{k: v | dict(config.get(k, {})) for k, v in FLAT_DEFAULTS.items()}}
     new: dict[str, Any] = {"seed": config["seed"], "task": config.get("task", "image")}
-    for section in ("optim", "ema", "training"):
+    for section in ("optim", "ema"):
         new[section] = dict(config[section])
+    new["training"] = _training(config["training"])
     new["process"] = _picked(config["process"], "name", PROCESS_FIELDS, ("t_min",))
     new["data"] = _data(config["data"])
     return _computing(new | KINDS[new["task"]](config))
@@ -204,12 +205,14 @@ def upgrade_config(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _nested(config: Mapping[str, Any]) -> dict[str, Any]:
     """Of nested sections: the first versions that had them knew no `data.holdout`."""
-    data = dict(config.get("data", {}))
+    new, data = dict(config), dict(config.get("data", {}))
+    if "training" in config:
+        new["training"] = _training(config["training"])
     if "holdout" in data:
-        return dict(config)
+        return new
     source = data.get("source", "digits")
     name = source if isinstance(source, str) else source["name"]
-    new = dict(config) | {"data": data | _holdout(name)}
+    new["data"] = data | _holdout(name)
     return new | ({"eval": _judged(config["eval"], name)} if "eval" in config else {})
 
 
@@ -223,6 +226,11 @@ def _computing(config: Mapping[str, Any]) -> dict[str, Any]:
         "model": _without(model, "dtype"),
         "precision": {"training": training},
     }
+
+
+def _training(training: Mapping[str, Any]) -> dict[str, Any]:
+    """Nothing was once measured while a model was trained."""
+    return {"evaluate_every": 0} | dict(training)
 
 
 def _holdout(source: str) -> dict[str, float]:

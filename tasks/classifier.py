@@ -125,6 +125,15 @@ class ClassifierTask:
         """The network with these parameters as what guidance takes, in float32."""
         return NoisyClassifier(FLOAT32.of(self.network), params, self.c_noise)
 
+    def for_evaluation(self) -> "ClassifierTask":
+        """The task with no dropout in the network, and in float32."""
+        network = self.network.clone(dropout=0.0) if self._has_dropout else self.network
+        return dataclasses.replace(self, network=network, precision="float32")
+
+    @property
+    def _has_dropout(self) -> bool:
+        return getattr(self.network, "dropout", 0.0) > 0
+
     def loss(
         self, context: Context, batch: Batch, keys: Key[Array, " b"]
     ) -> tuple[Float[Array, ""], dict[str, Array]]:
@@ -134,8 +143,7 @@ class ClassifierTask:
         x_0, labels = batch["image"], batch["label"]
         times = named(losses.TIMES, self.times, "times")
         t, eps = losses.draw_times_and_noise(self.process, noise_keys, x_0.shape[1:], times)
-        drops = getattr(self.network, "dropout", 0.0) > 0
-        options = {"dropout_keys": dropout_keys} if drops else {}
+        options = {"dropout_keys": dropout_keys} if self._has_dropout else {}
         log_probs = self.log_probs_at(context.params, x_0, t, eps, **options)
         values = cross_entropy(log_probs, labels, self.label_smoothing)
         correct = (jnp.argmax(log_probs, axis=1) == labels).astype(jnp.float32)

@@ -27,7 +27,8 @@ class Context(NamedTuple):
 
 @runtime_checkable
 class Task(Protocol):
-    """What is trained.
+    """What is trained. One with dropout, or of a precision of its own, also has `for_evaluation()`,
+    the same task without either, by which the loss of held-out examples is measured.
 
     Attributes:
       frozen: what `Context.frozen` is to be, () for nothing. It is an argument of the compiled

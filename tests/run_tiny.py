@@ -1,8 +1,8 @@
 """A run of the tiny task in a process of its own: `python run_tiny.py '{"workdir": ...}'`.
 
 Entries beside the fields of TrainOptions: workdir, out (an .npz for the final parameters, average
-and step), teacher (the task with one), lr, sleep (seconds per batch), coordinator, processes,
-process.
+and step), teacher (the task with one), lr, sleep (seconds per batch), measure (steps between
+measurements), coordinator, processes, process.
 """
 
 import json
@@ -11,7 +11,7 @@ import time
 
 import jax
 import numpy as np
-from tiny_task import TeacherTask, TinyLoader, TinyTask
+from tiny_task import TeacherTask, TinyLoader, TinyMeasurement, TinyTask
 
 from storage import weights
 from training import loop, parallel
@@ -28,8 +28,8 @@ class SlowLoader(TinyLoader):
 
 
 def main(
-    workdir, out=None, teacher=False, lr=1e-2, sleep=0.0, coordinator=None, processes=1, process=0,
-    **fields,
+    workdir, out=None, teacher=False, lr=1e-2, sleep=0.0, measure=0, coordinator=None, processes=1,
+    process=0, **fields,
 ):  # fmt: skip
     if coordinator:
         parallel.Cluster(coordinator, processes, process).join()
@@ -38,7 +38,8 @@ def main(
     loader = SlowLoader(options.batch_size, process, processes)
     loader.sleep = sleep
     task = TeacherTask() if teacher else TinyTask()
-    result = loop.fit(task, loader, options, workdir)
+    measurements = [TinyMeasurement(measure)] if measure else []
+    result = loop.fit(task, loader, options, workdir, measurements=measurements)
     trees = parallel.to_host({"params": result.state.params, "ema": result.state.ema})
     if out and jax.process_index() == 0:
         np.savez(out, step=result.steps, stopped=result.stopped, **weights.flatten(trees))

@@ -36,7 +36,8 @@ MAY_IMPORT = {
     "controllable": "sde_lib parameterization sampling solvers metrics tasks",
     "generation": "sde_lib parameterization sampling solvers storage data metrics tasks"
     " controllable",
-    "evaluation": "sde_lib parameterization likelihood storage data metrics tasks generation",
+    "evaluation": "sde_lib parameterization solvers likelihood storage data metrics tasks"
+    " generation",
     # Configs.
     "configs": "",
     "experiment": "sde_lib parameterization losses sampling solvers models data training tasks"

@@ -3,6 +3,7 @@
 import json
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 
@@ -26,6 +27,8 @@ TINY = (
     "--config.training.checkpoint_every=2",
     "--config.training.draw_every=4",
     "--config.training.log_every=1",
+    "--config.training.evaluate_every=2",
+    "--config.training.evaluate_examples=20",
     "--config.optim.warmup=1",
     "--config.sampling.num_steps=2",
     "--config.sampling.num_samples=10",
@@ -151,13 +154,38 @@ def workdir(tmp_path_factory):
     return folder
 
 
+def read_rows(workdir):
+    return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+
+
 def test_training_leaves_checkpoints_logs_and_the_config(workdir):
-    rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-    assert [row["step"] for row in rows] == [1, 2, 3, 4]
-    assert all(np.isfinite(row["loss"]) for row in rows)
+    rows = read_rows(workdir)
+    assert [row["step"] for row in rows if "loss" in row] == [1, 2, 3, 4]
+    assert [row["step"] for row in rows if "held_out_loss" in row] == [2, 4]
+    assert all(np.isfinite(row["loss"]) for row in rows if "loss" in row)
     assert json.loads((workdir / "config.json").read_text())["model"]["nf"] == 8
     with Image.open(workdir / "pictures" / "samples-00000004.png") as picture:
         assert min(picture.size) >= 512  # ten digits, a row each
+
+
+@pytest.mark.slow
+def test_what_is_measured_may_change_when_a_run_is_resumed(workdir, tmp_path):
+    shutil.copytree(workdir, tmp_path / "run")
+    changes = ["steps=6", "evaluate_every=3", "fid_every=5", "fid_samples=20"]
+    options = [f"--config.training.{change}" for change in changes]
+    done = run(CONFIG, f"--workdir={tmp_path / 'run'}", "--mode=train", *TINY, *options)
+    assert done.returncode == 0, done.stderr
+    assert "measured every 5 steps: FID of 20 samples to digits/train, by digits@" in done.stdout
+    rows = read_rows(tmp_path / "run")
+    assert rows[: len(read_rows(workdir))] == read_rows(workdir)
+    assert [row["step"] for row in rows if "held_out_loss" in row] == [2, 4, 6]
+    assert [row["step"] for row in rows if row.get("fid", 0) > 0] == [5, 6]
+    evaluated = ["--config.eval.loss=False", "--config.eval.likelihood=False"]
+    done = run(f"--workdir={tmp_path / 'run'}", "--mode=eval", *evaluated)
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "run" / "eval" / "6" / "report.json").read_text())
+    (fid,) = [figure["value"] for figure in report["figures"] if figure["name"] == "fid"]
+    assert rows[-1]["fid"] == pytest.approx(fid, rel=1e-3)
 
 
 def test_a_workdir_of_another_config_is_refused(workdir):

@@ -1,4 +1,7 @@
-"""A denoiser of 4-vectors in two layers, and its loader: a training run of milliseconds."""
+"""A denoiser of 4-vectors in two layers, its loader and its loss on fixed examples: a training run
+of milliseconds."""
+
+import dataclasses
 
 import jax
 import jax.numpy as jnp
@@ -72,3 +75,22 @@ class TinyLoader:
 
     def restore(self, state):
         self.position = state["position"]
+
+
+loss = jax.jit(TinyTask().loss)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TinyMeasurement:
+    """The loss of sixteen examples, at the same times under the same noise."""
+
+    every: int
+    metric: str = "fixed_loss"
+    is_heavy: bool = False
+    about = "a loss of 16 vectors"
+    field = "tiny.every"
+
+    def __call__(self, context, at_once):
+        batch = {"x": np.random.default_rng(9).normal(size=(16, 4)).astype(np.float32)}
+        keys = jax.random.split(jax.random.key(5), 16)
+        return {self.metric: float(loss(context, batch, keys)[0])}

@@ -1,13 +1,14 @@
 """The one training loop, for every task.
 
-A task (parameters, loss, plots) and a loader of batches are all it knows; images, processes and
-configs are theirs. n steps are one dispatch of one compiled program; between dispatches the host
-logs, saves and listens for signals. A run is a function of its options: stopped anywhere and
-resumed, on the same devices, it ends with the same bits.
+A task (parameters, loss, plots), a loader of batches and measurements of the averaged parameters
+are all it knows; images, processes and configs are theirs. n steps are one dispatch of one compiled
+program; between dispatches the host logs, saves, measures and listens for signals. A run is a
+function of its options: stopped anywhere and resumed, on the same devices, it ends with the same
+bits.
 """
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -16,10 +17,9 @@ from typing import Any, Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.errors import JaxRuntimeError
 
 from options.choices import choose, require, require_at_least_one, require_non_negative
-from options.errors import InvalidValue, NotFinite, UserError
+from options.errors import InvalidValue, NotFinite
 from options.fields import hidden
 from options.memory import AUTO, device_memory, number_or_auto
 from options.progress import busy
@@ -33,10 +33,11 @@ from storage.workdir import (
     require_space,
     sole_writer,
 )
-from tasks.task import Context, Task
+from tasks.task import Task
 from training import microbatch, parallel
 from training.ema import EMA
 from training.interrupts import Interrupts
+from training.measurements import SURVIVED, Measurement, Measuring, first_line
 from training.optimizer import Optimizer
 from training.parallel import Parallelism, State
 from training.program import Program, return_free_memory
@@ -67,13 +68,17 @@ class Loader(Protocol):
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """How a run goes. Intervals are in steps, and multiples of n_jitted_steps; checkpoint_every,
-    draw_every and keep_every may be 0 for never (the end of a run is saved anyway).
+    """How a run goes. Intervals are in steps; log_every, checkpoint_every and draw_every are
+    multiples of n_jitted_steps. All but log_every may be 0 for never (the end of a run is saved
+    anyway).
 
     batch_size: examples of one step over all devices of all hosts.
     microbatch: examples a device differentiates at once, or "auto": the most that fit.
     deterministic: compile for the same bits on every run, also on a GPU, where that costs speed.
     device_memory: bytes that "auto" may use on a device; 0 asks the device.
+    evaluate_every: when the loss of held-out examples is measured, beside that of training
+        examples: where the n_jitted_steps end that have the step, and at the last step of a run
+        that is no shorter. evaluate_examples: how many of each; fewer where there are fewer.
     keep, keep_every: the newest checkpoints kept, and the steps whose multiples are kept too.
     max_seconds: stop, with a checkpoint, after so much time in this loop, compilation and plots
         included, over all resumptions; 0 for no limit.
@@ -94,6 +99,8 @@ class TrainOptions:
     log_every: int = 50
     checkpoint_every: int = 10_000
     draw_every: int = 10_000
+    evaluate_every: int = 1_000
+    evaluate_examples: int = 512
     keep: int = 2
     keep_every: int = 50_000
     max_seconds: float = 0.0
@@ -103,7 +110,8 @@ class TrainOptions:
     def __post_init__(self) -> None:
         # What is not logged yet is kept in memory.
         require_at_least_one(self, "steps", "batch_size", "n_jitted_steps", "keep", "log_every")
-        require_non_negative(self, "device_memory", "keep_every", "max_seconds")
+        require_at_least_one(self, "evaluate_examples")
+        require_non_negative(self, "device_memory", "evaluate_every", "keep_every", "max_seconds")
         for name in ("log_every", "checkpoint_every", "draw_every"):
             every, jitted = getattr(self, name), self.n_jitted_steps
             fits = every >= 0 and every % jitted == 0
@@ -146,8 +154,12 @@ def fit(
     options: TrainOptions,
     workdir: str | Path,
     claim: Claim = NO_CLAIM,
+    measurements: Sequence[Measurement] = (),
 ) -> Result:
     """Train, or go on training, in `workdir`, and leave a checkpoint of the end there.
+
+    The measurements are made of the averaged parameters, see `Measuring.due`, and logged; the
+    training is the same with any of them.
 
     Raises NotFinite if the loss or the gradient is no longer finite, OSError if the folder cannot
     be written, InvalidValue if the options do not suit the devices or the folder.
@@ -156,10 +168,17 @@ def fit(
     with sole_writer(workdir):  # a run that is refused leaves the config of the one that trains
         claim_workdir(workdir, claim)
         print(*claim.about, sep="\n", end="\n" if claim.about else "")
-        return _fit(task, loader, options, workdir, claim.force)
+        return _fit(task, loader, options, workdir, measurements, claim.force)
 
 
-def _fit(task: Task, loader: Loader, options: TrainOptions, workdir: Path, force: bool) -> Result:
+def _fit(
+    task: Task,
+    loader: Loader,
+    options: TrainOptions,
+    workdir: Path,
+    measurements: Sequence[Measurement],
+    force: bool,
+) -> Result:
     """`fit` in a workdir that is this run's; force: on other data than before, too."""
     strategy = parallel.STRATEGIES[options.strategy](parallel.make_mesh())
     per_device = examples_per_device(options, jax.device_count())
@@ -177,10 +196,14 @@ def _fit(task: Task, loader: Loader, options: TrainOptions, workdir: Path, force
         chunks = read_chunks(loader, strategy, options, step)
         upcoming = next(chunks, None) if stopped is Stop.FINISHED else None
         with Telemetry(workdir, step, options.steps, options.batch_size, options.unit) as log:
+            measuring = Measuring(measurements, log, options.steps)
             if upcoming is not None:
                 log.say("compiling the training step")
                 with log.doing("compiling"):
                     program.prepare(state, upcoming.batches)
+                    measuring.begin()
+                with log.doing("measuring"):
+                    measuring(measuring.due(step), step, state, program.examples_at_once)
                 log.begin(program.reason)
             while upcoming is not None and stopped is Stop.FINISHED:
                 chunk, began = upcoming, time.monotonic()
@@ -197,21 +220,27 @@ def _fit(task: Task, loader: Loader, options: TrainOptions, workdir: Path, force
                 last = step == options.steps or stopped is not Stop.FINISHED
                 if last or due(step, options.log_every):
                     log.flush(step)
-                at_end = step == options.steps and options.draw_every > 0
-                draws = at_end or due(step, options.draw_every)
-                if last or draws or due(step, options.checkpoint_every):
+                draws = due(step, options.draw_every, options.steps)
+                # What is due of a run that stops here, it measures when it is resumed.
+                measured = measuring.due(step) if stopped is Stop.FINISHED else []
+                risky = draws or any(m.is_heavy for m in measured)
+                if last or risky or due(step, options.checkpoint_every):
                     with log.doing("saving"):
                         checkpoints.save(step, stored(state), state.ema, asdict(record))
+                if risky:
+                    checkpoints.wait()  # should it take the last of the memory
+                if measured:
+                    with log.doing("measuring"):
+                        measuring(measured, step, state, program.examples_at_once)
                 if draws:
                     with log.doing("drawing"):
-                        checkpoints.wait()  # should a plot take the last of the memory
                         draw(task, state, log, step)
     return Result(state, step, record.seconds, stopped)
 
 
-def due(step: int, every: int) -> bool:
-    """Whether something done every so many steps (0: never) is due at `step`."""
-    return every > 0 and step % every == 0
+def due(step: int, every: int, last: int = 0) -> bool:
+    """Whether something done every so many steps (0: never), and at the last one, is due."""
+    return every > 0 and (step % every == 0 or step == last)
 
 
 def examples_per_device(options: TrainOptions, devices: int) -> int:
@@ -370,15 +399,14 @@ def draw(task: Task, state: State, log: Telemetry, step: int) -> None:
     Plots that cannot be made, are not finite, do not fit or cannot be written are said to be
     missing: the training is sound without them. A fault of the program is raised.
     """
-    ema, frozen = parallel.to_host((state.ema, state.frozen))
+    context = parallel.averaged(state)
     if not log.active:
         return
     key = jax.random.fold_in(jax.random.wrap_key_data(parallel.to_host(state.key)), DRAW)
     try:
-        log.pictures(step, task.draw(Context(ema, ema, step, frozen), key))
-    except (UserError, OSError, JaxRuntimeError) as error:
-        what = str(error).splitlines()[0]
+        log.pictures(step, task.draw(context, key))
+    except SURVIVED as error:
         log.say(
-            f"step {step}: no picture, training goes on: {what}. Change `sampling`, or ask for "
-            "none by training.draw_every=0"
+            f"step {step}: no picture, training goes on: {first_line(error)}. Change `sampling`, "
+            "or ask for none by training.draw_every=0"
         )

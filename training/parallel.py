@@ -309,6 +309,13 @@ def to_host(tree: PyTree) -> PyTree:
     return jax.tree.map(np.asarray, multihost_utils.process_allgather(tree, tiled=True))
 
 
+def averaged(state: State) -> Context:
+    """What plots and measurements are of: the averaged parameters in the place of the trained ones,
+    and what is frozen, on the host; collective when shards live elsewhere."""
+    ema, frozen = to_host((state.ema, state.frozen))
+    return Context(ema, ema, int(state.step), frozen)
+
+
 def largest(value: int) -> int:
     """The largest of the processes' values; collective."""
     if jax.process_count() == 1:

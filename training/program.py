@@ -46,6 +46,12 @@ class Program:
         self._compiled: dict[int, Any] = {}
         self._deterministic = deterministic
 
+    @property
+    def examples_at_once(self) -> int:
+        """The microbatch of a program that is prepared."""
+        assert self.microbatch is not None
+        return self.microbatch
+
     def prepare(self, state: State, batches: PyTree) -> None:
         """Compile for chunks like `batches`, choosing the microbatch if that is still open."""
         steps = _steps(batches)

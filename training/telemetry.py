@@ -1,4 +1,4 @@
-"""Watching a run: a progress bar, a line in the terminal, metrics.jsonl, TensorBoard, pictures."""
+"""Watching a run: a progress bar, lines in the terminal, metrics.jsonl, TensorBoard, pictures."""
 
 import contextlib
 import json
@@ -36,9 +36,10 @@ class Telemetry:
         self._bar = progress_bar(
             desc="train", total=steps, initial=step, disable=not active, smoothing=0.1
         )
+        self._newest: dict[str, int] = {}
         if active:
             self._path = workdir / "metrics.jsonl"
-            _truncate(self._path, step)
+            self._newest = _truncate(self._path, step)
             self._board = Board(workdir / "tensorboard", step)
 
     def __enter__(self) -> "Telemetry":
@@ -86,6 +87,20 @@ class Telemetry:
             self._write(row, scalars)
         return row
 
+    def newest(self, name: str) -> int:
+        """The newest step at which an earlier run, up to where this one begins, logged a number of
+        this name; 0 if it never did, or on a process that does not write."""
+        return self._newest.get(name, 0)
+
+    def measured(self, step: int, values: Mapping[str, float]) -> None:
+        """Write what was measured of the averaged parameters: a row, a line, and curves."""
+        self._append({"step": step, **values})
+        for name, value in values.items():
+            self._board.scalar(f"measured/{name}", value, step)
+        self._board.flush()
+        said = (f"{name.replace('_', ' ')} {value:.4g}" for name, value in values.items())
+        self.say(f"step {step}: {', '.join(said)}")
+
     def pictures(self, step: int, pictures: Mapping[str, np.ndarray]) -> None:
         """Show uint8 pictures, (H, W[, channels]), in TensorBoard and in workdir/pictures."""
         for name, picture in pictures.items():
@@ -108,12 +123,7 @@ class Telemetry:
 
     def _write(self, row: dict[str, Any], scalars: dict[str, float]) -> None:
         """A line of the file and of the terminal; in TensorBoard, the scalars as curves."""
-        try:
-            with open(self._path, "a") as file:
-                file.write(json.dumps(row) + "\n")
-        except OSError as error:
-            but = f"{self._path} cannot be written: {error}"
-            raise StorageError("workdir", but=but) from error
+        self._append(row)
         step = row["step"]
         for name, value in scalars.items():
             self._board.scalar(f"train/{name}", value, step)
@@ -127,6 +137,15 @@ class Telemetry:
             f"learning rate {row['learning_rate']:.3g}, {row['steps_per_second']:.2f} steps/s, "
             f"{row[f'{self.unit}_per_second']:.0f} {self.unit}/s"
         )
+
+    def _append(self, row: dict[str, Any]) -> None:
+        """A row of the file."""
+        try:
+            with open(self._path, "a") as file:
+                file.write(json.dumps(row) + "\n")
+        except OSError as error:
+            but = f"{self._path} cannot be written: {error}"
+            raise StorageError("workdir", but=but) from error
 
 
 class Board:
@@ -164,16 +183,23 @@ def _ratio(losses: np.ndarray, fractions: np.ndarray) -> list[float | None]:
     return [float(s / n) if n > 0 else None for s, n in zip(losses, fractions, strict=True)]
 
 
-def _truncate(path: Path, step: int) -> None:
-    """Drop the rows after `step`, one cut short by a kill, and damaged ones."""
+def _truncate(path: Path, step: int) -> dict[str, int]:
+    """Drop the rows after `step`, one cut short by a kill, and damaged ones.
+
+    Returns the newest step of each name in the rows that are kept.
+    """
     if not path.exists():
-        return
-    kept = []
+        return {}
+    kept: list[str] = []
+    newest: dict[str, int] = {}
     for line in path.read_bytes().splitlines():
         try:
-            if json.loads(line)["step"] <= step:
+            row = json.loads(line)
+            if row["step"] <= step:
+                newest |= dict.fromkeys(row, row["step"])
                 kept.append(line.decode() + "\n")
         except (ValueError, TypeError, KeyError):
             continue
     with atomic_write(path, "w") as file:
         file.writelines(kept)
+    return newest

@@ -13,6 +13,7 @@ import pytest
 from data import UNIT, ArraySource, Source, Transform, digits
 from evaluation import image_models
 from evaluation.image_models import EvalOptions, Subject
+from evaluation.measurements import HeldOutLoss, SampleFID
 from evaluation.places import Places
 from experiment.experiment import Trained
 from generation.sampler import Generator
@@ -29,6 +30,7 @@ from solvers.sampler import Sampler
 from storage.checkpoint import Checkpoints
 from tasks.conditions import ClassLabel
 from tasks.image import ImageTask
+from tasks.task import Context
 
 MEAN, STD = 0.13, 0.31
 OPTIONS = EvalOptions(batch_size=8, num_samples=20, likelihood_images=10, rtol=1e-4, atol=1e-4)
@@ -213,6 +215,20 @@ def test_the_batch_size_changes_nothing(report, subject, params, tmp_path):
     other = evaluate(dataclasses.replace(subject, generator=generator), params, options, tmp_path)
     for name, figure in figures(report).items():
         assert abs(figure.value - figures(other)[name].value) <= 1e-4 * abs(figure.value), name
+
+
+def test_what_is_measured_while_training_is_what_is_reported(report, subject, params, tmp_path):
+    parts = subject.task, subject.train, subject.held_out, subject.transform
+    found = HeldOutLoss(*parts, seed=0, every=1, most=100)(Context(params, params), at_once=7)
+    assert found["held_out_loss"] == pytest.approx(figures(report)["loss"].value, rel=1e-5)
+    extractor = subject.extractor(OPTIONS)
+    fid = SampleFID(subject, extractor, tmp_path, seed=0, every=1, count=20, batch_size=7)
+    found = fid(Context(params, params), at_once=7)
+    assert found == {"fid": pytest.approx(figures(report)["fid"].value, rel=1e-4)}
+    assert fid.about == f"FID of 20 samples to digits/train, by {extractor.identity}"
+    before = list(tmp_path.rglob("*.npz"))
+    assert before and fid(Context(params, params), at_once=7) == found
+    assert list(tmp_path.rglob("*.npz")) == before  # the features of the training set are kept
 
 
 def test_cut_off_anywhere_it_goes_on_to_the_same_report(

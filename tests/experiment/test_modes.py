@@ -21,7 +21,7 @@ TINY = {
     "optim": {"warmup": 1},
     "training": {
         "steps": 2, "batch_size": 4, "microbatch": "4", "log_every": 1, "checkpoint_every": 2,
-        "draw_every": 2,
+        "draw_every": 2, "evaluate_every": 2,
     },
     "sampling": {
         "solver": "ddim", "num_steps": 3, "num_samples": 5, "batch_size": 5, "t_end": 1e-3
@@ -100,6 +100,9 @@ def test_data_of_any_shape_train_sample_and_are_evaluated(case, density, tmp_pat
     for mode in ("train", "sample", "eval"):
         assert modes.run(mode, command) == 0
 
+    rows = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    measured = json.loads(rows[-1])
+    assert measured["step"] == 2 and np.isfinite(measured["held_out_loss"])
     samples_in = tmp_path / "run" / "samples" / "step_2" / "default"
     with np.load(samples_in / "samples.npz") as file:
         samples = dict(file)
@@ -118,7 +121,8 @@ def test_data_of_any_shape_train_sample_and_are_evaluated(case, density, tmp_pat
     evaluated_in = tmp_path / "run" / "eval" / "step_2" / "default"
     report = json.loads((evaluated_in / "report.json").read_text())
     found = {figure["name"]: figure["value"] for figure in report["figures"]}
-    assert np.isfinite(found["loss"]) and density == (unit in found)
+    assert found["loss"] == pytest.approx(measured["held_out_loss"], rel=1e-5)  # of all six
+    assert density == (unit in found)
     assert not density or np.isfinite(found[unit])
 
 

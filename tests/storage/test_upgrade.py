@@ -130,6 +130,14 @@ def test_older_versions_held_nothing_out_and_judged_all_by_the_digits_network():
     assert kinds.load(PRETRAINED / "emoji.npz").eval.extractor == "auto"
 
 
+def test_older_versions_measured_nothing_while_they_trained():
+    nested = {"training": {"steps": 7, "n_jitted_steps": 7}}
+    assert upgrade_config(nested)["training"] == nested["training"] | {"evaluate_every": 0}
+    assert upgrade_config(flat())["training"]["evaluate_every"] == 0
+    now = {"training": {"evaluate_every": 30}, "data": {"holdout": 0.1}}
+    assert upgrade_config(now) == now
+
+
 def test_the_kernel_of_an_old_upsampler_is_split_between_augmentation_and_level():
     kernel = np.arange((9 + LEVEL_FEATURES) * 2.0).reshape(-1, 2)
     old = {"unet/conv_in/kernel": np.ones(3), "unet/embedding/augment/kernel": kernel}

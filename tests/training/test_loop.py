@@ -17,43 +17,24 @@ import numpy as np
 import pytest
 from PIL import Image
 from small_disk import closes_its_loop, small_disk  # noqa: F401
+from tiny_runs import FAILURES, OPTIONS, equal, rows
 from tiny_task import TeacherTask, TinyLoader, TinyTask
 
-from options.errors import InvalidValue, NotFinite, StorageError
+from options.errors import InvalidValue, StorageError
 from options.progress import Bar
 from storage import checkpoint
 from storage.workdir import Claim, sole_writer
 from tasks.task import Context, Task
 from training import loop
-from training.ema import EMA
-from training.loop import TrainOptions, fit
+from training.loop import fit
 from training.optimizer import Optimizer
 
 TESTS = pathlib.Path(__file__).parent.parent
-OPTIONS = TrainOptions(
-    steps=40,
-    batch_size=8,
-    optimizer=Optimizer(lr=1e-2, warmup=4),
-    ema=EMA(0.9),
-    n_jitted_steps=5,
-    log_every=10,
-    checkpoint_every=10,
-)
 
 
 def run(workdir, loader=None, **changes):
     options = dataclasses.replace(OPTIONS, **changes)
     return fit(TinyTask(), loader or TinyLoader(options.batch_size), options, workdir)
-
-
-def rows(workdir):
-    return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-
-
-def equal(a, b):
-    """Bit for bit."""
-    same = jax.tree.map(lambda x, y: bool(np.array_equal(x, y)), jax.device_get((a,)), (b,))
-    return all(jax.tree.leaves(same))
 
 
 @pytest.fixture(scope="module")
@@ -258,14 +239,6 @@ def test_a_path_that_cannot_be_read_back_is_refused_with_nothing_made(tmp_path):
     with pytest.raises(InvalidValue, match="^workdir: got .* cannot be read back"):
         run(tmp_path / "run [1]")
     assert not list(tmp_path.iterdir())
-
-
-FAILURES = {
-    "not finite": NotFinite("x", but="not finite: sample 3 at t = 0.5"),
-    "a full disk": StorageError("workdir", but="pictures cannot be written"),
-    "a path that is a file": NotADirectoryError("pictures"),
-    "out of memory": jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory\nmore"),
-}
 
 
 class FailingTask(TinyTask):

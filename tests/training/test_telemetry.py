@@ -8,28 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 from tensorboardX.proto import event_pb2
-from tensorboardX.record_writer import masked_crc32c
+from tiny_runs import events, scalars
 
 from training.telemetry import LEVELS, Board, Telemetry
-
-
-def events(folder):
-    """The events of a TensorBoard folder, by reading the records back."""
-    found = []
-    for path in sorted(folder.iterdir()):
-        data = path.read_bytes()
-        while data:
-            size = int.from_bytes(data[:8], "little")
-            body, crc = data[12 : 12 + size], data[12 + size : 16 + size]
-            assert int.from_bytes(crc, "little") == masked_crc32c(body)
-            found.append(event_pb2.Event.FromString(body))
-            data = data[16 + size :]
-    return found
-
-
-def scalars(folder):
-    values = [(e.step, v) for e in events(folder) for v in e.summary.value]
-    return {(v.tag, step): v.simple_value for step, v in values}
 
 
 def summaries(losses, fractions=None):
