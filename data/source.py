@@ -23,11 +23,14 @@ BLOCK = 256  # examples that a checksum reads at a time
 
 
 class Record(TypedDict):
-    """One example, whatever it is, under "image". mask: see `Source`."""
+    """One example, whatever it is, under "image". mask: see `Source`; text, writer: of a line of
+    handwriting, see `data.strokes`."""
 
     image: Example
     label: int
     mask: NotRequired[Bool[np.ndarray, "..."]]
+    text: NotRequired[Int32[np.ndarray, " characters"]]
+    writer: NotRequired[int]
 
 
 class Records(TypedDict):
@@ -36,6 +39,8 @@ class Records(TypedDict):
     image: Examples | list[np.ndarray]
     label: Int32[np.ndarray, "b"]
     mask: NotRequired[Bool[np.ndarray, "b ..."]]
+    text: NotRequired[Int32[np.ndarray, "b characters"]]
+    writer: NotRequired[Int32[np.ndarray, "b"]]
 
 
 @runtime_checkable
@@ -113,10 +118,11 @@ class Source(Protocol):
             yield self.take(np.arange(start, min(start + BLOCK, len(self))))
 
     def checksum(self) -> str:
-        """A text that differs where any example, label or mask does. Reads all of them."""
+        """A text that differs where any example does, or what comes with it. Reads all of them."""
         crc = zlib.crc32(repr((self.shape, self.class_names, len(self))).encode())
         for found in self._blocks():
-            for array in (*found["image"], found["label"], found.get("mask", np.zeros(0))):
+            beside = [array for name, array in sorted(found.items()) if name != "image"]
+            for array in (*found["image"], *beside):
                 crc = zlib.crc32(np.ascontiguousarray(array).tobytes(), crc)
         return f"{crc:08x}"
 

@@ -10,6 +10,10 @@ level dequantised, and D dimensions:
 Real-valued data z (fields, latents, strokes) are standardised:
 
     x = (z - mean) / std                                    (4)
+
+Pen movements (dx, dy, pen), see `data.strokes`, have one standard deviation for both directions:
+
+    x = (dx / std, dy / std, pen)                           (5)
 """
 
 from dataclasses import dataclass
@@ -189,10 +193,49 @@ class Scaled(Space):
             require(fits, field, values, f"one number or as many as channels; {but}")
 
 
+@dataclass(frozen=True)
+class StrokeSpace(Space):
+    """Movements of a pen, as states by equation (5).
+
+    Attributes:
+      std: of the offsets; `StrokeSource.std` measures it.
+    """
+
+    std: float = 1.0
+    low: ClassVar[None] = None
+    high: ClassVar[None] = None
+
+    def __post_init__(self) -> None:
+        require(0 < self.std < np.inf, "std", self.std, "a positive number")
+
+    @property
+    def unit(self) -> Float[np.ndarray, " channels"]:
+        """std of the offsets; the pen as it is."""
+        return np.array([self.std, self.std, 1.0])
+
+    def encode(self, data: Any) -> Any:
+        """Equation (5), in float32."""
+        return data.astype(np.float32) / _float32((self.std, self.std, 1.0))
+
+    def decode(self, x: Any) -> Float32[np.ndarray, "..."]:
+        """The inverse of `encode`; the pen is up, 1, where its state is over 1/2, else 0."""
+        x = np.asarray(x, np.float32)
+        return np.concatenate([x[..., :2] * np.float32(self.std), x[..., 2:] > 0.5], axis=-1)
+
+    def check(self, source: Source) -> None:
+        but = f"{source.name} has {source.channels} channels of {source.dtype}"
+        moves = source.channels == 3 and source.dtype == np.float32
+        require(moves, "space", self, f"lines of (dx, dy, pen); {but}")
+
+
 def _float32(values: tuple[float, ...]) -> Float32[np.ndarray, " channels"]:
     return np.array(values, np.float32)
 
 
 UNIT = Pixels(0.0, 1.0)
 CENTERED = Pixels(-1.0, 1.0)
-SPACES: dict[str, type[Space]] = {"pixels": Pixels, "scaled": Scaled}
+SPACES: dict[str, type[Space]] = {
+    "pixels": Pixels,
+    "scaled": Scaled,
+    "strokes": StrokeSpace,
+}

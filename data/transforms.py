@@ -37,12 +37,17 @@ CROPS = {
 
 
 class Batch(TypedDict):
-    """What a step is given. `image`: states, 0 where `mask`, of their rank, is False."""
+    """What a step is given. `image`: states, 0 where `mask`, of their rank, is False.
+
+    text, writer: of lines of handwriting, see `data.strokes`.
+    """
 
     image: Float32[np.ndarray, "b *shape"]
     label: Int32[np.ndarray, "b"]
     augment: NotRequired[Float32[np.ndarray, "b 9"]]
     mask: NotRequired[Bool[np.ndarray, "b ..."]]
+    text: NotRequired[Int32[np.ndarray, "b characters"]]
+    writer: NotRequired[Int32[np.ndarray, "b"]]
 
 
 @dataclass(frozen=True)
@@ -151,6 +156,8 @@ class Transform:
         if "mask" in records:
             batch["mask"] = records["mask"]
             batch["image"] = np.where(records["mask"], x, np.float32(0))
+        if "text" in records:
+            batch |= {"text": records["text"], "writer": records["writer"]}
         return batch
 
     def resized(self, example: Example) -> Example:

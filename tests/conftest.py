@@ -19,9 +19,9 @@ from jaxtyping import install_import_hook
 
 # Every jaxtyping annotation of these modules is checked at run time.
 CHECKED = [
-    "data", "evaluation.image_models", "generation.sampler", "likelihood", "losses", "metrics",
-    "models", "parameterization", "sampling", "sde_lib", "solvers", "storage.pictures", "tasks",
-    "tools", "training.ema", "training.optimizer",
+    "data", "evaluation.image_models", "generation.sampler", "handwriting", "likelihood", "losses",
+    "metrics", "models", "parameterization", "sampling", "sde_lib", "solvers", "storage.pictures",
+    "tasks", "tools", "training.ema", "training.optimizer",
 ]  # fmt: skip
 install_import_hook(CHECKED, "typechecker.typechecked")
 

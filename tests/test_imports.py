@@ -29,6 +29,7 @@ MAY_IMPORT = {
     # Images in, batches and metrics out.
     "storage": "",
     "data": "storage",
+    "handwriting": "storage data",
     "metrics": "sde_lib storage data",
     # Training, of whatever task.
     "training": "storage tasks",

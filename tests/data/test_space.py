@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from data import CENTERED, UNIT, ArraySource, Pixels, Scaled
+from data import CENTERED, UNIT, ArraySource, Pixels, Scaled, StrokeSpace
 from options.errors import InvalidValue
 
 LEVELS = np.arange(256, dtype=np.uint8)
@@ -111,3 +111,19 @@ def test_a_space_has_data_of_its_own():
     for options in ({"mean": (np.nan,)}, {"std": (0.0,)}, {"std": ()}, {"mean": ()}):
         with pytest.raises(InvalidValue, match=next(iter(options))):
             Scaled(**options)
+
+
+def test_strokes_have_one_standard_deviation_and_a_pen():
+    rows = np.array([[0, 0, 1], [3, -1, 0], [2, 4, 1]], np.float32)
+    space = StrokeSpace(2.0)
+    x = space.encode(jnp.asarray(rows))
+    assert x.tolist() == [[0, 0, 1], [1.5, -0.5, 0], [1, 2, 1]]
+    noisy = x + jnp.array([0, 0, 0.4]) * jnp.array([[1], [1], [-1]])
+    decoded = space.decode(noisy)
+    assert np.array_equal(decoded, rows) and decoded.dtype == np.float32
+    assert space.unit.tolist() == [2, 2, 1] and space.low is None is space.high
+    with pytest.raises(InvalidValue, match="std: got 0.0, expected a positive number"):
+        StrokeSpace(0.0)
+    two = ArraySource("two", np.zeros((4, 9, 2), np.float32), np.zeros(4, int))
+    with pytest.raises(InvalidValue, match="space: .*two has 2 channels of float32"):
+        StrokeSpace().check(two)
