@@ -31,7 +31,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from options.errors import UserError
-from options.project import ROOT, find, version_of
+from options.project import ROOT, find, shipped, version_of
 from storage.files import cache_folder
 
 MODES = ("train", "eval", "sample", "control")
@@ -114,8 +114,7 @@ def parse(argv: list[str]) -> list[str]:
         app.usage(shorthelp=True, writeto_stdout=True, exitcode=0)
     where = given.get("config") or given.get("weights") or given.get("workdir") or str(PRETRAINED)
     if "config" in given and not find(where).is_file():
-        files = [str(file.relative_to(ROOT)) for file in ROOT.glob("configs/**/*.py")]
-        fail(f"--config: there is no file {where}{_nearest(where, files)}")
+        fail(f"--config: there is no file {where}{_nearest(where, shipped('configs'))}")
     overrides = _overrides(given)
     _parse_others(argv)
     # What needs JAX comes after all that does not.

@@ -29,6 +29,13 @@ def find(where: str | Path) -> Path:
     return next((file for file in (ROOT / path, *named) if file.is_file()), path)
 
 
+def shipped(folder: str) -> list[str]:
+    """What `find` knows of one of the folders of NAMED: paths, and names."""
+    paths = sorted((ROOT / folder).rglob(f"*{NAMED[folder]}"))
+    names = [str(path.relative_to(ROOT / folder).with_suffix("")) for path in paths]
+    return [str(path.relative_to(ROOT)) for path in paths] + names
+
+
 def version_of(distribution: str) -> tuple[int, ...]:
     """The version of an installed distribution, as numbers; () where it is not installed."""
     from importlib import metadata  # slow to import, and seldom needed
@@ -47,7 +54,7 @@ def extra(name: str) -> Iterator[None]:
     except ModuleNotFoundError as error:
         # A clone is installed from its folder; what pip installed is known to it by name.
         own = f"-e '{ROOT}[{name}]'" if (ROOT / "pyproject.toml").is_file() else f"'{NAME}[{name}]'"
-        raise NotInstalled(str(error.name), but=f"it is not installed; pip install {own}") from None
+        raise NotInstalled("", but=f"{error.name} is not installed: pip install {own}") from None
 
 
 def require_unhidden() -> None:
