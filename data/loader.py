@@ -199,7 +199,7 @@ class _Steps:
 
 def _prefetched(steps: _Steps, threads: int, prefetch: int) -> Iterator[Any]:
     """The steps in order, up to `prefetch` of them computed ahead by a pool of threads."""
-    # Imported here: a model is sampled without it.
+    # Imported here, since only training needs it.
     with extra("train"):
         import grain
 

@@ -168,9 +168,7 @@ def test_an_error_in_the_background_names_the_file():
 def test_without_grain_its_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "grain", None)
     for read in (lambda: Loader(digits("test"), 4), lambda: eval_batches(digits("test"), 4)):
-        with pytest.raises(
-            NotInstalled, match=r"grain is not installed: pip install .*\[train\]"
-        ):
+        with pytest.raises(NotInstalled, match=r"grain is not installed: pip install .*\[train\]"):
             read()
 
 

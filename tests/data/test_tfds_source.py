@@ -99,7 +99,9 @@ def test_a_missing_data_set_fails_at_once(tmp_path):
 
 def test_without_tfds_its_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
-    with pytest.raises(NotInstalled, match=r"^tensorflow_datasets is not installed: pip install .*\[tfds\]"):
+    with pytest.raises(
+        NotInstalled, match=r"^tensorflow_datasets is not installed: pip install .*\[tfds\]"
+    ):
         tfds(tmp_path)
 
 

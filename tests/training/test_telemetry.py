@@ -103,9 +103,7 @@ def test_without_tensorboardx_the_rest_is_written(tmp_path, monkeypatch, capsys)
     assert json.loads((tmp_path / "metrics.jsonl").read_text())["loss"] == 1.5
     assert {path.name for path in tmp_path.iterdir()} == {"metrics.jsonl", "pictures"}
     (said,) = [line for line in capsys.readouterr().out.splitlines() if "TensorBoard" in line]
-    assert said.startswith(
-        "no logs for TensorBoard: tensorboardX is not installed: pip install"
-    )
+    assert said.startswith("no logs for TensorBoard: tensorboardX is not installed: pip install")
     assert said.endswith("[train]'")
 
 
