@@ -65,7 +65,7 @@ class Guide:
             found = measure(key, model, x_0, labels, options, bar_updater(bar))
         if kept is not None:
             with atomic_write(kept) as file:
-                np.savez(file, allow_pickle=False, **dataclasses.asdict(found))
+                np.savez(file, **dataclasses.asdict(found))
         return found
 
     def _kept(self, predict: Any, x_0: Array, labels: np.ndarray) -> Path | None:
