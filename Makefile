@@ -2,6 +2,7 @@
 # Another interpreter: make test PYTHON=/path/to/python3.12
 
 PYTHON ?= python3
+VERSIONS ?= newest
 BIN := .venv/bin
 RUN := .venv/.run
 DEV := .venv/.dev
@@ -14,12 +15,13 @@ PYTEST ?= -n 2 --dist loadfile --max-worker-restart 0
 # Programs compiled by one test run are read from here by the next.
 export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.venv/jax_cache
 
-.PHONY: help demo test slow coverage lint format types docs bench emoji strokes
+.PHONY: help demo test smoke slow coverage lint format types docs bench emoji strokes
 
 help:
 	@echo "make demo      train, sample and evaluate on handwritten digits"
 	@echo "make test      all tests but the slow ones"
 	@echo "make slow      the slow ones, and the golden outputs as users compile"
+	@echo "make smoke     a fast part with the newest jax; VERSIONS=oldest for the oldest that is supported"
 	@echo "make coverage  make test, with the lines that no test reaches"
 	@echo "make lint      ruff, check only      make format  ruff, in place"
 	@echo "make types     mypy                  make docs    API reference into docs/api"
@@ -37,6 +39,10 @@ test: $(DEV)
 slow: $(DEV)
 	XLA_FLAGS= $(BIN)/pytest -m slow $(PYTEST)
 	XLA_FLAGS= $(BIN)/pytest -k golden $(PYTEST)
+
+# In an environment of its own, by the ranges of pyproject.toml rather than the pinned versions.
+smoke:
+	.ci/smoke "$(PYTHON)" $(VERSIONS)
 
 coverage: $(DEV)
 	$(BIN)/pytest -m "not slow" --cov --cov-report=term-missing:skip-covered $(PYTEST)

@@ -32,11 +32,12 @@ from ml_collections import config_flags
 
 from options.errors import UserError
 from options.progress import busy
+from options.project import ROOT, find, shipped, version_of
 from storage.files import cache_folder
 
 MODES = ("train", "eval", "sample", "control")
 HELP = {"help", "helpshort", "h", "?"}
-PRETRAINED = Path(__file__).parent / "pretrained" / "digits.npz"
+PRETRAINED = ROOT / "pretrained" / "digits.npz"
 TRUE = {"1", "t", "true", "y", "yes", "on"}  # as JAX reads its environment
 KINDS_OF_VALUE: dict[type, str] = {
     bool: "True or False",
@@ -45,6 +46,7 @@ KINDS_OF_VALUE: dict[type, str] = {
     tuple: "values between commas, as in (32,32)",
 }
 CPU_FLAGS = "--xla_cpu_experimental_ynn_fusion_type=-individual_convolution"
+CPU_FLAGS_UNTIL = (0, 13)  # the first jaxlib in which they are untested: an unknown one is fatal
 
 flags.DEFINE_string("workdir", "", "Folder of the run: checkpoints, logs, pictures, reports.")
 flags.DEFINE_enum("mode", "train", MODES, "What to do.")
@@ -73,7 +75,7 @@ def main(argv: list[str]) -> None:
     command = modes.Command(
         config=options.config,
         workdir=Path(options.workdir or "runs/weights"),
-        weights=Path(weights) if weights else None,
+        weights=find(weights) if weights else None,
         force=options.force,
         cluster=modes.Cluster(
             options.coordinator,
@@ -98,13 +100,13 @@ def prepare_jax() -> None:
     """A program that was compiled once is read from disk afterwards, by whatever run."""
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache_folder()))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "1")
-    if "xla_cpu_experimental_ynn" not in os.environ.get("XLA_FLAGS", ""):
+    own = "xla_cpu_experimental_ynn" in os.environ.get("XLA_FLAGS", "")
+    if not own and version_of("jaxlib") < CPU_FLAGS_UNTIL:
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {CPU_FLAGS}".strip()
 
 
 def parse(argv: list[str]) -> list[str]:
     """Parses the flags and loads the config; returns what is left over of the command line."""
-    prepare_jax()
     double = os.environ.get("JAX_ENABLE_X64", "")
     if double.lower() in TRUE:
         fail(f"JAX_ENABLE_X64: got {double!r}, but all here is in float32: expected it unset")
@@ -113,12 +115,12 @@ def parse(argv: list[str]) -> list[str]:
         _define_help_of_config()
         app.usage(shorthelp=True, writeto_stdout=True, exitcode=0)
     where = given.get("config") or given.get("weights") or given.get("workdir") or str(PRETRAINED)
-    if "config" in given and not Path(where).is_file():
-        files = map(str, Path().glob("configs/**/*.py"))
-        fail(f"--config: there is no file {where}{_nearest(where, files)}")
+    if "config" in given and not find(where).is_file():
+        fail(f"--config: there is no file {where}{_nearest(where, shipped('configs'))}")
     overrides = _overrides(given)
     _parse_others(argv)
     # What needs JAX comes after all that does not.
+    prepare_jax()
     with busy("starting", in_files=False):
         from experiment import kinds
         from options.fields import flat

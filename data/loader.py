@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-import grain
 import numpy as np
 from jaxtyping import Bool
 
@@ -26,6 +25,7 @@ from data.source import Source
 from data.transforms import Batch, Transform
 from options.choices import require, require_at_least_one
 from options.errors import InvalidValue, Words
+from options.project import extra
 
 logger = logging.getLogger(__name__)
 THREADS = min(8, os.cpu_count() or 1)
@@ -96,7 +96,7 @@ class Loader:
         self.part = HostPart(batch_size, host, num_hosts)
         self.seed = seed
         self.shuffle = shuffle
-        self._read_options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=prefetch)
+        self._threads, self._prefetch = threads, prefetch
         self._seek(0)
 
     def __iter__(self) -> "Loader":
@@ -135,9 +135,8 @@ class Loader:
     def _seek(self, position: int) -> None:
         self._position = position
         size = self.part.batch_size
-        self._batches = _prefetched(
-            lambda step: self.batch_at(position + step * size), ENDLESS, self._read_options
-        )
+        steps = _Steps(lambda step: self.batch_at(position + step * size), ENDLESS)
+        self._batches = _prefetched(steps, self._threads, self._prefetch)
 
     def _indices(self, positions: range) -> np.ndarray:
         count = len(self.source)
@@ -181,8 +180,7 @@ def eval_batches(
         records = source.take(np.minimum(indices, count - 1))
         return EvalBatch(**transform(records, positions, seed), counts=indices < count)
 
-    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads)
-    return _prefetched(read, steps - start, options)
+    return _prefetched(_Steps(read, steps - start), threads, prefetch=threads)
 
 
 @dataclass(frozen=True)
@@ -199,8 +197,11 @@ class _Steps:
         return self.read(step)
 
 
-def _prefetched(
-    read: Callable[[int], Any], count: int, options: grain.ReadOptions
-) -> Iterator[Any]:
-    """`read(0), ..., read(count - 1)`, computed ahead by a pool of threads, in order."""
-    return iter(grain.MapDataset.source(_Steps(read, count)).to_iter_dataset(options))
+def _prefetched(steps: _Steps, threads: int, prefetch: int) -> Iterator[Any]:
+    """The steps in order, up to `prefetch` of them computed ahead by a pool of threads."""
+    # Imported here, since only training needs it.
+    with extra("train"):
+        import grain
+
+    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=prefetch)
+    return iter(grain.MapDataset.source(steps).to_iter_dataset(options))

@@ -14,6 +14,7 @@ import numpy as np
 from data.source import Record, Source
 from options.choices import require
 from options.errors import InvalidValue, StorageError, Words
+from options.project import extra
 
 INFO = "dataset_info.json"
 
@@ -78,7 +79,8 @@ def tfds(
     one every label is 0. A missing, empty or damaged data set is an error that names `path`.
     """
     # Imported here, since the other sources need not wait for it.
-    from tensorflow_datasets import builder_from_directory, features
+    with extra("tfds"):
+        from tensorflow_datasets import builder_from_directory, features
 
     folder = _prepared_folder(Path(path).expanduser())
     try:

@@ -24,6 +24,7 @@ from data import Source, Transform
 from evaluation.examples import Examples
 from evaluation.image_models import check_checkpoints, held_out_of
 from evaluation.places import Places
+from evaluation.plots import pyplot
 from metrics import calibration
 from metrics.calibration import Calibration
 from metrics.report import Figure, Report
@@ -87,6 +88,7 @@ def evaluate(
     places: Places,
 ) -> Report:
     """The report on one set of parameters, written to its place with its pictures."""
+    pyplot()  # An error before the work rather than after it, where there is none.
     work = _Work(subject, params, options, places.rows)
     count = len(subject.held_out)
     count = min(count, options.max_images) if options.max_images else count
@@ -214,19 +216,10 @@ def _write(path: Path, picture: bytes) -> None:
         file.write(picture)
 
 
-def _pyplot() -> Any:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    return pyplot
-
-
 def _png(figure: Any) -> bytes:
     file = io.BytesIO()
     figure.savefig(file, dpi=110, format="png")
-    _pyplot().close(figure)
+    pyplot().close(figure)
     return file.getvalue()
 
 
@@ -239,7 +232,7 @@ def draw_accuracy(found: Calibration, seen: Calibration) -> bytes:
         "expected calibration error": ["calibration_error", "calibrated_error"],
     }
     colours = ("#1f5fa8", "#c8641a")
-    figure, axes = _pyplot().subplots(2, 2, figsize=(10, 7), layout="constrained")
+    figure, axes = pyplot().subplots(2, 2, figsize=(10, 7), layout="constrained")
     for axis, (title, names) in zip(axes.flat, panels.items(), strict=True):
         for name, colour in zip(names, colours, strict=False):
             label = "held out" + (", by temperature" if name.startswith("calibrated") else "")
@@ -263,7 +256,7 @@ def _panels(count: int, width: float, height: float) -> tuple[Any, list[Any]]:
     columns = min(3, count)
     rows = -(-count // columns)
     size = (width * columns, height * rows)
-    figure, axes = _pyplot().subplots(rows, columns, figsize=size, layout="constrained")
+    figure, axes = pyplot().subplots(rows, columns, figsize=size, layout="constrained")
     used, unused = np.ravel(axes)[:count], np.ravel(axes)[count:]
     for axis in unused:
         axis.axis("off")

@@ -18,6 +18,7 @@ from experiment.sections import as_section, is_section
 from options.choices import did_you_mean
 from options.errors import InvalidValue, StorageError
 from options.fields import entries, fields, flat
+from options.project import find
 from storage.upgrade import upgrade_config
 from storage.weights import read_meta
 from storage.workdir import read_config
@@ -27,8 +28,12 @@ SettingsOf = Callable[[str], type]
 
 
 def read(where: str | Path) -> dict[str, Any]:
-    """The sections given by a configuration file (.py), or remembered by weights or a workdir."""
-    return read_file(where) if str(where).endswith(".py") else remembered(where)
+    """The sections given by a configuration file (.py), or remembered by weights or a workdir.
+
+    where: a path, or a name of what the project ships; see `options.project.find`.
+    """
+    path = find(where)
+    return read_file(path) if path.suffix == ".py" else remembered(path)
 
 
 def read_file(path: str | Path) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from metrics.report import Report
 from metrics.resumable import fingerprint
 from options.errors import InvalidValue, StorageError, UserError, Words, within
 from options.progress import busy
+from options.project import find
 from storage import weights
 from storage.files import cache_folder
 from storage.outputs import spelled
@@ -287,7 +288,7 @@ class Trained:
 
 def at(where: str | Path, field: str = "weights") -> Trained:
     """The parameters in exported weights or in a workdir; `field` is the one that names it."""
-    where = Path(where).expanduser()
-    if not where.exists():
+    path = find(where)
+    if not path.exists():
         raise InvalidValue(field, str(where), "exported weights or a workdir", but="there is none")
-    return Trained(where, where) if where.is_file() else Trained(where)
+    return Trained(path, path) if path.is_file() else Trained(path)

@@ -20,6 +20,7 @@ KINDS: dict[str, type[Experiment]] = {
 def load(where: str | Path, overrides: Mapping[str, Any] | None = None) -> ConfigDict:
     """The complete configuration of a file (.py), of exported weights (.npz) or of a workdir.
 
+    where: a path, or the name of what the project ships, as in "digits/vp" and "emoji".
     overrides: values by dotted name, as in {"sampling.num_steps": 50}; a choice is made by its name
       alone, as in {"sampling.solver": "ddim", "sampling.solver.eta": 0.5}.
     """

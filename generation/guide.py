@@ -67,7 +67,7 @@ class Guide:
             found = measure(jax.random.key(0), model, x_0, labels, options, bar_updater(bar))
         if kept is not None:
             with atomic_write(kept) as file:
-                np.savez(file, allow_pickle=False, **dataclasses.asdict(found))
+                np.savez(file, **dataclasses.asdict(found))
         return found
 
     def _fitting(self, model: GuidedModel, x_0: Array) -> int:

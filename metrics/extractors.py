@@ -7,6 +7,7 @@ from metrics import digits, efficientnet_lite0
 from metrics.features import FeatureExtractor
 from options.choices import choose, require
 from options.errors import InvalidValue, Words
+from options.project import find
 from storage.files import cache_folder
 
 AUTO = "auto"
@@ -56,6 +57,6 @@ def load(name: str, weights: str | Path | None = None, judge: str = "") -> Featu
     if name == AUTO:
         name = judge if judge and not weights else GENERAL
     make = choose(EXTRACTORS, name, "extractor")
-    path = Path(weights) if weights else None
+    path = find(weights) if weights else None
     require(path is None or path.is_file(), "weights", str(path), "a file")
     return make(path)

@@ -71,7 +71,7 @@ class Resumable:
         """Keep the rows of examples from `start` on, written whole or not at all."""
         stop = start + len(next(iter(rows.values())))
         with atomic_write(self.folder / f"{start:08d}-{stop:08d}.npz") as file:
-            np.savez_compressed(file, allow_pickle=False, **rows)
+            np.savez_compressed(file, **rows)
 
     def read(self, count: int) -> Rows:
         """Rows of the first `count` examples."""

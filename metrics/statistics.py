@@ -43,7 +43,6 @@ class Statistics:
         with atomic_write(path) as file:
             np.savez_compressed(
                 file,
-                allow_pickle=False,
                 extractor=self.extractor,
                 data=self.data,
                 count=self.moments.count,

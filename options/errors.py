@@ -22,7 +22,7 @@ UNSAID = Words("")
 
 
 class UserError(Exception):
-    """field: got, expected. What a user can mend; the base of the four kinds below.
+    """field: got, expected. What a user can mend; the base of the five kinds below.
 
     Args:
       field: dotted name of the field, the flag or the file that is at fault.
@@ -60,6 +60,10 @@ class StorageError(UserError, OSError):
 
 class OutOfMemory(UserError, MemoryError):
     """A batch that does not fit."""
+
+
+class NotInstalled(UserError, ImportError):
+    """An optional package that what was asked for needs."""
 
 
 @contextlib.contextmanager

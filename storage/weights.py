@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from options.errors import InvalidValue, StorageError
+from options.project import find
 from storage import checkpoint, npz
 from storage.files import atomic_write
 from storage.upgrade import is_part_of, upgrade_parameters
@@ -119,7 +120,7 @@ def init_from(params: PyTree, source: str | Path) -> tuple[PyTree, Report]:
     source: an exported `.npz`, a run's workdir or its checkpoint folder (the newest averaged
     parameters are taken).
     """
-    shapes, read = _source(Path(source))
+    shapes, read = _source(find(source))
     report = compare(flatten_shapes(params), shapes)
     own, arrays = flatten(params), read(report.loaded)
     merged = {name: arrays.get(name, value) for name, value in own.items()}

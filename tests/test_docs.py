@@ -17,6 +17,7 @@ from experiment import configuration, kinds
 from experiment.settings import ClassifierSettings, ImageSettings
 from generation import controls
 from options.fields import choices, entries, fields, flat
+from options.project import find
 from tasks import conditions
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -81,8 +82,7 @@ def test_python_runs(name, program, tmp_path, monkeypatch):
         'num_steps": 50', 'num_steps": 5'
     )
     monkeypatch.chdir(tmp_path)
-    for folder in ("pretrained", "data", "configs"):
-        (tmp_path / folder).symlink_to(ROOT / folder)
+    (tmp_path / "data").symlink_to(ROOT / "data")
     exec(compile(program, name, "exec"), {"__name__": name})
 
 
@@ -93,7 +93,7 @@ def test_links_and_names_lead_somewhere(page):
         assert (page.parent / target).exists(), target
     for name in re.findall(r"`((?:[\w-]+/)+[\w.-]*|[\w.-]+\.(?:py|md|toml))`", text):
         if name.partition("/")[0] not in PRODUCTS:
-            assert (ROOT / name).exists(), name
+            assert (ROOT / name).exists() or find(name).exists(), name
 
 
 @pytest.mark.parametrize(("page", "command"), commands())
@@ -106,6 +106,8 @@ def test_commands_name_what_there_is(page, command):
         assert f'"{option}"' in (ROOT / "main.py").read_text() or option == "help", option
     for file in re.findall(r"--config[= ](\S+\.py)", command):
         assert (ROOT / file).is_file(), file
+    for name in re.findall(r"--(?:config|weights)[= ]([\w/]+)(?= |$)", command):
+        assert find(name).is_file(), name
     overrides = dict(re.findall(r"--config\.([\w.]+)=(\S*)", command))
     if overrides:
         given = re.search(r"--(?:config|weights)[= ](configs/\S+|pretrained/\S+)", command)

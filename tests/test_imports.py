@@ -10,6 +10,8 @@ import tomllib
 
 import pytest
 
+from options.project import NAMED
+
 ROOT = pathlib.Path(__file__).parent.parent
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
@@ -50,6 +52,8 @@ READ_CONFIGS = {"main", "experiment", "configs", "tools"}
 UNDECLARED = {"array_record", "importlib_resources"}
 # Imported by a tool alone, and installed by its target of the Makefile.
 OPTIONAL = {"resvg_py"}
+# Modules that import more of an extra once `evaluation.plots` has found it.
+FOLLOWED = {"solver_page.py": {"plots"}}
 # Distributions whose modules have another name.
 MODULE_OF = {
     "absl-py": "absl",
@@ -107,8 +111,12 @@ def requirements(name: str) -> set[str]:
     pins = [line.split("#")[0].split(";")[0].strip() for line in lines]
     pins = [pin for pin in pins if pin and not pin.startswith("-r")]
     assert all(re.fullmatch(r"[\w.-]+==[\w.]+", pin) for pin in pins), pins
-    names = {pin.partition("==")[0] for pin in pins}
-    return {MODULE_OF.get(name, name.replace("-", "_")) for name in names}
+    return {module_of(pin.partition("==")[0]) for pin in pins}
+
+
+def module_of(distribution: str) -> str:
+    """The module that a distribution brings."""
+    return MODULE_OF.get(distribution, distribution.replace("-", "_"))
 
 
 def test_the_table_has_no_cycle():
@@ -167,11 +175,81 @@ def test_the_tests_import_what_is_required():
     assert wanted <= requirements("requirements.txt") | requirements("requirements-dev.txt")
 
 
-def test_the_package_lists_are_complete():
-    listed = PYPROJECT["tool"]["setuptools"]
-    assert set(listed["py-modules"]) == {path.stem for path in ROOT.glob("*.py")}
-    found = listed["packages"]["find"]["include"]
-    assert {f"{name.partition('.')[0]}*" for name in packages()} == set(found)
+def test_the_list_of_what_is_installed_is_complete():
+    wheel = PYPROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]
+    modules = {path.name for path in ROOT.glob("*.py")}
+    folders = {name.partition(".")[0] for name in packages()} | set(NAMED)
+    assert set(wheel["hooks"]["custom"]["project"]) == modules | folders
+
+
+def ranges(specifications: list[str]) -> dict[str, tuple[int, ...]]:
+    """The oldest version of each distribution, by the module's name."""
+    found = {}
+    for specification in specifications:
+        name, oldest = re.fullmatch(r"([\w.-]+)>=([\d.]+)", specification).groups()
+        found[module_of(name)] = numbers(oldest)
+    return found
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split("."))
+
+
+def extras() -> dict[str, set[str]]:
+    """Modules of each extra of pyproject.toml, without the one that is all of them."""
+    listed = PYPROJECT["project"]["optional-dependencies"]
+    return {name: set(ranges(listed[name])) for name in listed if name != "all"}
+
+
+def test_what_is_pinned_is_in_the_ranges_of_the_metadata():
+    listed = PYPROJECT["project"]["optional-dependencies"]
+    (whole,) = listed["all"]
+    assert set(re.findall(r"\[(.*)\]", whole)[0].split(",")) == set(extras())
+    oldest = ranges(
+        PYPROJECT["project"]["dependencies"] + [s for name in extras() for s in listed[name]]
+    )
+    assert set(oldest) == requirements("requirements.txt")
+    for line in (ROOT / "requirements.txt").read_text().splitlines():
+        if pin := re.match(r"([\w.-]+)==([\d.]+)", line):
+            assert numbers(pin[2]) >= oldest[module_of(pin[1])], line
+
+
+def guarded(path: pathlib.Path) -> dict[ast.AST, str]:
+    """The imports inside `with extra("name"):`, and that name."""
+    found = {}
+    for node in ast.walk(tree(path)):
+        for item in node.items if isinstance(node, ast.With) else ():
+            call = item.context_expr
+            if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "extra":
+                found |= dict.fromkeys(node.body, call.args[0].value)
+    return found
+
+
+def imported(path: pathlib.Path) -> list[tuple[ast.AST, str]]:
+    """Each import of a file, and the top of the name that it imports."""
+    nodes = [(node, alias.name) for node in ast.walk(tree(path)) if isinstance(node, ast.Import)
+             for alias in node.names]  # fmt: skip
+    nodes += [
+        (node, node.module) for node in ast.walk(tree(path)) if isinstance(node, ast.ImportFrom)
+    ]
+    return [(node, name.partition(".")[0]) for node, name in nodes]
+
+
+def test_what_an_extra_brings_is_imported_where_it_is_needed():
+    """Inside `with extra(...)`, whose message names that extra; what follows in a function may be
+    without it."""
+    optional = {module: name for name, modules in extras().items() for module in modules}
+    for path in files():
+        named = guarded(path)
+        said = set(named.values())
+        for node, module in imported(path):
+            name = optional.get(module)
+            if node in named:
+                assert named[node] == name, f"{path}:{node.lineno}: {module} is of {name}"
+            elif name is not None:
+                of_module = node in tree(path).body
+                assert not of_module, f"{path}:{node.lineno} imports {module} at once"
+                assert name in said | FOLLOWED.get(path.name, set()), f"{path}:{node.lineno}"
 
 
 def test_tensorflow_is_never_imported():

@@ -115,6 +115,7 @@ def test_help_names_the_flags_and_shows_commands():
         ([CONFIG], "--workdir: a run needs a folder"),
         ([CONFIG, "--workdir=a", "train"], "got 'train', expected flags"),
         (["--config=configs/digits/vq.py"], "no file configs/digits/vq.py; did you mean configs"),
+        (["--config=digits/vq"], "no file digits/vq; did you mean digits/vp?"),
         (["--workdir=nowhere", "--mode=eval"], "workdir: nowhere has no config.json"),
         (["--weights=nowhere.npz", "--mode=sample"], "weights: nowhere.npz cannot be read"),
         (["--weights=README.md", "--mode=sample"], "weights: README.md cannot be read as exported"),

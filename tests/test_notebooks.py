@@ -1,6 +1,11 @@
-"""Every notebook runs from a clean kernel, and is kept with the pictures that it makes."""
+"""Every notebook runs from a clean kernel, on Colab too, and is kept with the pictures that it
+makes."""
 
+import os
 import pathlib
+import subprocess
+import sys
+import types
 
 import nbformat
 import pytest
@@ -9,6 +14,10 @@ from nbclient import NotebookClient
 FOLDER = pathlib.Path(__file__).parent.parent / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 ids = lambda path: path.stem  # noqa: E731
+
+
+def code(path: pathlib.Path) -> list:
+    return [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
 
 
 @pytest.mark.slow
@@ -23,8 +32,48 @@ def test_it_runs_from_a_clean_kernel(path, monkeypatch):
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=ids)
 def test_it_is_kept_as_it_ran(path):
-    cells = [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
+    cells = code(path)
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
     outputs = [output for cell in cells for output in cell.outputs]
     assert not [output for output in outputs if output.output_type == "error"]
     assert any("image/png" in output.get("data", {}) for output in outputs)
+
+
+def test_all_begin_with_the_same_cell():
+    assert len({code(path)[0].source for path in NOTEBOOKS}) == 1
+
+
+@pytest.fixture
+def commands(monkeypatch):
+    """The commands of the first cell, which are not run, and the folders that it goes to."""
+    seen = []
+
+    def run(command, **options):
+        seen.append((command, options.get("cwd")))
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(os, "chdir", seen.append)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    return seen
+
+
+def test_the_first_cell_does_nothing_where_there_is_no_colab(commands):
+    before = list(sys.path), set(sys.modules), os.getcwd()
+    exec(code(NOTEBOOKS[0])[0].source, {})
+    assert (list(sys.path), set(sys.modules), os.getcwd()) == before
+    assert not commands
+
+
+@pytest.mark.parametrize("cloned", [False, True])
+def test_the_first_cell_sets_everything_up_on_colab(cloned, commands, monkeypatch):
+    monkeypatch.setitem(sys.modules, "google.colab", types.ModuleType("google.colab"))
+    monkeypatch.setattr(os.path, "isdir", lambda path: cloned)
+    monkeypatch.setattr("builtins.input", lambda prompt: "https://host/project.git")
+    exec(code(NOTEBOOKS[0])[0].source, {})
+    project = "/content/score-sde-jax"
+    clone = ["git", "clone", "--depth=1", "https://host/project.git", project]
+    install = [sys.executable, "-m", "tools.install", "--quiet"]
+    expected = [(install, project), f"{project}/notebooks"]
+    assert commands == ([] if cloned else [(clone, None)]) + expected
+    assert sys.path[0] == project

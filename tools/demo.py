@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import main
+from evaluation.plots import pyplot
 from tools.command_line import one_line_errors
 
 CONFIG = Path(__file__).parent.parent / "configs" / "digits" / "vp_small.py"
@@ -23,9 +24,7 @@ CONFIG = Path(__file__).parent.parent / "configs" / "digits" / "vp_small.py"
 
 def make(workdir: Path, seconds: float) -> None:
     """Trains for `seconds`, then samples and evaluates."""
-    import matplotlib
-
-    matplotlib.use("Agg")
+    pyplot()  # An error before the work rather than after it, where there is none.
     import jax
 
     from experiment import kinds, modes
@@ -75,10 +74,9 @@ def controls(details: Mapping[str, Any]) -> str:
 
 def draw_loss(log: Path, to: Path) -> None:
     """The training loss against the step, and against the noise level at the end."""
-    from matplotlib import pyplot as plt
-
     from storage.files import atomic_write
 
+    plt = pyplot()
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     lines = [line for line in lines if "loss" in line]
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained")

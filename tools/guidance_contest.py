@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import main
+from evaluation.plots import pyplot
 from options.choices import require
 from options.errors import within
 from options.progress import busy
@@ -122,12 +123,9 @@ class Judge:
 
 def draw_calibration(found: "Measured", title: str) -> "np.ndarray":
     """What was measured at each level, and the zone that follows, as a picture."""
-    import matplotlib
-
-    matplotlib.use("Agg")
     import numpy as np
-    from matplotlib import pyplot as plt
 
+    plt = pyplot()
     figure, axes = plt.subplots(1, 3, figsize=(11.5, 3.4), layout="constrained")
     s, zone = found.levels, found.zone
     axes[0].plot(s, found.accuracy, label="accuracy")
@@ -193,6 +191,7 @@ def contest(args: argparse.Namespace) -> None:
     overrides |= {"guidance.classifier": args.classifier, "eval.extractor": args.extractor}
     if args.extractor_weights:
         overrides["eval.weights"] = args.extractor_weights
+    pyplot()  # An error before the work rather than after it, where there is none.
     experiment, predict = open_model(args.weights, overrides)
     guide, subject = experiment.guide, experiment.subject()
     assert guide is not None

@@ -20,12 +20,15 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-import tensorflow_datasets as tfds
 from jaxtyping import Int, UInt8
 from PIL import Image
 
 from options.errors import InvalidValue, StorageError, Words
+from options.project import extra
 from tools.command_line import one_line_errors
+
+with one_line_errors(), extra("tfds"):
+    import tensorflow_datasets as tfds
 
 CLASSES = (
     "airplane",

@@ -10,6 +10,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from evaluation.plots import pyplot
 from tools.markdown import table
 
 COLOURS = {
@@ -69,10 +70,7 @@ def draw(
 ) -> bytes:
     """The plot as PNG: solvers as lines with their spread over seeds. A column for each metric, a
     row for solvers of the probability flow and one for those with noise."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
+    plt = pyplot()
     from matplotlib.ticker import FixedLocator, NullLocator
 
     from tools.solver_contest import CONTESTANTS

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import main
+from evaluation.plots import pyplot
 from options.choices import choose, require
 from options.errors import within
 from tools.command_line import folder_of, hardware, numbers, one_line_errors
@@ -135,6 +136,7 @@ def report(args: argparse.Namespace) -> None:
     tolerances = {name: numbers("ode_rtol", args.ode_rtol) for name in ("ode", "ode_bosh3")}
     tolerances["adaptive_sde"] = numbers("sde_rtol", args.sde_rtol)
     budgets = [int(b) for b in numbers("budgets", args.budgets)]
+    pyplot()  # An error before the work rather than after it, where there is none.
     began = time.monotonic()
     subject = subject_of(args)
     given = {k: v for k, v in tolerances.items() if v}

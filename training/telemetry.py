@@ -9,13 +9,11 @@ from typing import Any
 
 import jax
 import numpy as np
-from tensorboardX import summary
-from tensorboardX.event_file_writer import EventsWriter
-from tensorboardX.proto import event_pb2
 from tqdm import tqdm
 
-from options.errors import StorageError
+from options.errors import NotInstalled, StorageError
 from options.progress import progress_bar
+from options.project import extra
 from storage.files import atomic_write
 from storage.pictures import write_png
 
@@ -40,7 +38,7 @@ class Telemetry:
         if active:
             self._path = workdir / "metrics.jsonl"
             self._newest = _truncate(self._path, step)
-            self._board = Board(workdir / "tensorboard", step)
+            self._board = self._open_board(step)
 
     def __enter__(self) -> "Telemetry":
         return self
@@ -121,6 +119,13 @@ class Telemetry:
         if self.active:
             tqdm.write(line)
 
+    def _open_board(self, step: int) -> "NoBoard":
+        try:
+            return Board(self.workdir / "tensorboard", step)
+        except NotInstalled as error:
+            self.say(f"no logs for TensorBoard: {error}")
+            return NoBoard()
+
     def _write(self, row: dict[str, Any], scalars: dict[str, float]) -> None:
         """A line of the file and of the terminal; in TensorBoard, the scalars as curves."""
         self._append(row)
@@ -148,7 +153,23 @@ class Telemetry:
             raise StorageError("workdir", but=but) from error
 
 
-class Board:
+class NoBoard:
+    """Shows nothing; what a `Board` can do."""
+
+    def scalar(self, tag: str, value: float, step: int) -> None:
+        """One point of a curve."""
+
+    def picture(self, tag: str, picture: np.ndarray, step: int) -> None:
+        """A uint8 picture, (H, W, 3) or (H, W)."""
+
+    def flush(self) -> None:
+        """Shows what was written."""
+
+    def close(self) -> None:
+        """Ends."""
+
+
+class Board(NoBoard):
     """TensorBoard events in `folder`; what an earlier run wrote after `step` is hidden.
 
     They are written at once. tensorboardX's own writer queues them for a thread, and once a full
@@ -156,17 +177,23 @@ class Board:
     """
 
     def __init__(self, folder: Path, step: int):
+        with extra("train"):
+            from tensorboardX import summary
+            from tensorboardX.event_file_writer import EventsWriter
+            from tensorboardX.proto import event_pb2
+
+        self._summary, self._event = summary, event_pb2.Event
         folder.mkdir(exist_ok=True)
         self._events = EventsWriter(str(folder / "events"))
         restart = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
         self._write(step + 1, session_log=restart)
 
     def scalar(self, tag: str, value: float, step: int) -> None:
-        self._write(step, summary=summary.scalar(tag, value))
+        self._write(step, summary=self._summary.scalar(tag, value))
 
     def picture(self, tag: str, picture: np.ndarray, step: int) -> None:
         formats = "HW" if picture.ndim == 2 else "HWC"
-        self._write(step, summary=summary.image(tag, picture, dataformats=formats))
+        self._write(step, summary=self._summary.image(tag, picture, dataformats=formats))
 
     def flush(self) -> None:
         self._events.flush()
@@ -175,7 +202,7 @@ class Board:
         self._events.close()
 
     def _write(self, step: int, **content: Any) -> None:
-        self._events.write_event(event_pb2.Event(wall_time=time.time(), step=step, **content))
+        self._events.write_event(self._event(wall_time=time.time(), step=step, **content))
 
 
 def _ratio(losses: np.ndarray, fractions: np.ndarray) -> list[float | None]:

@@ -1,5 +1,6 @@
 import itertools
 import json
+import sys
 import threading
 import time
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from data import ArraySource, Augment, Loader, Record, Source, Transform, digits, eval_batches
+from options.errors import NotInstalled
 
 COUNT = 10
 RANDOM = Transform(image_size=3, crop="random", flip=True, dequantize=True)
@@ -161,6 +163,13 @@ def test_an_error_in_the_background_names_the_file():
     take(loader, 2)
     with pytest.raises(OSError, match=r"pictures/9\.png: truncated"):
         next(loader)
+
+
+def test_without_grain_its_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "grain", None)
+    for read in (lambda: Loader(digits("test"), 4), lambda: eval_batches(digits("test"), 4)):
+        with pytest.raises(NotInstalled, match=r"grain is not installed: pip install .*\[train\]"):
+            read()
 
 
 def test_batches_are_read_ahead_in_the_background():

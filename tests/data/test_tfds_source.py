@@ -1,5 +1,6 @@
 import io
 import shutil
+import sys
 import time
 
 import numpy as np
@@ -8,7 +9,7 @@ import tensorflow_datasets
 from PIL import Image
 
 from data import SOURCES, tfds
-from options.errors import InvalidValue
+from options.errors import InvalidValue, NotInstalled
 
 FEATURES = tensorflow_datasets.features
 
@@ -94,6 +95,14 @@ def test_a_missing_data_set_fails_at_once(tmp_path):
     with pytest.raises(InvalidValue, match="path: .*expected a data set prepared by TFDS"):
         tfds(tmp_path)
     assert time.thread_time() - start < 1
+
+
+def test_without_tfds_its_extra_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
+    with pytest.raises(
+        NotInstalled, match=r"^tensorflow_datasets is not installed: pip install .*\[tfds\]"
+    ):
+        tfds(tmp_path)
 
 
 def test_several_data_sets_are_a_question(prepared, tmp_path):

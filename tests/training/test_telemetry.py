@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -75,6 +76,19 @@ def test_a_reopened_board_hides_what_came_after_its_step(tmp_path):
     _, restart, scalar = events(tmp_path / "tensorboard")
     assert restart.step == 6 and restart.session_log.status == event_pb2.SessionLog.START
     assert scalar.step == 6 and scalar.summary.value[0].simple_value == pytest.approx(math.pi)
+
+
+def test_without_tensorboardx_the_rest_is_written(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    with Telemetry(tmp_path, step=0, steps=2, batch_size=8, unit="images") as log:
+        log.record(summaries([1.0, 2.0]), seconds=0.5)
+        log.flush(2)
+        log.pictures(2, {"grey": np.zeros((3, 4), np.uint8)})
+    assert json.loads((tmp_path / "metrics.jsonl").read_text())["loss"] == 1.5
+    assert {path.name for path in tmp_path.iterdir()} == {"metrics.jsonl", "pictures"}
+    (said,) = [line for line in capsys.readouterr().out.splitlines() if "TensorBoard" in line]
+    assert said.startswith("no logs for TensorBoard: tensorboardX is not installed: pip install")
+    assert said.endswith("[train]'")
 
 
 def test_rows_of_a_killed_run_are_forgotten(tmp_path):
