@@ -68,7 +68,7 @@ def write_weights(path: Path, params: dict) -> None:
     flat = flatten_dict(params, sep="/")
     with atomic_write(path) as file:
         arrays = {name: np.asarray(value, np.float16) for name, value in flat.items()}
-        np.savez_compressed(file, **arrays)
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
 
 
 def read_weights(path: Path, network: nn.Module, image: tuple[int, ...]) -> tuple[dict, str]:

@@ -268,7 +268,7 @@ def write_png(path: str | Path, picture: Shaped[np.ndarray, "*shape"]) -> None:
 def write_npz(path: str | Path, **arrays: np.ndarray) -> None:
     """Writes arrays as a compressed npz, whole or not at all."""
     with atomic_write(path) as file:
-        np.savez_compressed(file, **arrays)
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
 
 
 def _squeezed(picture: np.ndarray) -> np.ndarray:
