@@ -10,7 +10,7 @@ import functools
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from jaxtyping import Bool, Integer, Shaped, UInt8
@@ -210,8 +210,11 @@ def _enlarged(image: np.ndarray, factor: int) -> np.ndarray:
 
 @functools.cache
 def _font(size: int) -> ImageFont.FreeTypeFont:
-    """The letters of matplotlib, which has more alphabets than Pillow."""
-    import matplotlib
+    """The letters of matplotlib, which has more alphabets than Pillow; without it, Pillow's."""
+    try:
+        import matplotlib
+    except ModuleNotFoundError:
+        return cast(ImageFont.FreeTypeFont, ImageFont.load_default(size))
 
     path = Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
     return ImageFont.truetype(path, size)

@@ -1,5 +1,7 @@
 """Grids of images and files that are written whole."""
 
+import sys
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -113,6 +115,12 @@ def test_what_is_hidden_is_hatched_and_unlike_the_gaps():
     assert abs((hatched[40:72, 40:72] == pictures.HATCH[0]).mean() - 0.5) < 0.01
     # The image itself is as it was.
     assert (images == 255).all()
+
+
+def test_without_matplotlib_there_are_letters_all_the_same(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    letters = pictures._font.__wrapped__(20)
+    assert letters.getlength("image") > letters.getlength("i") > 0
 
 
 def test_titles_stand_above_columns_and_names_beside_rows():
