@@ -23,7 +23,7 @@ from tasks import conditions
 ROOT = pathlib.Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 # What runs and the examples make.
-PRODUCTS = {"runs", "eval", "checkpoints", "tensorboard", "pictures", "samples", "docs"}
+PRODUCTS = {"runs", "eval", "checkpoints", "tensorboard", "pictures", "samples", "control", "docs"}
 # The configuration of a run that a page speaks of, where it says no other.
 OF_A_RUN = "configs/digits/vp.py"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
