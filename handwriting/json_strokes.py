@@ -34,8 +34,9 @@ def read_json(path: str | Path) -> Collection:
 
 
 def _lines(file: Path) -> list[Any]:
+    text = content(file)
     try:
-        data = json.loads(content(file))
+        data = json.loads(text)
     except (ValueError, RecursionError):
         raise InvalidValue("file", Words("not JSON, or not all of it"), "JSON") from None
     if isinstance(data, dict):

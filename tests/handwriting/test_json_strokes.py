@@ -1,4 +1,5 @@
 import json
+import os
 
 import numpy as np
 import pytest
@@ -51,6 +52,14 @@ def test_what_is_no_line_is_counted(tmp_path, data, reason):
     found = read(tmp_path, data)
     assert not found.lines and sum(map(len, found.left_out.values())) == 1
     assert next(iter(found.left_out)).startswith(reason)
+
+
+def test_what_is_no_file_is_counted_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.json")
+    (tmp_path / "b.json").symlink_to(tmp_path / "nowhere")
+    found = read(tmp_path, [LINE])
+    assert len(found.lines) == 1
+    assert found.left_out == {"file: got something else, expected a file": ["a.json", "b.json"]}
 
 
 def test_good_lines_of_a_file_are_kept(tmp_path):
