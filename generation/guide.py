@@ -90,4 +90,6 @@ class Guide:
         """All that guided samples depend on but the model, as JSON."""
         parameters = [np.asarray(leaf) for leaf in jax.tree.leaves(self.classifier)]
         found = {"strategy": repr(self.strategy), "classifier": fingerprint(parameters)}
-        return found | ({"version": VERSION} if self.strategy.needs_table else {})
+        if not self.strategy.needs_table:
+            return found
+        return found | {"version": VERSION, "measured_on": fingerprint(self.held_out())}
