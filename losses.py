@@ -36,7 +36,7 @@ import abc
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -487,7 +487,13 @@ def _differ(mask: Array) -> Array:
 
 @dataclasses.dataclass(frozen=True)
 class Coupling(abc.ABC):
-    """How noise goes with the data of a batch."""
+    """How noise goes with the data of a batch.
+
+    Attributes:
+      is_of_batch: whether the noise of an example depends on the others.
+    """
+
+    is_of_batch: ClassVar[bool] = False
 
     @abc.abstractmethod
     def __call__(
@@ -513,6 +519,8 @@ class Independent(Coupling):
 @dataclasses.dataclass(frozen=True)
 class OptimalTransport(Coupling):
     """By minibatch optimal transport, see `transport`."""
+
+    is_of_batch: ClassVar[bool] = True
 
     def __call__(
         self, x_0: Array, eps: Array, labels: Array | None = None, mask: Array | None = None

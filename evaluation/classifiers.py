@@ -22,7 +22,7 @@ import numpy as np
 
 from data import Source, Transform
 from evaluation.examples import Examples
-from evaluation.image_models import check_checkpoints, held_out_of
+from evaluation.image_models import check_checkpoints, held_out_of, identity_of
 from evaluation.places import Places
 from evaluation.plots import pyplot
 from metrics import calibration
@@ -191,10 +191,9 @@ class _Work:
             said = log_probs(self.params, batch["image"], keys)
             return {"log_probs": said, "label": batch["label"]}
 
-        identity = {
+        identity = identity_of(source) | {
             "parameters": fingerprint(jax.tree.leaves(self.params)),
             "task": repr(task),
-            "source": source.name,
             "transform": repr(transform),
             "levels": options.levels,
             "seed": options.seed,

@@ -72,8 +72,8 @@ class EvalOptions:
     """What is computed, on how many images, and how.
 
     checkpoints: "latest", "all", or step numbers with commas between them.
-    batch_size: of loss, likelihood and features; no figure depends on it. "auto": the most that
-        fit, up to MOST.
+    batch_size: of loss, likelihood and features; no figure depends on it, but the loss under a
+        coupling of a batch. "auto": the most that fit, up to MOST.
     loss, likelihood, samples: which parts to compute; `samples` are FID, KID and the rest.
     num_samples: images to draw.
     max_images, likelihood_images: how many of the held-out images get a loss, and bits/dim; 0 for
@@ -223,6 +223,12 @@ def evaluate(
     return report
 
 
+def identity_of(source: Source) -> dict[str, Any]:
+    """What rows depend on that are of examples of a source."""
+    with busy(f"reading {source.name}"):
+        return {"images": source.name, "count": len(source), "checksum": source.checksum()}
+
+
 def held_out_of(subject: Any) -> str:
     """What a report says of what its subject holds out."""
     if subject.held_out is subject.train:
@@ -324,8 +330,9 @@ class _Work:
         def compute(numbers: np.ndarray) -> Rows:
             return {"loss": losses(Context(self.params), self._held_out, numbers)["loss"]}
 
-        settings = {"weighting": repr(task.weighting), "reduction": repr(task.reduction)}
-        settings |= {"times": repr(task.times)}
+        settings: dict[str, Any] = {"task": repr(dataclasses.replace(task, sampler=None))}
+        if task.coupling.is_of_batch:
+            settings["batch_size"] = self.options.at_once or AUTO
 
         def lower(n: int) -> jax.stages.Lowered:
             batch = self._shapes(n, self.subject.transform)
@@ -453,6 +460,8 @@ class _Work:
         }
         if generator.low is not None:
             identity["low_level"] = generator.low.level
+        if generator.low is not None or generator.masks is not None:
+            identity |= identity_of(subject.held_out)  # which they are enlarged from, or as long as
         if subject.guide is not None:
             identity["guidance"] = subject.guide.identity()
         identity["labels"] = fingerprint([labels])
@@ -519,9 +528,7 @@ class _Work:
         """Rows of held-out examples, all or `most`; `lower` gives the program of a batch."""
         source = self.subject.held_out
         count = min(most, len(source)) if most else len(source)
-        with busy(f"reading {source.name}"):
-            about = {"images": source.name, "count": len(source), "checksum": source.checksum()}
-        identity = self._identity() | about | settings
+        identity = self._identity() | identity_of(source) | settings
         return fill(
             Resumable(self.places.rows, name, identity),
             count,

@@ -8,7 +8,6 @@ from typing import Any, cast
 
 import jax
 import numpy as np
-from jax.errors import JaxRuntimeError
 from ml_collections import ConfigDict
 
 from evaluation.places import Places
@@ -19,6 +18,8 @@ from experiment.outputs import CONTROL, EVALUATIONS, SAMPLES
 from generation import controls
 from metrics.report import Report
 from options.errors import InvalidValue, OutOfMemory, UserError, within
+from options.fields import flat
+from options.memory import lowering
 from options.progress import bar_updater, busy, progress_bar
 from storage import files, pictures, workdir
 from training import loop
@@ -79,22 +80,18 @@ class Command:
 
 
 def run(mode: str, command: Command) -> int:
-    """Runs a mode; the exit status. A device that is out of memory names the batch to lower."""
-    function, batch = MODES[mode]
+    """Runs a mode; the exit status. Where memory runs out, the field to lower is named."""
+    function, batch, count = MODES[mode]
+    config = flat(command.config)
+    count = count if count in config else batch
     try:
-        return function(command)
-    except JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error):
-            raise
-        size = _field(command.config, batch)
-        raise OutOfMemory(
-            batch, size, "a smaller number", but="the device is out of memory"
-        ) from error
-
-
-def _field(config: ConfigDict, name: str) -> Any:
-    section, _, last = name.partition(".")
-    return config[section].get(last)
+        with lowering(batch, config.get(batch)):
+            return function(command)
+    except UserError:
+        raise
+    except MemoryError as error:
+        but = "the memory ran out"
+        raise OutOfMemory(count, config.get(count), "a smaller number", but) from error
 
 
 def checked(command: Command) -> Experiment:
@@ -267,7 +264,9 @@ def controlled(
     options = experiment.options.control
     images, labels = experiment.control_images()
     predict, key = guided(experiment, params), jax.random.key(options.seed)
-    with within("control"), progress_bar(desc=experiment.config.control.task.name) as bar:
+    field, most = max(("images", len(images)), ("results", options.results), key=lambda of: of[1])
+    progress = progress_bar(desc=experiment.config.control.task.name)
+    with within("control"), lowering(field, most), progress as bar:
         asked = controls.Asked(options.task, images, labels, options.results, options.seed)
         made = experiment.controls.run(predict, asked, key, bar_updater(bar))
     return images, labels, made
@@ -292,10 +291,10 @@ def guided(experiment: ImageExperiment, params: Any) -> Any:
     return experiment.guide(predict) if experiment.guide else predict
 
 
-# What each mode runs, and the field to lower where its device is out of memory.
-MODES: dict[str, tuple[Callable[[Command], int], str]] = {
-    "train": (run_train, "training.microbatch"),
-    "eval": (run_eval, "eval.batch_size"),
-    "sample": (run_sample, "sampling.batch_size"),
-    "control": (run_control, "control.results"),
+# What each mode runs, and the fields to lower where memory runs out: a device's, and the host's.
+MODES: dict[str, tuple[Callable[[Command], int], str, str]] = {
+    "train": (run_train, "training.microbatch", "training.batch_size"),
+    "eval": (run_eval, "eval.batch_size", "eval.num_samples"),
+    "sample": (run_sample, "sampling.batch_size", "sampling.num_samples"),
+    "control": (run_control, "control.results", "control.images"),
 }

@@ -6,6 +6,7 @@ and every task of `--mode control` are guided by it.
 
 import dataclasses
 import hashlib
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,11 @@ from options.memory import largest_batch
 from options.progress import bar_updater, progress_bar
 from parameterization import Predictor, as_pytree
 from sde_lib import Process
+from storage import npz
 from storage.files import atomic_write
 from tasks.conditions import Condition
+
+logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -59,8 +63,10 @@ class Guide:
         x_0, labels = self.held_out()
         kept = self._kept(as_pytree(predict), x_0, labels)
         if kept is not None and kept.exists():
-            with np.load(kept, allow_pickle=False) as file:
-                return Measured(**{field: file[field] for field in file.files})
+            try:
+                return Measured(**npz.read(kept))
+            except npz.UNREADABLE as error:
+                logger.warning("%s is damaged (%s); it is measured again", kept, error)
         model = GuidedModel(self.process, predict, self.classifier, self.conditions)
         with progress_bar(desc="measuring guidance", unit="part") as bar:
             options = MeasurementOptions(batch_size=self.batch_size or self._fitting(model, x_0))
@@ -90,4 +96,6 @@ class Guide:
         """All that guided samples depend on but the model, as JSON."""
         parameters = [np.asarray(leaf) for leaf in jax.tree.leaves(self.classifier)]
         found = {"strategy": repr(self.strategy), "classifier": fingerprint(parameters)}
-        return found | ({"version": VERSION} if self.strategy.needs_table else {})
+        if not self.strategy.needs_table:
+            return found
+        return found | {"version": VERSION, "measured_on": fingerprint(self.held_out())}

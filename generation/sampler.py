@@ -13,7 +13,7 @@ from jaxtyping import Array, Key
 
 from data.source import Source
 from data.space import Space
-from options.memory import largest_batch
+from options.memory import largest_batch, lowering
 from options.progress import Progress, bar_updater, part_of, progress_bar
 from parameterization import MASK, Predictor
 from sampling import keys_for
@@ -196,19 +196,21 @@ class Generator:
             first = first_index + number * size
             cond = self.cond(chosen, first)
             masks += [np.asarray(cond[MASK])] if MASK in cond else []
-            samples = self.sampler.draw(
-                key,
-                predict,
-                size,
-                cond=cond,
-                first_index=first,
-                frames=0 if number else frames,
-                progress=part_of(progress, number, batches) if progress else None,
-            )
-            data = self.sampler.space.decode(np.asarray(samples.x))
+            with lowering("sampling.batch_size", size):
+                samples = self.sampler.draw(
+                    key,
+                    predict,
+                    size,
+                    cond=cond,
+                    first_index=first,
+                    frames=0 if number else frames,
+                    progress=part_of(progress, number, batches) if progress else None,
+                )
+                x, nfe, ok = (np.asarray(a) for a in (samples.x, samples.nfe, samples.ok))
+            data = self.sampler.space.decode(x)
             if MASK in cond:
                 data = np.where(np.asarray(cond[MASK]), data, 0).astype(data.dtype)
-            found.append((data, np.asarray(samples.nfe), np.asarray(samples.ok)))
+            found.append((data, nfe, ok))
             if samples.path is not None:
                 path = self._shown(samples.path)[:count]
         data, nfe, ok = (np.concatenate(parts)[:count] for parts in zip(*found, strict=True))

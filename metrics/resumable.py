@@ -11,7 +11,6 @@ import hashlib
 import json
 import logging
 import time
-import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -21,6 +20,7 @@ import numpy as np
 
 from options.errors import StorageError
 from options.progress import progress_bar
+from storage import npz
 from storage.files import atomic_write
 
 logger = logging.getLogger(__name__)
@@ -55,14 +55,13 @@ class Resumable:
     @property
     def done(self) -> int:
         """How many examples have rows. Files that are damaged are removed, to be computed again."""
-        for _, _, path in self._files():
+        for start, stop, path in self._files():
             try:
-                with zipfile.ZipFile(path) as file:
-                    damaged = file.testzip()
-            except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-                damaged = str(error)
-            if damaged:
-                logger.warning("%s is damaged (%s); its rows are computed again", path, damaged)
+                counts = {len(rows) for rows in npz.read(path).values()}
+                if counts != {stop - start}:
+                    raise ValueError(f"{sorted(counts)} rows in place of {stop - start}")
+            except npz.UNREADABLE as error:
+                logger.warning("%s is damaged (%s); its rows are computed again", path, error)
                 path.unlink()
         files = self._files()
         return files[-1][1] if files else 0
@@ -78,15 +77,15 @@ class Resumable:
         parts = []
         for start, _, path in self._files():
             if start < count:
-                with np.load(path, allow_pickle=False) as file:
-                    parts.append({name: file[name] for name in file.files})
+                parts.append(npz.read(path))
         return {name: rows[:count] for name, rows in _joined(parts).items()} if parts else {}
 
     def _files(self) -> list[tuple[int, int, Path]]:
         """The longest chain of files that continue one another from example 0, as (start, stop,
         path). Two evaluations at once leave several chains, each cut elsewhere."""
         chains: dict[int, list[tuple[int, int, Path]]] = {}  # the longest, by where it begins
-        for path in sorted(self.folder.glob("[0-9]*-[0-9]*.npz"), reverse=True):
+        files = (path for path in self.folder.glob("[0-9]*-[0-9]*.npz") if path.is_file())
+        for path in sorted(files, reverse=True):
             start, stop = (int(part) for part in path.stem.split("-"))
             chain = [(start, stop, path), *chains.get(stop, [])]
             if start not in chains or chain[-1][1] > chains[start][-1][1]:

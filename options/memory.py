@@ -1,6 +1,7 @@
 """What fits a device: the memory that compiled programs need, and the largest batch for it."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from options.choices import require
 from options.errors import OutOfMemory
 
 AUTO = "auto"  # of a batch: the largest that fits
+# What XLA says where memory runs out: an accelerator's, and a CPU's.
+RAN_OUT = ("RESOURCE_EXHAUSTED", "Out of memory")
 
 
 def number_or_auto(batch: str | int, field: str) -> int | None:
@@ -71,9 +74,26 @@ def compile_if_it_fits(compile_for: Callable[[int], Any], size: int) -> Any:
     try:
         return compile_for(size)
     except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error):
+        if not ran_out(error):
             raise
         return None
+
+
+def ran_out(error: jax.errors.JaxRuntimeError) -> bool:
+    """Whether an error says that the memory of a device ran out."""
+    return any(said in str(error) for said in RAN_OUT)
+
+
+@contextlib.contextmanager
+def lowering(field: str, got: Any) -> Iterator[None]:
+    """Inside, a device whose memory runs out is OutOfMemory of the field that is to be lowered."""
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        if not ran_out(error):
+            raise
+        but = "the device is out of memory"
+        raise OutOfMemory(field, got, "a smaller number", but) from error
 
 
 def footprint(compiled: Any) -> int:

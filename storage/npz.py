@@ -4,6 +4,8 @@ A file of some megabytes may unfold to gigabytes of zeros. Its headers say so: w
 compares `stand_ins` with what they should be, and then reads what is wanted.
 """
 
+import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterable
@@ -13,8 +15,12 @@ from typing import IO, Any
 import numpy as np
 from numpy.lib import format as npy
 
-# What numpy and zipfile raise of files that are damaged, or none.
-UNREADABLE = (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error)
+# What numpy and zipfile raise of files that are damaged, or none: RuntimeError of a bit that says
+# "encrypted" or asks for another version of the format, SyntaxError and TokenError of a header.
+UNREADABLE = (
+    OSError, ValueError, TypeError, EOFError, KeyError, RuntimeError, SyntaxError, OverflowError,
+    struct.error, tokenize.TokenError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 HEADERS: dict[tuple[int, int], Any] = {
     (1, 0): npy.read_array_header_1_0,
     (2, 0): npy.read_array_header_2_0,
@@ -46,7 +52,7 @@ def _header(content: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
     return shape, dtype
 
 
-def read(path: str | Path, names: Iterable[str]) -> dict[str, np.ndarray]:
-    """Some arrays of the file. Raises one of UNREADABLE, or KeyError."""
+def read(path: str | Path, names: Iterable[str] | None = None) -> dict[str, np.ndarray]:
+    """Arrays of the file, all or those of these names. Raises one of UNREADABLE."""
     with np.load(path, allow_pickle=False) as file:
-        return {name: file[name] for name in names}
+        return {name: file[name] for name in (file.files if names is None else names)}

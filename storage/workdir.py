@@ -24,7 +24,7 @@ PATTERN = set("*?[]")
 
 
 def read_config(workdir: str | Path) -> dict[str, Any]:
-    """The config that `claim_workdir` remembered. StorageError if the folder has none."""
+    """The config that `remember` wrote. StorageError if the folder has none."""
     path = Path(workdir) / CONFIG
     if not path.exists():
         but = f"{workdir} has no {CONFIG}: no run was started there"
@@ -57,29 +57,26 @@ class Claim:
 NO_CLAIM = Claim()
 
 
-def claim_workdir(workdir: str | Path, claim: Claim) -> Path:
-    """Make `workdir` the folder of the run that the claim describes, and remember its config.
+def require_own(workdir: Path, claim: Claim) -> None:
+    """InvalidValue, naming the first differing fields, if `workdir` belongs to another config than
+    the claim's."""
+    if claim.config is None or claim.force or not (workdir / CONFIG).exists():
+        return
+    found = differences(claim.read(workdir), claim.config)
+    found = {k: said for k, said in found.items() if not is_within(k, claim.free)}
+    if found:
+        but = (
+            f"{workdir} was made by another config: {first_few(found)}. "
+            f"Take another workdir, or ask for this one with --force"
+        )
+        raise InvalidValue("workdir", but=but)
 
-    Raises InvalidValue, naming the first differing fields, if the folder belongs to another config,
-    and StorageError if it cannot be written.
-    """
-    workdir = prepare_workdir(workdir)
-    if claim.config is None:
-        return workdir
-    path = workdir / CONFIG
-    if path.exists() and not claim.force:
-        found = differences(claim.read(workdir), claim.config)
-        found = {k: said for k, said in found.items() if not is_within(k, claim.free)}
-        if found:
-            but = (
-                f"{workdir} was made by another config: {first_few(found)}. "
-                f"Take another workdir, or ask for this one with --force"
-            )
-            raise InvalidValue("workdir", but=but)
-    if jax.process_index() == 0:
-        with atomic_write(path, "w") as file:
+
+def remember(workdir: Path, claim: Claim) -> None:
+    """Write the config of the run that `workdir` is now of."""
+    if claim.config is not None and jax.process_index() == 0:
+        with atomic_write(workdir / CONFIG, "w") as file:
             json.dump(claim.config, file, indent=2, sort_keys=True)
-    return workdir
 
 
 def prepare_workdir(workdir: str | Path) -> Path:

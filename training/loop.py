@@ -28,8 +28,9 @@ from storage.checkpoint import Checkpoints
 from storage.workdir import (
     NO_CLAIM,
     Claim,
-    claim_workdir,
     prepare_workdir,
+    remember,
+    require_own,
     require_space,
     sole_writer,
 )
@@ -166,9 +167,9 @@ def fit(
     """
     workdir = prepare_workdir(workdir)
     with sole_writer(workdir):  # a run that is refused leaves the config of the one that trains
-        claim_workdir(workdir, claim)
+        require_own(workdir, claim)
         print(*claim.about, sep="\n", end="\n" if claim.about else "")
-        return _fit(task, loader, options, workdir, measurements, claim.force)
+        return _fit(task, loader, options, workdir, measurements, claim)
 
 
 def _fit(
@@ -177,9 +178,9 @@ def _fit(
     options: TrainOptions,
     workdir: Path,
     measurements: Sequence[Measurement],
-    force: bool,
+    claim: Claim,
 ) -> Result:
-    """`fit` in a workdir that is this run's; force: on other data than before, too."""
+    """`fit` in a workdir that may be this run's; its config is written once a step can be made."""
     strategy = parallel.STRATEGIES[options.strategy](parallel.make_mesh())
     per_device = examples_per_device(options, jax.device_count())
     with (
@@ -187,7 +188,7 @@ def _fit(
         Checkpoints(workdir / "checkpoints", options.keep, options.keep_every) as checkpoints,
     ):
         with busy("making or reading the parameters"):
-            state, record = first_state(task, loader, options, strategy, checkpoints, force)
+            state, record = first_state(task, loader, options, strategy, checkpoints, claim.force)
         return_free_memory()  # of initialisation, before compilation needs its own
         require_space(workdir, 2 * sum(x.nbytes for x in jax.tree.leaves(state)))
         program = make_program(task, options, strategy, per_device, record)
@@ -205,6 +206,7 @@ def _fit(
                 with log.doing("measuring"):
                     measuring(measuring.due(step), step, state, program.examples_at_once)
                 log.begin(program.reason)
+            remember(workdir, claim)
             while upcoming is not None and stopped is Stop.FINISHED:
                 chunk, began = upcoming, time.monotonic()
                 state, summaries = program(state, chunk.batches)

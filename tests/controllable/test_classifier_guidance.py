@@ -6,10 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from damage import NAMES, damages
 
 from controllable.automatic.gain import GainSearch, MeasurementOptions, measure
 from controllable.automatic.guidance import automatic_guidance
-from controllable.automatic.measurement import GuidedModel, levels_at
+from controllable.automatic.measurement import GuidedModel, Measured, levels_at
 from controllable.classifier_guidance import clamped_level, class_gradient, classifier_guidance
 from controllable.schedules import Constant, Interval, Linear
 from controllable.strategies import STRATEGIES, Automatic, GuidanceInputs, Strategy
@@ -352,6 +353,28 @@ def test_what_was_measured_is_kept(monkeypatch, tmp_path):
         other.measured(DATA)
     with pytest.raises(TypeError, match="not callable"):
         guided.measured(dataclasses.replace(DATA, std=0.4))
+
+
+@pytest.mark.parametrize("how", NAMES)
+def test_a_damaged_measurement_is_made_again(how, monkeypatch, tmp_path, caplog):
+    labels = np.arange(3)
+    x_0 = jnp.asarray(DATA.means[labels])
+    guided = Guide(Automatic(), PROCESS, (), Exact(), lambda: (x_0, labels), tmp_path, batch_size=3)
+    made = Measured(**{field.name: np.zeros(3) for field in dataclasses.fields(Measured)})
+    monkeypatch.setattr("generation.guide.measure", lambda *_: made)
+    guided.measured(DATA)
+    (kept,) = tmp_path.iterdir()
+    whole = kept.read_bytes()
+    kept.write_bytes(damages(whole)[how])
+    assert guided.measured(DATA) is made and "is damaged" in caplog.text
+    assert guided.measured(DATA) is not made  # but read
+
+
+def test_samples_of_measured_guidance_depend_on_what_it_is_measured_on():
+    labels = np.arange(3)
+    guided = Guide(Automatic(), PROCESS, (), Exact(), lambda: (DATA.means[labels], labels))
+    other = dataclasses.replace(guided, held_out=lambda: (DATA.means[labels], labels[::-1]))
+    assert guided.identity() == guided.identity() != other.identity()
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from data import ArraySource
 from evaluation import classifiers
 from evaluation.classifiers import figures, shown_levels
 from evaluation.places import Places
@@ -101,6 +102,27 @@ def test_figures_do_not_depend_on_the_batch(workdir, tmp_path):
     before = json.loads((workdir / "eval" / "step_3" / "default" / "report.json").read_text())
     for figure, other in zip(again.figures, before["figures"], strict=True):
         assert figure.value == pytest.approx(other["value"], rel=1e-4), figure.name
+
+
+def test_what_is_said_of_other_images_is_not_taken_for_these(tmp_path, monkeypatch):
+    kept = []
+
+    def fill(store, *_):
+        kept.append(store.folder)
+        return {"log_probs": np.zeros(1), "label": np.zeros(1)}
+
+    monkeypatch.setattr(classifiers, "fill", fill)
+    made = kinds.experiment(tiny())
+    subject, options = made.subject(), made.evaluation
+    params = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), made.template)
+    work = classifiers._Work(subject, params, options, tmp_path)
+    source = subject.held_out
+    images = source.images.copy()
+    images[0, 9, 9] ^= 1
+    exchanged = ArraySource(source.name, images, source.labels, source.class_names)
+    for found in (source, source, exchanged):
+        work.judged("held_out", found, 12)
+    assert kept[0] == kept[1] != kept[2]
 
 
 def test_the_pictures_are_there(workdir):

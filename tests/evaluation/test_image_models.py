@@ -10,13 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import losses
 from data import UNIT, ArraySource, Source, Transform, digits
 from evaluation import image_models
 from evaluation.image_models import EvalOptions, Subject
 from evaluation.measurements import HeldOutLoss, SampleFID
 from evaluation.places import Places
 from experiment.experiment import Trained
-from generation.sampler import Generator
+from generation.sampler import Generator, HeldOutLow, HeldOutMasks
 from metrics import resumable
 from metrics.resumable import Resumable
 from options.errors import InvalidValue, StorageError
@@ -28,7 +29,7 @@ from solvers.predictor_corrector import CORRECTORS, PREDICTORS, PredictorCorrect
 from solvers.runge_kutta import PARTS
 from solvers.sampler import Sampler
 from storage.checkpoint import Checkpoints
-from tasks.conditions import ClassLabel
+from tasks.conditions import ClassLabel, LowResolution
 from tasks.image import ImageTask
 from tasks.task import Context
 
@@ -298,6 +299,67 @@ def test_rows_of_other_parameters_are_not_taken_for_these(report, subject, param
     shifted = jax.tree.map(lambda x: x + 0.1, params)
     two = evaluate(subject, shifted, options, tmp_path)
     assert one.figures[0].value == figures(report)["loss"].value != two.figures[0].value
+
+
+@pytest.fixture
+def folder_of(params, tmp_path, monkeypatch):
+    """The folder of the rows of one part, of which none is computed."""
+    kept = []
+
+    def fill(store, count, *_):
+        kept.append(store.folder.name)
+        raise StopIteration
+
+    monkeypatch.setattr(image_models, "fill", fill)
+
+    def of(part, subject, **options):
+        places = Places(tmp_path, tmp_path, tmp_path)
+        options = dataclasses.replace(OPTIONS, **options)
+        work = image_models._Work(subject, params, 7, options, subject.extractor(options), places)
+        with pytest.raises(StopIteration):
+            getattr(work, part)()
+        return kept[-1]
+
+    return of
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"weighting": "v"},
+        {"reduction": "half_sum"},
+        {"times": "lognormal"},
+        {"coupling": "optimal_transport"},
+        {"bound": losses.VariationalBound()},
+        {"conditions": (ClassLabel(10, 0.5), LowResolution(2))},
+        {"process": VESDE(0.01, 30.0)},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_rows_of_another_loss_are_not_taken_for_these(changes, subject, folder_of):
+    other = dataclasses.replace(subject, task=dataclasses.replace(subject.task, **changes))
+    assert folder_of("loss", subject) == folder_of("loss", subject) != folder_of("loss", other)
+
+
+def test_the_batch_of_a_loss_counts_where_it_couples_examples(subject, folder_of):
+    task = dataclasses.replace(subject.task, coupling="optimal_transport")
+    coupled = dataclasses.replace(subject, task=task)
+    assert folder_of("loss", subject) == folder_of("loss", subject, batch_size=4)
+    assert folder_of("loss", coupled) != folder_of("loss", coupled, batch_size=4)
+
+
+@pytest.mark.parametrize("given", ["low", "masks"])
+def test_samples_that_are_made_of_held_out_examples_depend_on_them(given, subject, folder_of):
+    low = HeldOutLow(lambda: subject.held_out, lambda x: x, LowResolution(2), UNIT, 0.1)
+    made_of = {"low": low, "masks": HeldOutMasks(lambda: subject.held_out)}[given]
+    generator = dataclasses.replace(subject.generator, **{given: made_of})
+    by_them = dataclasses.replace(subject, generator=generator)
+    images = subject.held_out.images.copy()
+    images[3, 5, 5] ^= 1
+    other = ArraySource(subject.held_out.name, images, subject.held_out.labels, tuple("0123456789"))
+    for of, depends in ((subject, False), (by_them, True)):
+        exchanged = dataclasses.replace(of, held_out=other)
+        assert (folder_of("samples", of) != folder_of("samples", exchanged)) == depends
 
 
 def test_checkpoints_are_chosen_by_name(subject, params, tmp_path):

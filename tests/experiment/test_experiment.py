@@ -9,7 +9,7 @@ from PIL import Image
 from experiment import kinds, modes
 from experiment.image import parse_labels
 from options.errors import InvalidValue
-from storage.workdir import claim_workdir, read_config
+from storage.workdir import read_config, remember, require_own
 
 
 def pictures(folder, counts):
@@ -98,7 +98,9 @@ def test_a_run_of_an_older_version_goes_on_with_all_its_images(tmp_path):
     command = modes.Command(kinds.load(tmp_path / "run"), tmp_path / "run")
     made = kinds.experiment(command.config)
     assert len(made.train_source) == 12
-    claim_workdir(command.workdir, modes.claim_of(command, made))
+    claim = modes.claim_of(command, made)
+    require_own(command.workdir, claim)
+    remember(command.workdir, claim)
     assert read_config(command.workdir)["data"]["class_names"] == ["a", "b"]
 
 
@@ -107,8 +109,11 @@ def test_a_run_remembers_its_classes_and_refuses_others(tmp_path):
 
     def claim(config):
         command = modes.Command(config, tmp_path / "run")
-        claim_workdir(command.workdir, modes.claim_of(command, kinds.experiment(config)))
+        claim = modes.claim_of(command, kinds.experiment(config))
+        require_own(command.workdir, claim)
+        remember(command.workdir, claim)
 
+    (tmp_path / "run").mkdir()
     claim(kinds.complete(given(folder)))
     remembered = kinds.load(tmp_path / "run")
     assert remembered.data.class_names == ("10", "2", "cat")

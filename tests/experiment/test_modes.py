@@ -5,12 +5,14 @@ import json
 import pathlib
 import re
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
 
 from experiment import checks, kinds, modes
 from experiment.modes import Command
+from generation.controls import Controls
 from options.errors import InvalidValue, OutOfMemory, StorageError
 from training.ema import EMA
 from training.loop import TrainOptions
@@ -192,13 +194,44 @@ def test_a_step_in_weights_is_a_count(step, tmp_path):
     assert {p.name for p in tmp_path.iterdir()} <= {"strange.npz", "run"}
 
 
-def test_a_device_out_of_memory_names_the_batch_to_lower(monkeypatch):
-    import jax
+IN_MEMORY = {
+    "an accelerator": jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory"),
+    "a CPU": jax.errors.JaxRuntimeError("INTERNAL: Out of memory allocating 9 bytes"),
+    "the host": MemoryError("Unable to allocate 8.00 TiB"),
+}
 
+
+@pytest.mark.parametrize(
+    ("mode", "of", "message"),
+    [
+        ("train", "a CPU", "^training.microbatch: got '64', but the device is out of memory, expe"),
+        ("train", "the host", "^training.batch_size: got 64, but the memory ran out, expected a s"),
+        ("eval", "an accelerator", "^eval.batch_size: got '?128'?, but the device is out"),
+        ("eval", "the host", "^eval.num_samples: got 1000, but the memory"),
+        ("sample", "a CPU", "^sampling.batch_size: got '?50'?, but the device"),
+        ("sample", "the host", "^sampling.num_samples: got 50, but the memory"),
+        ("control", "a CPU", "^control.results: got 4, but the device"),
+        ("control", "the host", "^control.images: got 4, but the memory"),
+    ],
+)
+def test_where_memory_runs_out_the_field_to_lower_is_named(mode, of, message, monkeypatch):
     def exhausted(command):
-        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes")
+        raise IN_MEMORY[of]
 
-    monkeypatch.setitem(modes.MODES, "sample", (exhausted, "sampling.batch_size"))
+    monkeypatch.setitem(modes.MODES, mode, (exhausted, *modes.MODES[mode][1:]))
     command = Command(kinds.load("pretrained/digits.npz"), None)
-    with pytest.raises(OutOfMemory, match="^sampling.batch_size: got 50, but the device is out"):
-        modes.run("sample", command)
+    with pytest.raises(OutOfMemory, match=message):
+        modes.run(mode, command)
+
+
+def test_control_out_of_memory_names_what_there_is_more_of(monkeypatch):
+    def exhausted(*_):
+        raise IN_MEMORY["a CPU"]
+
+    monkeypatch.setattr(Controls, "run", exhausted)
+    for more, fewer in (("images", "results"), ("results", "images")):
+        fields = {f"control.{more}": 6, f"control.{fewer}": 2}
+        made = kinds.open_experiment("pretrained/digits.npz", fields)
+        params = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), made.template)
+        with pytest.raises(OutOfMemory, match=f"^control.{more}: got 6, but the device is out"):
+            modes.controlled(made, params)

@@ -3,11 +3,13 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 import sampling
 from data import CENTERED, Scaled
 from generation.sampler import DrawSamples, Generator
 from options import memory
+from options.errors import OutOfMemory
 from oracles import Gaussian
 from sde_lib import VPSDE
 from solvers.grids import uniform_grid
@@ -65,6 +67,15 @@ def test_a_batch_of_ones_own_is_the_largest_that_fits(monkeypatch):
     made = parts.draw(GREY, KEY, labels)
     np.testing.assert_allclose(made.data.astype(int), whole.data, atol=1)
     assert generator(batch_size=7).fitted(GREY, 40).batch_size == 7
+
+
+def test_a_batch_that_does_not_fit_after_all_is_named(monkeypatch):
+    def exhausted(*_, **__):
+        raise jax.errors.JaxRuntimeError("INTERNAL: Out of memory allocating 9 bytes")
+
+    monkeypatch.setattr(Sampler, "draw", exhausted)
+    with pytest.raises(OutOfMemory, match="^sampling.batch_size: got 3, but the device"):
+        generator(batch_size=3).draw(GREY, KEY, np.full(7, -1, np.int32))
 
 
 def test_a_part_of_a_run_is_the_same_as_in_the_whole():

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from damage import NAMES, damages
 
 from metrics.features import (
     Activations,
@@ -66,6 +67,16 @@ def test_statistics_come_back_and_refuse_another_extractor(mean_and_max, tmp_pat
         ValueError, match="got statistics of mean_and_max@1, expected mean_and_max@2"
     ):
         Statistics.load(tmp_path / "stats.npz", newer)
+
+
+@pytest.mark.parametrize("how", NAMES)
+def test_damaged_statistics_are_named(how, mean_and_max, tmp_path):
+    path = tmp_path / "stats.npz"
+    features = extract(mean_and_max, images(9), progress=False).features
+    Statistics.of(mean_and_max, "noise/train", features).save(path)
+    path.write_bytes(damages(path.read_bytes())[how])
+    with pytest.raises(InvalidValue, match="stats.npz: it holds no statistics"):
+        Statistics.load(path, mean_and_max)
 
 
 class Named(nn.Module):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from damage import NAMES, damages
 
 from metrics.resumable import Resumable, fill
 from options.errors import StorageError
@@ -77,14 +78,21 @@ def test_rows_that_vanish_are_an_error_and_not_a_smaller_report(tmp_path):
         fill(store, 8, 4, removes, "emptied", progress=False)
 
 
-def test_a_damaged_file_is_computed_again(tmp_path, caplog):
+@pytest.mark.parametrize("how", NAMES)
+def test_a_damaged_file_is_computed_again(how, tmp_path, caplog):
     store = Resumable(tmp_path, "part", {})
     for start in (0, 3, 6):
         store.keep(start, squares(np.arange(start, start + 3)))
     path = store.folder / "00000003-00000006.npz"
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
+    path.write_bytes(damages(path.read_bytes())[how])
     rows = fill(store, 9, 3, squares, "again", progress=False)
     np.testing.assert_array_equal(rows["square"], np.arange(9) ** 2)
     assert "00000003-00000006.npz is damaged" in caplog.text and store.done == 9
+
+
+def test_rows_of_another_number_are_damaged_and_a_folder_is_no_file(tmp_path, caplog):
+    store = Resumable(tmp_path, "part", {})
+    store.keep(0, squares(np.arange(3)))
+    (store.folder / "00000000-00000003.npz").rename(store.folder / "00000000-00000005.npz")
+    (store.folder / "00000000-00000009.npz").mkdir()
+    assert store.done == 0 and "[3] rows in place of 5" in caplog.text

@@ -47,13 +47,20 @@ def test_where_nothing_fits_the_field_is_named(monkeypatch):
         memory.largest_batch(needs(2**21, 0, []), 64, 4, "eval.batch_size")
 
 
-def test_a_compiler_out_of_memory_is_no_fit(monkeypatch):
+OUT_OF_MEMORY = [
+    "RESOURCE_EXHAUSTED: ran out of memory in space hbm",
+    "INTERNAL: Error dispatching computation: Out of memory allocating 79188409104 bytes",
+]
+
+
+@pytest.mark.parametrize("said", OUT_OF_MEMORY)
+def test_a_compiler_out_of_memory_is_no_fit(said, monkeypatch):
     monkeypatch.setattr(memory, "device_memory", lambda: 10**6)
     compile_for = needs(0, 1, [])
 
     def limited(size):
         if size > 8:
-            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: ran out of memory in space hbm")
+            raise jax.errors.JaxRuntimeError(said)
         return compile_for(size)
 
     assert memory.largest_batch(limited, 64, 1, "") == 8
@@ -76,3 +83,18 @@ def test_the_memory_of_this_machine():
     whole = memory.device_memory(1.0)
     assert 2**26 < whole < 2**45
     assert memory.device_memory(0.5) == pytest.approx(0.5 * whole, rel=0.1)
+
+
+@pytest.mark.parametrize("said", OUT_OF_MEMORY)
+def test_a_device_out_of_memory_names_the_field_to_lower(said):
+    but = "but the device is out of memory, expected a smaller number"
+    with (
+        pytest.raises(OutOfMemory, match=f"^eval.batch_size: got 8, {but}$"),
+        memory.lowering("eval.batch_size", 8),
+    ):
+        raise jax.errors.JaxRuntimeError(said)
+
+
+def test_another_fault_of_a_device_stays_one():
+    with pytest.raises(jax.errors.JaxRuntimeError, match="no such"), memory.lowering("a", 1):
+        raise jax.errors.JaxRuntimeError("INTERNAL: no such function")

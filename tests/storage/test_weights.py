@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from damage import NAMES, damages
 
 from options.errors import StorageError
 from storage import npz, weights
@@ -33,12 +34,16 @@ def test_export_rounds_kernels_and_keeps_vectors(tmp_path):
     assert weights.read_meta(tmp_path / "w.npz") == {"config": {"a": 1}}
 
 
-@pytest.mark.parametrize("spoil", [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b"text"])
-def test_a_file_that_is_no_export_is_refused(tmp_path, spoil):
+@pytest.mark.parametrize("how", NAMES)
+def test_a_file_that_is_no_export_is_refused(tmp_path, how):
     path = tmp_path / "w.npz"
     weights.export_weights(path, network())
-    path.write_bytes(spoil(path.read_bytes()))
-    for read in (weights.read_meta, lambda path: weights.load_weights(path, network())):
+    path.write_bytes(damages(path.read_bytes())[how])
+    reads = (
+        lambda path: (weights.read_meta(path), weights.load_weights(path, network())),
+        lambda path: (weights.read_step(path), weights.init_from(network(), path)),
+    )
+    for read in reads:
         with pytest.raises(StorageError, match="weights: .*w.npz cannot be read as exported"):
             read(path)
 

@@ -9,8 +9,10 @@ import pytest
 from options.errors import InvalidValue, StorageError
 from storage.workdir import (
     Claim,
-    claim_workdir,
+    prepare_workdir,
     read_config,
+    remember,
+    require_own,
     require_space,
     require_writable,
     sole_writer,
@@ -25,6 +27,14 @@ def changed(**fields):
         section, name = dotted.split("__")
         config[section][name] = value
     return config
+
+
+def claim_workdir(workdir, claim):
+    """As a training does, with nothing to do in between."""
+    workdir = prepare_workdir(workdir)
+    require_own(workdir, claim)
+    remember(workdir, claim)
+    return workdir
 
 
 def test_a_claimed_folder_remembers_its_config(tmp_path):

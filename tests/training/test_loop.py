@@ -20,7 +20,7 @@ from small_disk import closes_its_loop, small_disk  # noqa: F401
 from tiny_runs import FAILURES, OPTIONS, equal, rows
 from tiny_task import TeacherTask, TinyLoader, TinyTask
 
-from options.errors import InvalidValue, StorageError
+from options.errors import InvalidValue, OutOfMemory, StorageError
 from options.progress import Bar
 from storage import checkpoint
 from storage.workdir import Claim, sole_writer
@@ -233,6 +233,54 @@ def test_a_run_that_is_refused_leaves_the_config_of_the_one_that_trains(tmp_path
     with sole_writer(tmp_path), pytest.raises(StorageError, match="another run is training"):
         fit(TinyTask(), TinyLoader(8), OPTIONS, tmp_path, Claim({"nf": 16}, force=True))
     assert json.loads((tmp_path / "config.json").read_text()) == {"nf": 8}
+
+
+class WiderTask(TinyTask):
+    """With a parameter that no checkpoint of a TinyTask has."""
+
+    def init(self, key):
+        return super().init(key) | {"third": np.zeros(1, np.float32)}
+
+
+class FailingTask(TinyTask):
+    """That does not fit, which is known once it is compiled."""
+
+    def loss(self, context, batch, keys):
+        raise OutOfMemory("training.microbatch")
+
+
+class OtherData(TinyLoader):
+    def restore(self, state):
+        raise InvalidValue("data", but="these are others")
+
+
+@pytest.mark.parametrize(
+    ("task", "loader", "force", "changes", "message"),
+    [
+        (WiderTask(), TinyLoader(8), True, {}, "checkpoint"),
+        (TinyTask(), OtherData(8), False, {}, "--force goes on"),
+        (TinyTask(), TinyLoader(7), True, {"batch_size": 8, "microbatch": 3}, "microbatch"),
+        (FailingTask(), TinyLoader(8), True, {}, "microbatch"),
+    ],
+    ids=["another network", "other data", "batches", "memory"],
+)
+def test_a_run_that_fails_at_its_start_leaves_the_config_as_it_was(
+    task, loader, force, changes, message, tmp_path
+):
+    run(tmp_path, steps=5)
+    (tmp_path / "config.json").write_text('{"nf": 8}')
+    options = dataclasses.replace(OPTIONS, **changes)
+    claim = Claim({"nf": 16}, force, free=["nf"], read=lambda _: {"nf": 8})
+    with pytest.raises((ValueError, MemoryError, OSError), match=message):
+        fit(task, loader, options, tmp_path, claim)
+    assert json.loads((tmp_path / "config.json").read_text()) == {"nf": 8}
+
+
+def test_a_new_run_that_fails_at_its_start_leaves_no_config(tmp_path):
+    options = dataclasses.replace(OPTIONS, init_from=str(tmp_path / "missing"))
+    with pytest.raises(StorageError, match="init_from"):
+        fit(TinyTask(), TinyLoader(8), options, tmp_path / "run", Claim({"nf": 16}))
+    assert not (tmp_path / "run" / "config.json").exists()
 
 
 def test_a_path_that_cannot_be_read_back_is_refused_with_nothing_made(tmp_path):
