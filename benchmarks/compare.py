@@ -3,13 +3,14 @@
 Contestants take turns on each quantity; a number is the median over all turns.
 """
 
+import functools
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.networks import NETWORKS, QUANTITIES
 from benchmarks.tables import Cell, Table, times
-from benchmarks.worker import Worker, take_turns
+from benchmarks.worker import Race, Worker, race
 
 # The default of XLA said explicitly, so that `main.prepare_jax` leaves it as it is.
 NO_FLAG = {"XLA_FLAGS": "--xla_cpu_experimental_ynn_fusion_type=+individual_convolution"}
@@ -29,11 +30,13 @@ class Options:
 
 @dataclass
 class Results:
-    """What was measured, by (network, quantity, contestant): medians in ms, peaks in MB, facts."""
+    """What was measured, by (network, quantity, contestant): medians in ms, peaks in MB, facts;
+    and of those that failed, why."""
 
     ms: dict[tuple[str, str, str], float] = field(default_factory=dict)
     peak: dict[tuple[str, str, str], float] = field(default_factory=dict)
     facts: dict[tuple[str, str, str], dict] = field(default_factory=dict)
+    failed: dict[tuple[str, str, str], str] = field(default_factory=dict)
 
     def baseline(self, network: str, quantity: str, what: str = "ms") -> float | None:
         """The better number of the baseline's eager layouts."""
@@ -83,26 +86,28 @@ def measure(options: Options) -> Results:
     results = Results()
     for network in options.networks:
         for name in (COLD, COLD_SCAN) if network != "digits" else ():
-            record(results, (network, "train", name), ours(options, network, "train", name))
+            cold = functools.partial(ours, options, network, "train", name)
+            record(results, network, "train", race({name: cold}, 0, 0))
         for quantity in QUANTITIES if network != "digits" else ("train", "pc"):
-            names = contestants(options, network, quantity)
-            workers = []
-            for name in names:
-                make = theirs if name in (*EAGER, COMPILED) else ours
-                workers.append(make(options, network, quantity, name))
-            take_turns(workers, options.rounds, 1 if network == "full" else 4)
-            for name, worker in zip(names, workers, strict=True):
-                record(results, (network, quantity, name), worker)
+            starts = {
+                name: functools.partial(
+                    theirs if name in (*EAGER, COMPILED) else ours, options, network, quantity, name
+                )
+                for name in contestants(options, network, quantity)
+            }
+            run = race(starts, options.rounds, 1 if network == "full" else 4)
+            record(results, network, quantity, run)
     return results
 
 
-def record(results: Results, key: tuple[str, str, str], worker: Worker) -> None:
-    """Notes what a worker found, closing it if it is open."""
-    if not worker.peak:
-        worker.close()
-    results.facts[key], results.peak[key] = worker.facts, worker.peak
-    if worker.seconds:
-        results.ms[key] = worker.ms / worker.facts.get("runs", 1)
+def record(results: Results, network: str, quantity: str, run: Race) -> None:
+    """Notes what the contestants found, and why others did not."""
+    for name, worker in run.workers.items():
+        key = network, quantity, name
+        results.facts[key], results.peak[key] = worker.facts, worker.peak
+        if worker.seconds:
+            results.ms[key] = worker.ms / worker.facts.get("runs", 1)
+    results.failed |= {(network, quantity, name): why for name, why in run.failed.items()}
 
 
 def compare_table(results: Results, options: Options) -> Table:
@@ -172,6 +177,8 @@ def details_table(results: Results) -> Table:
         row += [results.peak[key], facts["first_run_s"]]
         row += [facts.get(f) for f in ("init_s", "trace_s", "compile_s", "program_mb", "gflop")]
         rows.append([*row, facts.get("parameters", 0) / 1e6 or None])
+    for (network, quantity, name), why in results.failed.items():
+        rows.append([network, QUANTITIES[quantity], name, why, *[None] * 8])
     header = ["network", "what", "who", "ms", "peak MB", "start to first result, s", "init, s"]
     header += ["trace, s", "compile, s", "program, MB", "GFLOP", "parameters, M"]
     return Table("Every contestant", header, rows)
@@ -182,7 +189,7 @@ def flags_table(results: Results) -> Table:
     rows: list[list[Cell]] = []
     for (network, quantity, name), without in results.ms.items():
         if name == PLAIN:
-            here = results.ms[network, quantity, OURS]
+            here = results.ms.get((network, quantity, OURS))
             huge = results.ms.get((network, quantity, HUGE))
             row: list[Cell] = [network, QUANTITIES[quantity], here, without, times(without, here)]
             rows.append([*row, huge, times(here, huge)])

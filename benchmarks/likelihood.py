@@ -9,6 +9,7 @@ project but plain numbers and needs scipy. Child: python -m benchmarks.likelihoo
 """
 
 import argparse
+import functools
 import json
 import statistics
 import sys
@@ -19,11 +20,10 @@ from typing import Any
 
 from benchmarks.networks import NETWORKS
 from benchmarks.tables import Cell, Table, times
-from benchmarks.worker import Worker, serve, take_turns
+from benchmarks.worker import Failed, Worker, race, serve
 
 STEPS = 2  # attempted steps in one run
 TOLERANCE = 1e-5
-SIGMA_MIN, SIGMA_MAX, T_MIN = 0.01, 50.0, 1e-5
 IMAGES = 32  # of the digits
 # Of the original's PyTorch port, ms an evaluation, on another day on a machine of this kind.
 RECORDED = {"reduced": 290.0, "full": 1150.0}
@@ -57,33 +57,41 @@ Drift and divergence with one probe, and the solver's part of the step. Medians 
 def _speed_row(
     network: str, torch_python: str, torch_compile: bool, cache: Path, rounds: int
 ) -> list[Cell]:
-    environment = {"JAX_COMPILATION_CACHE_DIR": str(cache)}
     names = [OURS, TWO_PASSES]
     if torch_python:
         names += [TORCH, COMPILED] if torch_compile else [TORCH]
-    workers = []
+    starts = {}
     for name in names:
         python = sys.executable if name in (OURS, TWO_PASSES) else torch_python
-        command = [python, "-m", "benchmarks.likelihood", "--network", network, "--side", name]
-        workers.append(Worker(command, environment))
-    take_turns(workers, rounds, 1)
-    ms = {n: w.ms / w.facts["runs"] for n, w in zip(names, workers, strict=True)}
-    mine, recorded = ms[OURS], RECORDED[network]
-    row: list[Cell] = [network, mine]
+        starts[name] = functools.partial(side, python, network, name, cache)
+    run = race(starts, rounds, 1)
+    ms = {name: worker.ms / worker.facts["runs"] for name, worker in run.workers.items()}
+    mine, recorded = ms.get(OURS), RECORDED[network]
+    row: list[Cell] = [network, ms.get(OURS, run.failed.get(OURS))]
     for name in (TWO_PASSES, TORCH, COMPILED):
-        row += [ms.get(name), times(ms.get(name), mine)]
+        row += [ms.get(name, run.failed.get(name)), times(ms.get(name), mine)]
     return [*row, recorded, times(recorded, mine), AIMS[network]]
+
+
+def side(python: str, network: str, name: str, cache: Path) -> Worker:
+    """A process of one contestant."""
+    command = [python, "-m", "benchmarks.likelihood", "--network", network, "--side", name]
+    return Worker(command, {"JAX_COMPILATION_CACHE_DIR": str(cache)})
 
 
 def evaluations_table(cache: Path) -> Table:
     """Of held-out digits under the shipped model, at equal tolerance."""
     command = [sys.executable, "-m", "benchmarks.likelihood", "--side", "digits"]
     worker = Worker(command, {"JAX_COMPILATION_CACHE_DIR": str(cache)})
-    worker.close()
-    rows: list[list[Cell]] = [
-        [f["who"], f["batch"], f["mean"], f["most"], f["s"], f["bits"], f["error"]]
-        for f in worker.facts["rows"]
-    ]
+    rows: list[list[Cell]]
+    try:
+        worker.close()
+        rows = [
+            [f["who"], f["batch"], f["mean"], f["most"], f["s"], f["bits"], f["error"]]
+            for f in worker.facts["rows"]
+        ]
+    except Failed as error:
+        rows = [[f"failed: {error}", *[None] * 6]]
     header = ["who", "batch", "evaluations an image", "most", "s for all", "bits/dim"]
     header += ["largest error, bits/dim"]
     note = f"""\
@@ -129,17 +137,17 @@ def two_passes(process: Any, predict: Any, cond: Any, probes: Any) -> tuple[Call
     return lambda x, t: drift(predict, x, t), lambda x, t: divergence(predict, x, t)
 
 
-def prepare_jax(network: str, side: str) -> tuple[Callable[[], None], int]:
+def prepare_jax(config: Any, side: str) -> tuple[Callable[[], None], int]:
     """One run, and the evaluations in it."""
     import jax
     import jax.numpy as jnp
 
-    from benchmarks.jax_side import config_of, image_experiment, new_model
+    from benchmarks.jax_side import image_experiment, new_model
     from likelihood import _solve
     from solvers.probability_flow import FlowProblem
 
-    experiment = image_experiment(config_of(network))
-    (predict, shape, _), process = new_model(experiment), experiment.process
+    experiment = image_experiment(config)
+    (predict, shape, cond), process = new_model(experiment), experiment.process
     x = jax.random.uniform(jax.random.key(1), shape)
     probes = jax.random.rademacher(jax.random.key(2), shape, dtype=jnp.float32)
     ends = process.t_min, process.t_max
@@ -149,12 +157,12 @@ def prepare_jax(network: str, side: str) -> tuple[Callable[[], None], int]:
         problem = FlowProblem(start, end, 0.0, 1e-30, jnp.int32(STEPS))
 
         def run() -> None:
-            solved = _solve(process, predict, x, probes[:, None], {}, problem, False)
+            solved = _solve(process, predict, x, probes[:, None], cond, problem, False)
             jax.block_until_ready(solved)
             assert int(solved.evaluations.max()) == 2 + 6 * STEPS
 
         return run, 2 + 6 * STEPS
-    functions = two_passes(process, predict, {}, probes)
+    functions = two_passes(process, predict, cond, probes)
     return _steps(lambda: scipy_solver(*functions, x, ends, TOLERANCE))
 
 
@@ -173,36 +181,23 @@ def _steps(make: Callable[[], Any]) -> tuple[Callable[[], None], int]:
 
 
 def prepare_torch(network: str, compiled: bool) -> tuple[Callable[[], None], int]:
-    """The same by PyTorch: VE's velocity is -g^2 score / 2."""
-    import math
-
+    """The same by PyTorch, on numpy arrays."""
     import torch
 
-    from benchmarks.torch_side import build, expand
+    from benchmarks.torch_side import Flow, build
 
     torch.manual_seed(0)
     n = NETWORKS[network]
-    net = build(n).eval()
-    called = torch.compile(net) if compiled else net
-    x = torch.rand(n.batch, 3, 32, 32)
-    probes = torch.randint(0, 2, x.shape).float() * 2 - 1
+    net = build(n)
+    x = torch.rand(n.batch, 3, n.size, n.size)
+    flow = Flow(torch.compile(net) if compiled else net, n, x)
 
-    def velocity(x: Any, t: Any) -> Any:
-        sigma = SIGMA_MIN * (SIGMA_MAX / SIGMA_MIN) ** t
-        half = math.log(SIGMA_MAX / SIGMA_MIN) * sigma**2
-        return -expand(half) * called(x, sigma).sample
+    def on_arrays(function: Callable) -> Callable:
+        return lambda x, t: function(torch.from_numpy(x), torch.from_numpy(t)).numpy()
 
-    @torch.no_grad()
-    def drift(x: Any, t: Any) -> Any:
-        return velocity(torch.from_numpy(x), torch.from_numpy(t)).numpy()
-
-    def divergence(x: Any, t: Any) -> Any:
-        state = torch.from_numpy(x).requires_grad_(True)
-        total = torch.sum(velocity(state, torch.from_numpy(t)) * probes)
-        (gradient,) = torch.autograd.grad(total, state)
-        return torch.sum(gradient * probes, dim=(1, 2, 3)).numpy()
-
-    return _steps(lambda: scipy_solver(drift, divergence, x.numpy(), (T_MIN, 1.0), TOLERANCE))
+    drift, divergence = on_arrays(flow.drift), on_arrays(flow.divergence)
+    ends = flow.T_MIN, 1.0
+    return _steps(lambda: scipy_solver(drift, divergence, x.numpy(), ends, TOLERANCE))
 
 
 def measure_digits() -> list[dict[str, Any]]:
@@ -283,7 +278,9 @@ def run() -> None:
             print(json.dumps({"rows": measure_digits()}), flush=True)
             print(json.dumps(peak_memory()), flush=True)
             return
-        measured, count = prepare_jax(args.network, args.side)
+        from benchmarks.jax_side import config_of
+
+        measured, count = prepare_jax(config_of(args.network), args.side)
     serve(measured, {"runs": count})
 
 

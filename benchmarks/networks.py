@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Network:
-    """An NCSN++ for 32 x 32 x 3 images with attention at 16, FIR filters and dropout 0.1.
+    """An NCSN++ for square colour images with attention at one level, FIR filters and dropout.
 
+    size: of the images. attention_level: how many times they are halved where there is attention.
     recorded: of the original's PyTorch port on another day, on a machine of this kind (median ms;
     memory: peak MB of training). recorded_diffusers: likewise of the baseline.
     aims: how many times faster than the port we want to be; for memory, how many times smaller.
@@ -21,6 +22,7 @@ class Network:
     ch_mult: tuple[int, ...] = (1, 2, 2, 2)
     attention_level: int = 1
     dropout: float = 0.1
+    size: int = 32
     recorded: dict[str, float] = field(default_factory=dict)
     recorded_diffusers: dict[str, float] = field(default_factory=dict)
     aims: dict[str, float] = field(default_factory=dict)
@@ -44,7 +46,9 @@ NETWORKS = {
         aims={"train": 1.15, "pc": 1.15, "memory": 1.0},
     ),
     # Compared with nothing: it exercises the programs in seconds.
-    "toy": Network(nf=32, num_res_blocks=1, batch=4, ch_mult=(1, 1), dropout=0.0),
+    "toy": Network(
+        nf=32, num_res_blocks=1, batch=2, ch_mult=(1,), attention_level=0, dropout=0.0, size=8
+    ),
 }
 QUANTITIES = {
     "forward": "forward",

@@ -9,6 +9,7 @@ Child: python -m benchmarks.sampling --contestant NAME --subject NAME --solver N
 """
 
 import argparse
+import functools
 import sys
 import time
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.tables import Cell, Table, times
-from benchmarks.worker import Worker, serve, take_turns
+from benchmarks.worker import Worker, race, serve
 
 STEPS = 20
 OURS, STEP, NETWORK, DIFFUSERS = "whole", "jitted step", "network", "diffusers"
@@ -102,25 +103,13 @@ def whole(name: str, solver: Any) -> Callable[[], None]:
 
 def diffusers_loop(name: str, solver: str) -> Callable[[], None]:
     """The loop of diffusers' pipelines without their progress bar."""
-    import diffusers
     import torch
 
     from benchmarks.networks import NETWORKS
-    from benchmarks.torch_side import build
+    from benchmarks.torch_side import Sampling, build
 
     n = NETWORKS[name]
-    network = build(n).eval()
-    # The network's Fourier features take log t, so that t = 0 must not be among the timesteps.
-    scheduler = getattr(diffusers, SCHEDULERS[solver])(steps_offset=1)
-
-    @torch.inference_mode()
-    def run() -> None:
-        x = torch.randn(8, 3, 32, 32)
-        scheduler.set_timesteps(STEPS)
-        for t in scheduler.timesteps:
-            x = scheduler.step(network(x, t).sample, t, x).prev_sample
-
-    return run
+    return Sampling(build(n), n, torch.rand(8, 3, n.size, n.size), SCHEDULERS[solver], STEPS)
 
 
 def sampling_table(torch_python: str, cache: Path, rounds: int = 5) -> Table:
@@ -129,21 +118,32 @@ def sampling_table(torch_python: str, cache: Path, rounds: int = 5) -> Table:
     for name, rival in SUBJECTS.items():
         for solver in SCHEDULERS:
             names = [OURS, STEP, NETWORK] + ([DIFFUSERS] if rival and torch_python else [])
-            workers = []
-            for who in names:
-                python = torch_python if who == DIFFUSERS else sys.executable
-                command = [python, "-m", "benchmarks.sampling", "--contestant", who]
-                command += ["--subject", name, "--solver", solver]
-                workers.append(Worker(command, {"JAX_COMPILATION_CACHE_DIR": str(cache)}))
-            take_turns(workers, rounds, 2)
-            ms = {who: worker.ms for who, worker in zip(names, workers, strict=True)}
-            row: list[Cell] = [name, solver, ms[OURS]]
+            starts = {
+                who: functools.partial(
+                    contestant,
+                    torch_python if who == DIFFUSERS else sys.executable,
+                    [who, name, solver],
+                    cache,
+                )
+                for who in names
+            }
+            run = race(starts, rounds, 2)
+            ms = {who: worker.ms for who, worker in run.workers.items()}
+            row: list[Cell] = [name, solver, ms.get(OURS, run.failed.get(OURS))]
             for who in (STEP, NETWORK, DIFFUSERS):
-                row += [ms.get(who), times(ms.get(who), ms[OURS])]
+                row += [ms.get(who, run.failed.get(who)), times(ms.get(who), ms.get(OURS))]
             rows.append(row)
     header = ["what", "solver", "one program, ms", "a jitted step at a time, ms", "ours faster by"]
     header += ["only the network jitted, ms", "ours faster by", "diffusers, ms", "ours faster by"]
     return Table(f"Sampling in {STEPS} steps", header, rows, _NOTE)
+
+
+def contestant(python: str, chosen: list[str], cache: Path) -> Worker:
+    """A process of one: who, what is sampled, by which solver."""
+    flags = ("--contestant", "--subject", "--solver")
+    command = [python, "-m", "benchmarks.sampling"]
+    command += [part for pair in zip(flags, chosen, strict=True) for part in pair]
+    return Worker(command, {"JAX_COMPILATION_CACHE_DIR": str(cache)})
 
 
 _NOTE = """\

@@ -139,12 +139,15 @@ def apply_gradient(
     optimizer: Optimizer, ema: EMA, state: State, grads: PyTree, summaries: dict[str, jax.Array]
 ) -> tuple[State, dict[str, jax.Array]]:
     """The optimizer's step, then the average's; adds the gradient's norm and the learning rate."""
-    updates, opt_state = optimizer.transformation().update(grads, state.opt_state, state.params)
-    params = optax.apply_updates(state.params, updates)
-    average = ema.update(state.ema, params, state.step + 1)
-    summaries = summaries | {
-        "gradient_norm": optax.global_norm(grads),
-        "learning_rate": optimizer.learning_rate(state.step),
-    }
+    # The scopes are names in profiles; they compute nothing.
+    with jax.named_scope("optimizer"):
+        updates, opt_state = optimizer.transformation().update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        summaries = summaries | {
+            "gradient_norm": optax.global_norm(grads),
+            "learning_rate": optimizer.learning_rate(state.step),
+        }
+    with jax.named_scope("average"):
+        average = ema.update(state.ema, params, state.step + 1)
     changed = {"step": state.step + 1, "params": params, "opt_state": opt_state, "ema": average}
     return state._replace(**changed), summaries

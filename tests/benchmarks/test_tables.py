@@ -1,18 +1,12 @@
-"""The arithmetic and the tables of the benchmarks; the measurements themselves are not tests."""
-
-import sys
+"""The arithmetic and the tables of the benchmarks."""
 
 import pytest
 
-from benchmarks import breakdown, compare, scaling
+from benchmarks import compare, likelihood, sampling, scaling
 from benchmarks.tables import Table, show, times
-from benchmarks.worker import Worker, take_turns
+from benchmarks.worker import Race
 
-CHILD = """
-from benchmarks.worker import serve
-kept = []
-serve(lambda: kept.append(bytearray(20_000_000)), {"parameters": 3, "first_run_s": 0.5})
-"""
+FAILED = "failed: AssertionError: a guard"
 
 
 @pytest.mark.parametrize(
@@ -57,40 +51,6 @@ def test_what_a_ring_sends():
         assert reduced == sharded == 2 * (n - 1) / n * size
 
 
-def test_time_is_counted_by_origin():
-    program = """
-      %conv.1 = f32[2] convolution(%a, %b), metadata={op_name="jit(f)/jvp(Net)/down_0/conv_0/conv"}
-      ROOT %conv.2 = f32[2] convolution(%a), metadata={op_name="jit(f)/transpose(jvp(Net))/conv"}
-      %while.3 = f32[2] while(%a), metadata={op_name="jit(f)/jvp(Net)/_bernoulli/while"}
-      %add.4 = f32[2] add(%a, %a), metadata={op_name="jit(f)/jvp(Net)/_bernoulli/while/add"}
-      %multiply.5 = f32[2] multiply(%a, %a), metadata={op_name="jit(f)/mul"}
-    """
-    origin = breakdown.origins(program)
-    assert set(origin) == {"conv.1", "conv.2", "while.3", "add.4", "multiply.5"}
-    names = [*origin, "add.4", "unknown"]
-    events = [{"args": {"hlo_op": name}, "dur": 2.0} for name in names] + [{"name": "python"}]
-    assert breakdown.busy_time(events, origin) == {
-        "random numbers (noise, dropout)": 4.0,  # two additions, and not the loop that holds them
-        "Adam, clipping, average": 4.0,
-        "convolutions, forward": 2.0,
-        "convolutions, gradient": 2.0,
-    }
-
-
-def test_workers_take_turns_and_report_their_memory():
-    workers = [Worker([sys.executable, "-c", CHILD]) for _ in range(2)]
-    assert workers[0].facts == {"parameters": 3, "first_run_s": 0.5}
-    take_turns(workers, rounds=2, repeats=1)
-    for worker in workers:
-        assert len(worker.seconds) == 2 and worker.ms > 0
-        assert 60 <= worker.peak < 200  # three blocks of 20 MB beside the interpreter
-
-
-def test_a_worker_that_fails_says_so():
-    with pytest.raises(RuntimeError, match="ended with status 3"):
-        Worker([sys.executable, "-c", "raise SystemExit(3)"])
-
-
 def test_the_one_table(tmp_path):
     """Ratios are of medians, the port's numbers apart from those of the same run."""
     results = compare.Results()
@@ -112,3 +72,37 @@ def test_the_one_table(tmp_path):
     assert rows["peak memory of training, MB"][:6] == [500, 400, 600, "1.50 x", 630, "1.57 x"]
     assert rows["trace and compile the training step, s"][:2] == [3.0, None]
     assert table.markdown().count("\n| reduced |") == len(rows)
+
+
+def test_a_contestant_that_failed_is_a_row():
+    results = compare.Results()
+    results.failed["reduced", "train", compare.COMPILED] = FAILED
+    (row,) = compare.details_table(results).rows
+    assert row[:4] == ["reduced", "training step", compare.COMPILED, FAILED]
+    assert compare.details_table(results).markdown()
+
+
+@pytest.mark.parametrize(
+    "module, table, failing",
+    [
+        (sampling, lambda: sampling.sampling_table("python", "", 1), sampling.DIFFUSERS),
+        (
+            likelihood,
+            lambda: likelihood.likelihood_tables(["reduced"], "python", True, "", 1)[0],
+            likelihood.COMPILED,
+        ),
+    ],
+    ids=["sampling", "likelihood"],
+)
+def test_a_table_is_made_whoever_fails(module, table, failing, monkeypatch):
+    class Done:
+        ms, facts = 12.0, {"runs": 1}
+
+    def race(starts, rounds, repeats):
+        failed = {name: FAILED for name in starts if name == failing}
+        return Race({name: Done() for name in starts if name not in failed}, failed)
+
+    monkeypatch.setattr(module, "race", race)
+    monkeypatch.setattr(likelihood, "evaluations_table", lambda cache: None)
+    made = table().markdown()
+    assert f"| {FAILED} | - |" in made and "| 12 | 1.00 x |" in made
