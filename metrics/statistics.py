@@ -13,6 +13,7 @@ from jaxtyping import Array, Float32
 from metrics.features import FeatureExtractor
 from metrics.fid import Moments
 from options.errors import InvalidValue, Words
+from storage import npz
 from storage.files import atomic_write
 
 
@@ -54,10 +55,13 @@ class Statistics:
 
     @staticmethod
     def load(path: Path, extractor: FeatureExtractor) -> "Statistics":
-        """Read; InvalidValue if another extractor made them."""
-        with np.load(path, allow_pickle=False) as file:
-            if str(file["extractor"]) != extractor.identity:
-                got = Words(f"statistics of {file['extractor']}")
-                raise InvalidValue(str(path), got, extractor.identity)
-            moments = Moments(int(file["count"]), file["mean"], file["covariance"])
-            return Statistics(extractor.identity, str(file["data"]), moments, file["features"])
+        """Read; InvalidValue for a file of something else, or that another extractor made."""
+        try:
+            found = npz.read(path, ("extractor", "data", "count", "mean", "covariance", "features"))
+        except (KeyError, *npz.UNREADABLE) as error:
+            raise InvalidValue(str(path), but=f"it holds no statistics: {error}") from None
+        if str(found["extractor"]) != extractor.identity:
+            got = Words(f"statistics of {found['extractor']}")
+            raise InvalidValue(str(path), got, extractor.identity)
+        moments = Moments(int(found["count"]), found["mean"], found["covariance"])
+        return Statistics(extractor.identity, str(found["data"]), moments, found["features"])

@@ -14,9 +14,10 @@ from typing import Any
 
 import jax
 
+from options.choices import did_you_mean_path
 from options.errors import InvalidValue, StorageError
 from options.fields import flat
-from storage.files import atomic_write
+from storage import json_text
 
 CONFIG = "config.json"
 REMOTE = re.compile(r"[A-Za-z][\w+.-]+:")  # the first part of gs://bucket/run
@@ -26,6 +27,7 @@ PATTERN = set("*?[]")
 def read_config(workdir: str | Path) -> dict[str, Any]:
     """The config that `claim_workdir` remembered. StorageError if the folder has none."""
     path = Path(workdir) / CONFIG
+    require_folder(workdir)
     if not path.exists():
         but = f"{workdir} has no {CONFIG}: no run was started there"
         raise StorageError("workdir", but=but)
@@ -33,6 +35,13 @@ def read_config(workdir: str | Path) -> dict[str, Any]:
         return json.loads(path.read_text())
     except ValueError as error:
         raise StorageError("workdir", but=f"{path} is damaged: {error}") from None
+
+
+def require_folder(workdir: str | Path) -> None:
+    """StorageError, with the nearest that there is, where there is no such folder."""
+    if not Path(workdir).is_dir():
+        expected = f"the folder of a run{did_you_mean_path(workdir)}"
+        raise StorageError("workdir", str(workdir), expected, but="there is none")
 
 
 @dataclass(frozen=True)
@@ -66,9 +75,9 @@ def claim_workdir(workdir: str | Path, claim: Claim) -> Path:
     workdir = prepare_workdir(workdir)
     if claim.config is None:
         return workdir
-    path = workdir / CONFIG
+    path, config = workdir / CONFIG, json_text.of_config(claim.config)
     if path.exists() and not claim.force:
-        found = differences(claim.read(workdir), claim.config)
+        found = differences(json_text.of_config(claim.read(workdir)), config)
         found = {k: said for k, said in found.items() if not is_within(k, claim.free)}
         if found:
             but = (
@@ -77,8 +86,7 @@ def claim_workdir(workdir: str | Path, claim: Claim) -> Path:
             )
             raise InvalidValue("workdir", but=but)
     if jax.process_index() == 0:
-        with atomic_write(path, "w") as file:
-            json.dump(claim.config, file, indent=2, sort_keys=True)
+        json_text.write(path, config, sort_keys=True)
     return workdir
 
 

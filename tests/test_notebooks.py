@@ -1,6 +1,7 @@
 """Every notebook runs from a clean kernel, and is kept with the pictures that it makes."""
 
 import pathlib
+import re
 
 import nbformat
 import pytest
@@ -19,6 +20,13 @@ def test_it_runs_from_a_clean_kernel(path, monkeypatch):
     notebook = nbformat.read(path, as_version=4)
     client = NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(FOLDER)}})
     client.execute()
+
+
+def test_the_page_of_their_order_names_each_once():
+    page = (FOLDER / "README.md").read_text()
+    assert sorted(re.findall(r"^\d\. \[.*\]\((.*)\)", page, re.MULTILINE)) == [
+        path.name for path in NOTEBOOKS
+    ]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=ids)

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from options.errors import StorageError
 from options.progress import progress_bar
+from storage import json_text
 from storage.files import atomic_write
 from storage.pictures import write_png
 
@@ -142,7 +143,7 @@ class Telemetry:
         """A row of the file."""
         try:
             with open(self._path, "a") as file:
-                file.write(json.dumps(row) + "\n")
+                file.write(json.dumps(json_text.plain(row), allow_nan=False) + "\n")
         except OSError as error:
             but = f"{self._path} cannot be written: {error}"
             raise StorageError("workdir", but=but) from error
