@@ -92,7 +92,7 @@ class Weighting(abc.ABC):
 
 @dataclasses.dataclass(frozen=True)
 class NoiseWeighting(Weighting):
-    """d_eps."""
+    """The error of the noise, d_eps."""
 
     def error(self, process: Process, errors: Errors) -> Array:
         return errors.eps
@@ -100,7 +100,7 @@ class NoiseWeighting(Weighting):
 
 @dataclasses.dataclass(frozen=True)
 class DataWeighting(Weighting):
-    """d_x."""
+    """The error of the data, d_x."""
 
     def error(self, process: Process, errors: Errors) -> Array:
         return errors.x_0
@@ -108,7 +108,7 @@ class DataWeighting(Weighting):
 
 @dataclasses.dataclass(frozen=True)
 class VWeighting(Weighting):
-    """alpha d_eps - sigma d_x."""
+    """The error of v, alpha d_eps - sigma d_x."""
 
     def error(self, process: Process, errors: Errors) -> Array:
         return errors.node.alpha * errors.eps - errors.node.sigma * errors.x_0
@@ -116,7 +116,7 @@ class VWeighting(Weighting):
 
 @dataclasses.dataclass(frozen=True)
 class VelocityWeighting(Weighting):
-    """d_eps - d_x."""
+    """The error of the velocity, d_eps - d_x."""
 
     def error(self, process: Process, errors: Errors) -> Array:
         return errors.eps - errors.x_0
@@ -124,8 +124,8 @@ class VelocityWeighting(Weighting):
 
 @dataclasses.dataclass(frozen=True)
 class EDMWeighting(Weighting):
-    """d (sigma^2 + (alpha s_data)^2)^(1/2) / s_data, so that an untrained network of output "edm"
-    has the same loss at every noise level.
+    """The error d (sigma^2 + (alpha s_data)^2)^(1/2) / s_data, so that an untrained network of
+    output "edm" has the same loss at every noise level.
 
     Attributes:
       sigma_data: standard deviation of the data, s_data.
@@ -144,7 +144,7 @@ class EDMWeighting(Weighting):
 
 @dataclasses.dataclass(frozen=True)
 class LikelihoodWeighting(Weighting):
-    """d times the root of the weight in (3)."""
+    """The error d times the root of the weight in (3), that of maximum likelihood."""
 
     def error(self, process: Process, errors: Errors) -> Array:
         alpha, sigma = errors.node.alpha, errors.node.sigma
@@ -508,7 +508,7 @@ class Coupling(abc.ABC):
 
 @dataclasses.dataclass(frozen=True)
 class Independent(Coupling):
-    """As they were drawn."""
+    """Noise and data as they were drawn."""
 
     def __call__(
         self, x_0: Array, eps: Array, labels: Array | None = None, mask: Array | None = None
@@ -518,7 +518,7 @@ class Independent(Coupling):
 
 @dataclasses.dataclass(frozen=True)
 class OptimalTransport(Coupling):
-    """By minibatch optimal transport, see `transport`."""
+    """Noise and data by minibatch optimal transport, see `transport`."""
 
     is_of_batch: ClassVar[bool] = True
 

@@ -1,4 +1,4 @@
-"""Train, evaluate and sample score-based models.
+"""Train, evaluate, sample and control score-based models.
 
 python main.py --config configs/digits/vp_small.py --workdir runs/a --mode train
 python main.py --workdir runs/a --mode eval                  (the run remembers its config)
@@ -19,25 +19,39 @@ with --coordinator HOST:PORT --num_processes N --process_id 0 ... N-1; on a TPU 
 --coordinator auto.
 """
 
+import ast
 import difflib
 import os
 import re
 import sys
+import textwrap
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from options.errors import UserError
+from options.program import fail, one_line_errors
 from options.progress import busy
 from options.project import ROOT, find, shipped, version_of
 from storage.files import cache_folder
 
-MODES = ("train", "eval", "sample", "control")
+MODES = {
+    "train": "trains the model of --config in --workdir; given again, the command goes on",
+    "eval": "loss, bits/dim, FID and more of --workdir or --weights; of a classifier, accuracy",
+    "sample": "draws samples: the arrays, and of images a grid",
+    "control": "completes, restores, colours, edits, guides or enlarges images",
+    "fields": "prints every field of a config: what it is set to, what it means, its choices",
+}
 HELP = {"help", "helpshort", "h", "?"}
 PRETRAINED = ROOT / "pretrained" / "digits.npz"
+# Choices that --help names: a field, and the table that it is chosen from.
+NAMED = {
+    "control.task": ("generation/controls.py", "TASKS"),
+    "guidance.strategy": ("controllable/strategies.py", "STRATEGIES"),
+    "sampling.solver": ("solvers/__init__.py", "SOLVERS"),
+}
 TRUE = {"1", "t", "true", "y", "yes", "on"}  # as JAX reads its environment
 KINDS_OF_VALUE: dict[type, str] = {
     bool: "True or False",
@@ -49,7 +63,7 @@ CPU_FLAGS = "--xla_cpu_experimental_ynn_fusion_type=-individual_convolution"
 CPU_FLAGS_UNTIL = (0, 13)  # the first jaxlib in which they are untested: an unknown one is fatal
 
 flags.DEFINE_string("workdir", "", "Folder of the run: checkpoints, logs, pictures, reports.")
-flags.DEFINE_enum("mode", "train", MODES, "What to do.")
+flags.DEFINE_enum("mode", "train", list(MODES), "What to do.")
 flags.DEFINE_bool("force", False, "Go on under another config than a workdir or weights remember.")
 flags.DEFINE_string("weights", "", "Exported weights (.npz) to evaluate or sample, for a workdir.")
 flags.DEFINE_string("coordinator", "", "host:port of process 0, or auto.")
@@ -59,14 +73,18 @@ flags.DEFINE_integer("heartbeat_seconds", 100, "After so long a process that die
 
 
 def main(argv: list[str]) -> None:
-    """Dispatches to the mode; an error that a user can mend is one line and exit status 2."""
+    """Dispatches to the mode."""
     options = flags.FLAGS
     if len(argv) > 1:
         fail(f"got {argv[1]!r}, expected flags, as in --mode sample")
     if not options.workdir and options.mode == "train":
         fail("--workdir: a run needs a folder")
-    if not options["verbosity"].present:
+    root, detailed = logging.get_absl_logger().root, logging.get_absl_handler()
+    if options["verbosity"].present:
+        root.handlers = [detailed]  # with time, thread and file of every line
+    else:
         logging.set_verbosity(logging.WARNING)
+        root.removeHandler(detailed)
     # Imported here: --help need not wait for JAX.
     with busy("starting", in_files=False):
         from experiment import modes
@@ -84,16 +102,7 @@ def main(argv: list[str]) -> None:
             options.heartbeat_seconds,
         ),
     )
-    try:
-        sys.exit(modes.run(options.mode, command))
-    except UserError as error:
-        fail(str(error))
-
-
-def fail(message: str) -> NoReturn:
-    """Ends with one line for a user and exit status 2."""
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
-    sys.exit(2)
+    sys.exit(modes.run(options.mode, command))
 
 
 def prepare_jax() -> None:
@@ -110,10 +119,11 @@ def parse(argv: list[str]) -> list[str]:
     double = os.environ.get("JAX_ENABLE_X64", "")
     if double.lower() in TRUE:
         fail(f"JAX_ENABLE_X64: got {double!r}, but all here is in float32: expected it unset")
-    given = _given(argv)
+    given = _given(argv) if len(argv) > 1 else dict.fromkeys(HELP, "")
     if HELP & set(given):
         _define_help_of_config()
-        app.usage(shorthelp=True, writeto_stdout=True, exitcode=0)
+        print(help_text())
+        sys.exit(0)
     where = given.get("config") or given.get("weights") or given.get("workdir") or str(PRETRAINED)
     if "config" in given and not find(where).is_file():
         fail(f"--config: there is no file {where}{_nearest(where, shipped('configs'))}")
@@ -125,10 +135,7 @@ def parse(argv: list[str]) -> list[str]:
         from experiment import kinds
         from options.fields import flat
 
-    try:
-        config = kinds.complete(kinds.configuration.read(where), overrides)
-    except UserError as error:
-        fail(str(error))
+    config = kinds.complete(kinds.configuration.read(where), overrides)
     known = flat(config)
     argv = [_named(arg, overrides, known) for arg in _without_config(argv)]
     for name in overrides:
@@ -139,6 +146,29 @@ def parse(argv: list[str]) -> list[str]:
         return flags.FLAGS(argv)
     except (flags.Error, TypeError, ValueError) as error:
         fail(_of_type(str(error), known) or " ".join(str(error).removeprefix("flag ").split()))
+
+
+def help_text() -> str:
+    """Commands, modes, choices and flags, without an import of what takes long."""
+    parts = [f"{mode:9}{about}" for mode, about in MODES.items()]
+    modes = textwrap.indent("\n".join(parts), "  ")
+    fields = [f"--config.{field}: {', '.join(_names(*table))}" for field, table in NAMED.items()]
+    chosen = textwrap.indent("\n".join(fields), "  ")
+    more = (
+        "All fields, of any config: python main.py --mode fields, with --config, --weights or "
+        "--workdir;\nwhat another choice brings: the same with, say, --config.sampling.solver=ddim."
+    )
+    about = flags.FLAGS.main_module_help()
+    return f"{__doc__}\nmodes:\n{modes}\n\nchoices:\n{chosen}\n\n{more}\n\nflags:\n{about}"
+
+
+def _names(file: str, table: str) -> list[str]:
+    """The keys of a table as the text of a module has them."""
+    for node in ast.parse((ROOT / file).read_text()).body:
+        if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == table:
+            assert isinstance(node.value, ast.Dict)
+            return [ast.literal_eval(key) for key in node.value.keys if key]
+    raise LookupError(f"{table} in {file}")
 
 
 def _define_help_of_config() -> None:
@@ -223,4 +253,5 @@ def _nearest(name: str, names: Iterable[str]) -> str:
 
 
 if __name__ == "__main__":
-    app.run(main, flags_parser=parse)
+    with one_line_errors():
+        app.run(main, flags_parser=parse)

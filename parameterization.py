@@ -369,8 +369,8 @@ class Parameterization:
     their defaults: `Parameterization("v", "time")`.
 
     Attributes:
-      output: a row of the table above, of `OUTPUTS`.
-      c_noise: how the network is conditioned on the noise level, of `C_NOISE`.
+      output: what the output F of the network stands for, a row of the table above.
+      c_noise: how the network is conditioned on the noise level.
       centre_input: give the network 2 x - 1; for data in [0, 1], as the published VE models do.
       learned_variance: the network has twice the channels, the second half r being the variance
         v = (r + 1) / 2 of ancestral steps (Nichol & Dhariwal 2021, section 3.1).

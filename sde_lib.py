@@ -31,7 +31,7 @@ knows neither step counts nor networks, and nothing outside this file asks for i
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -145,8 +145,11 @@ class Process:
       t_min: earliest time at which the process is trained and integrated; 0 where nothing is
         singular there.
       t_max: time of the prior.
+      width_field: the field that is the width of the prior, where that has to suit the data, since
+        alpha leaves them as wide as they are; "" where it takes them away.
     """
 
+    width_field: ClassVar[str] = ""
     t_min: float = dataclasses.field(default=1e-5, kw_only=True)
     t_max: float = dataclasses.field(default=1.0, kw_only=True)
 
@@ -320,8 +323,12 @@ class VESDE(Process):
 
     Published values: sigma_min 0.01; sigma_max 50 for CIFAR-10, 348 to 380 at 256 pixels, the
     largest distance between two training images (`tools/sigma_max.py`).
+
+    Attributes:
+      sigma_min, sigma_max: sigma(0) and sigma(1).
     """
 
+    width_field = "sigma_max"
     sigma_min: float = 0.01
     sigma_max: float = 50.0
 
@@ -361,6 +368,9 @@ class _LinearBeta(Process):
     """beta(t) = beta_min + t (beta_max - beta_min), shared by VP and sub-VP.
 
     log alpha(t) = -t^2 (beta_max - beta_min) / 4 - t beta_min / 2
+
+    Attributes:
+      beta_min, beta_max: beta(0) and beta(1).
     """
 
     beta_min: float = 0.1
@@ -442,6 +452,9 @@ class CosineVP(Process):
 
     alpha is 0 at t = 1, where the drift is infinite; t_max stops before, where alpha = 0.0084, as
     DPM-Solver does (Lu et al. 2022, app. D).
+
+    Attributes:
+      offset: the larger, the more noise there is near t = 0.
     """
 
     offset: float = 0.008
@@ -489,6 +502,7 @@ class CosineVP(Process):
 class EDM(Process):
     """Noise whose standard deviation is the time, sigma = t (Karras et al. 2022, table 1)."""
 
+    width_field = "t_max"
     t_min: float = dataclasses.field(default=0.002, kw_only=True)
     t_max: float = dataclasses.field(default=80.0, kw_only=True)
 
@@ -562,6 +576,9 @@ class _Table(Process):
 
     Between levels it is interpolated, so that it is a process like any other; at the levels it is
     exact.
+
+    Attributes:
+      num_steps: N, how many levels there are.
     """
 
     num_steps: int = 1000
@@ -591,6 +608,9 @@ class DDPMSchedule(_Table):
 
     alpha(t_i)^2 = prod_{j <= i} (1 - beta_j); log alpha is interpolated linearly between levels.
     As N grows it tends to VPSDE(beta_min, beta_max) (Song et al. 2021, app. B).
+
+    Attributes:
+      beta_min, beta_max: N times the first and the last beta_i.
     """
 
     beta_min: float = 0.1
@@ -627,8 +647,12 @@ class SMLDSchedule(_Table):
     """SMLD's noise levels (Song & Ermon 2019): sigma_i geometric, exactly VESDE's at the times t_i.
 
     The published networks for it are conditioned on the label N - 1 - i, largest noise first.
+
+    Attributes:
+      sigma_min, sigma_max: the first and the last sigma_i.
     """
 
+    width_field = "sigma_max"
     sigma_min: float = 0.01
     sigma_max: float = 50.0
 

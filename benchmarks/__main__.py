@@ -21,7 +21,7 @@ from benchmarks.scaling import scaling_table
 from benchmarks.startup import startup_table
 from benchmarks.tables import Table, machine
 from options.choices import choose
-from tools.command_line import one_line_errors
+from options.program import one_line_errors
 
 
 def networks(args: argparse.Namespace, cache: Path) -> Iterator[Table]:

@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from data.source import ArraySource, check_mask
-from options.choices import require
+from options.choices import did_you_mean_path, require
 from options.errors import InvalidValue, Words
 from storage.npz import UNREADABLE
 
@@ -97,7 +97,7 @@ def _contents(path: Path, split: str) -> Contents:
 
     if path.is_dir():
         return {file.stem: reader(file, "") for file in sorted(path.glob("*.npy"))}
-    expected = "an .npz or .npy file, or a folder of .npy files"
+    expected = f"an .npz or .npy file, or a folder of .npy files{did_you_mean_path(path)}"
     require(path.is_file() and path.suffix in (".npz", ".npy"), "path", str(path), expected)
     if path.suffix == ".npy":
         return {split: reader(path, "")}

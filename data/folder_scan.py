@@ -9,8 +9,9 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from data.image_file import RefusedImage, Size, decode
+from options.choices import listed
 from options.progress import progress_bar
-from storage.files import atomic_write
+from storage import json_text
 
 logger = logging.getLogger(__name__)
 NAMES_SHOWN = 10
@@ -48,9 +49,7 @@ class Report:
         lines = [f"{self.folder}: {self.images} images, {count} files left out"]
         for heading, groups in (("converted", self.converted), ("left out", self.left_out)):
             for what, names in groups.items():
-                shown = ", ".join(names[:NAMES_SHOWN])
-                more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
-                lines.append(f"  {heading}, {what} ({len(names)}): {shown}{more}")
+                lines.append(f"  {heading}, {what} ({len(names)}): {listed(names, NAMES_SHOWN)}")
         return "\n".join(lines)
 
 
@@ -156,7 +155,6 @@ def _read_cache(cache: Path | None) -> dict[str, tuple[list[int], Outcome]]:
 def _write_cache(cache: Path, stamps: dict, outcomes: dict[str, Outcome]) -> None:
     content = {file: (stamps[file], *astuple(outcome)) for file, outcome in outcomes.items()}
     try:
-        with atomic_write(cache, "w") as file:
-            json.dump(content, file)
+        json_text.write(cache, content, indent=None)
     except OSError as error:
         logger.warning("files are checked again next time: %s", error)

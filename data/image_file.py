@@ -27,6 +27,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 from PIL import Image, ImageOps
 
+from options.choices import did_you_mean_path
 from options.errors import InvalidValue
 
 # Left out are formats without a signature, which take any file for theirs, and those that Pillow
@@ -100,8 +101,12 @@ def read_pixels(
     path: str | Path, channels: int, field: str
 ) -> UInt8[np.ndarray, "height width channels"]:
     """The 8-bit pixels of one image that a user names; InvalidValue of `field` for no image."""
+    file = Path(path).expanduser()
+    if not file.is_file():
+        expected = f"an image file{did_you_mean_path(file)}"
+        raise InvalidValue(field, str(path), expected, but="there is none")
     try:
-        return decode(Path(path).expanduser(), channels).pixels
+        return decode(file, channels).pixels
     except (RefusedImage, OSError) as error:
         raise InvalidValue(field, str(path), but=str(error)) from None
 

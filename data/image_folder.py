@@ -37,7 +37,7 @@ from data.folder_scan import (
 )
 from data.image_file import RefusedImage, decode, is_grey
 from data.source import Record, Source
-from options.choices import require
+from options.choices import did_you_mean_path, require
 from options.errors import InvalidValue, StorageError, Words
 from options.fields import hidden
 from storage.files import cache_folder
@@ -265,5 +265,5 @@ def _without_beside(root: Path, outcomes: dict[str, Outcome]) -> dict[str, Outco
 
 def existing_folder(path: str | Path) -> Path:
     root = Path(path).expanduser()
-    require(root.is_dir(), "path", str(path), "a folder")
+    require(root.is_dir(), "path", str(path), f"a folder{did_you_mean_path(root)}")
     return root

@@ -29,7 +29,7 @@ from jaxtyping import Float, Int, Int32
 
 from data.alphabet import Alphabet
 from data.source import Record, Records, Source
-from options.choices import require, require_non_negative
+from options.choices import did_you_mean_path, require, require_non_negative
 from options.errors import InvalidValue, Words
 from storage.files import atomic_write
 from storage.npz import UNREADABLE, read, stand_ins
@@ -239,7 +239,8 @@ def _arrays(path: Path, changed: int) -> dict[str, np.ndarray]:
     except InvalidValue as error:
         raise InvalidValue("path", Words(f"{path}: {error}")) from None
     except UNREADABLE as error:
-        raise InvalidValue("path", str(path), f"an .npz file of strokes: {error}") from None
+        expected = f"an .npz file of strokes: {error}{did_you_mean_path(path)}"
+        raise InvalidValue("path", str(path), expected) from None
     return arrays
 
 

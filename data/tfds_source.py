@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from data.source import Record, Source
-from options.choices import require
+from options.choices import did_you_mean_path, require
 from options.errors import InvalidValue, StorageError, Words
 from options.project import extra
 
@@ -113,7 +113,7 @@ def tfds(
 
 def _prepared_folder(path: Path) -> Path:
     """`path` if it holds a prepared data set, else the only folder below it that does."""
-    require(path.is_dir(), "path", str(path), "a folder")
+    require(path.is_dir(), "path", str(path), f"a folder{did_you_mean_path(path)}")
     found = [path] if (path / INFO).is_file() else sorted(p.parent for p in path.rglob(INFO))
     require(found, "path", str(path), f"a data set prepared by TFDS ({INFO}) in or below it")
     folders = ", ".join(str(folder) for folder in found)

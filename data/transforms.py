@@ -134,6 +134,16 @@ class Transform:
             return ""
         return f"{source.name}: images of {height} x {width} are {to}"
 
+    def said_of_resizing(self, size: tuple[int, int]) -> str:
+        """What an evaluation does to an image of this (height, width), as in "cropped to 80 x 80
+        and resized to 32 x 32"."""
+        assert self.image_size is not None
+        target = height_width(self.image_size)
+        part = cut_size(size, target) if CROPS[self.crop].cuts else size
+        done = [f"cropped to {part[0]} x {part[1]}"] if part != size else []
+        done += [f"resized to {target[0]} x {target[1]}"] if part != target else []
+        return " and ".join(done)
+
     def __call__(self, records: Records, positions: range, seed: int) -> Batch:
         """The batch of `records`, which stand at the consecutive `positions` of the stream."""
         images = self._resized(records["image"], positions, seed)

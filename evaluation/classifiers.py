@@ -46,10 +46,11 @@ FEWEST = 5  # examples of a bin of confidence that is drawn
 class ClassifierEvalOptions:
     """On how many images a classifier is judged, and how.
 
-    checkpoints: "latest", "all", or step numbers with commas between them.
-    batch_size: no figure depends on it; "auto": the most that fit, up to MOST.
-    max_images: of each split; 0 for all that are held out.
-    levels: of noise, of one width in log-SNR, see `calibration.level_edges`.
+    Attributes:
+      checkpoints: "latest", "all", or step numbers with commas between them.
+      batch_size: images at once; no figure depends on it; "auto": the most that fit, up to MOST.
+      max_images: of each split; 0 for all that are held out.
+      levels: of noise, of one width in log-SNR, see `calibration.level_edges`.
     """
 
     checkpoints: str = "latest"

@@ -71,19 +71,25 @@ SHOWN = 100  # samples, of which there is a picture
 class EvalOptions:
     """What is computed, on how many images, and how.
 
-    checkpoints: "latest", "all", or step numbers with commas between them.
-    batch_size: of loss, likelihood and features; no figure depends on it, but the loss under a
+    Attributes:
+      checkpoints: "latest", "all", or step numbers with commas between them.
+      batch_size: of loss, likelihood and features; no figure depends on it, but the loss under a
         coupling of a batch. "auto": the most that fit, up to MOST.
-    loss, likelihood, samples: which parts to compute; `samples` are FID, KID and the rest.
-    num_samples: images to draw.
-    max_images, likelihood_images: how many of the held-out images get a loss, and bits/dim; 0 for
-        all. A part of them is drawn at random, by the seed.
-    extractor, weights: feature network, see `metrics.extractors`, and its file if not shipped;
-        "auto" is the one that suits the data, without whose weights samples are not judged.
-    memorisation: compare samples with every training image.
-    dequantization_draws: of uniform noise an image, for the bound on its probability; see
+      loss, likelihood, samples: which parts to compute; `samples` are FID, KID and the rest.
+      num_samples: images to draw.
+      max_images, likelihood_images: how many of the held-out images get a loss, and bits/dim; 0
+        for all. A part of them is drawn at random, by the seed.
+      extractor: feature network by which samples are judged, "digits" or "efficientnet_lite0", see
+        `metrics.extractors`; "auto" is the one that suits the data.
+      weights: file of the extractor's weights; empty: the one that is shipped, or that its tool
+        made; without one, "auto" leaves samples unjudged.
+      memorisation: compare samples with every training image.
+      probe: of the divergence in the likelihood, "rademacher", "gaussian" or "exact", all unit
+        vectors, for few dimensions.
+      num_probes: of each example; "exact" needs none.
+      rtol, atol: tolerances of the likelihood's integration, see `likelihood.log_likelihood`.
+      dequantization_draws: of uniform noise an image, for the bound on its probability; see
         `likelihood.importance_bound`.
-    probe, num_probes, rtol, atol: see `likelihood.log_likelihood`.
     """
 
     checkpoints: str = "latest"
@@ -320,6 +326,7 @@ class _Work:
             "conditions": [condition.name for condition in subject.task.conditions],
             "train": f"{subject.train.name} ({len(subject.train)})",
             "held_out": held_out_of(subject),
+            "class_names": list(subject.train.class_names),
             "seed": self.options.seed,
         }
 
@@ -331,7 +338,7 @@ class _Work:
             return {"loss": losses(Context(self.params), self._held_out, numbers)["loss"]}
 
         settings: dict[str, Any] = {"task": repr(dataclasses.replace(task, sampler=None))}
-        if task.coupling.is_of_batch:
+        if task.couples_examples:
             settings["batch_size"] = self.options.at_once or AUTO
 
         def lower(n: int) -> jax.stages.Lowered:

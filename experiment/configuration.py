@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 
 from experiment import sections
 from experiment.sections import as_section, is_section
-from options.choices import did_you_mean
+from options.choices import did_you_mean, did_you_mean_path
 from options.errors import InvalidValue, StorageError
 from options.fields import entries, fields, flat
 from options.project import find
@@ -40,7 +40,8 @@ def read_file(path: str | Path) -> dict[str, Any]:
     """The sections that a configuration file gives; its folder can be imported from."""
     path = Path(path)
     if not path.is_file():
-        raise StorageError("config", str(path), "a configuration file")
+        expected = f"a configuration file{did_you_mean_path(path)}"
+        raise StorageError("config", str(path), expected, but="there is none")
     folder = str(path.parent.resolve())
     if folder not in sys.path:
         sys.path.append(folder)
@@ -54,7 +55,7 @@ def read_file(path: str | Path) -> dict[str, Any]:
 def remembered(where: str | Path) -> dict[str, Any]:
     """The sections that exported weights (a file) or a workdir remember, in the present shape."""
     where = Path(where)
-    if where.is_dir() or not where.suffix:
+    if where.is_dir() or not (where.is_file() or where.suffix == ".npz"):
         return upgrade_config(read_config(where))
     meta = read_meta(where)
     if "config" not in meta:

@@ -27,12 +27,14 @@ from evaluation.places import Places
 from experiment import checks, configuration, sections
 from metrics.report import Report
 from metrics.resumable import fingerprint
+from options.choices import did_you_mean_path
 from options.errors import InvalidValue, StorageError, UserError, Words, within
 from options.progress import busy
 from options.project import find
-from storage import weights
+from storage import checkpoint, weights
 from storage.files import cache_folder
 from storage.outputs import spelled
+from storage.workdir import require_folder
 from tasks.task import Task
 from training import loop
 from training.loop import TrainOptions
@@ -252,6 +254,14 @@ class Trained:
         """The file, or the workdir."""
         return self.weights or self.workdir
 
+    def require(self) -> None:
+        """StorageError where there are no parameters; reads none."""
+        if self.weights is not None:
+            weights.require_file(self.weights)
+        else:
+            require_folder(self.workdir)
+            checkpoint.require_some(self.workdir / "checkpoints")
+
     def name_of(self, params: PyTree, step: int) -> str:
         """Of parameters that were read from here, for folders: "step_544", or of a file
         "digits-1a2b3c4d", with a checksum of them."""
@@ -290,5 +300,6 @@ def at(where: str | Path, field: str = "weights") -> Trained:
     """The parameters in exported weights or in a workdir; `field` is the one that names it."""
     path = find(where)
     if not path.exists():
-        raise InvalidValue(field, str(where), "exported weights or a workdir", but="there is none")
+        expected = f"exported weights or a workdir{did_you_mean_path(path)}"
+        raise InvalidValue(field, str(where), expected, but="there is none")
     return Trained(path, path) if path.is_file() else Trained(path)

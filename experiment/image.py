@@ -28,7 +28,7 @@ from metrics.extractors import MissingWeights
 from metrics.feature_distance import FeatureDistance
 from metrics.legibility import judged
 from metrics.report import Report
-from options.choices import did_you_mean
+from options.choices import did_you_mean, listed
 from options.errors import InvalidValue, within
 from sde_lib import Node, Process
 from solvers.fixed_step import FixedStep
@@ -177,17 +177,26 @@ class ImageExperiment(Experiment):
 
     def sample_labels(self) -> np.ndarray:
         """The class of each sample: those asked for, over and over, or all in turn; int32 (n,)."""
-        options, classes = self.options.sampling, self.num_classes
+        options = self.options.sampling
         if not options.labels:
             return self.generator.labels(options.num_samples)
+        return np.resize(self._labels_in(options.labels, "sampling.labels"), options.num_samples)
+
+    def _labels_in(self, text: str, field: str) -> np.ndarray:
+        """Classes given between commas, by their names or numbers, int32."""
+        classes = self.num_classes
         if not classes:
-            raise InvalidValue("sampling.labels", options.labels, but="the model has no classes")
-        asked = parse_labels(options.labels, self.class_names, "sampling.labels")
+            raise InvalidValue(field, text, but="the model has no classes")
+        asked = parse_labels(text, self.class_names, field)
         if not all(0 <= label < classes for label in asked):
-            raise InvalidValue(
-                "sampling.labels", asked, f"classes of the model, 0 to {classes - 1}"
-            )
-        return np.resize(np.array(asked, np.int32), options.num_samples)
+            named = f": {listed(self.class_names)}" if self.class_names else ""
+            raise InvalidValue(field, asked, f"classes of the model, 0 to {classes - 1}{named}")
+        return np.array(asked, np.int32)
+
+    def name_of(self, label: int) -> str:
+        """What a class is called, by its number where it has no name; "" for -1, which is none."""
+        names = dict(enumerate(self.class_names))
+        return names.get(label, str(label)) if label >= 0 else ""
 
     # Guidance and control.
 
@@ -199,7 +208,7 @@ class ImageExperiment(Experiment):
             given = configuration.remembered(where)
         if (kind := given.get("task")) != ClassifierExperiment.kind:
             but = f"it holds a model of task {kind!r}"
-            raise InvalidValue("guidance.classifier", where, but=but)
+            raise InvalidValue("guidance.classifier", str(where), but=but)
         return ClassifierExperiment.of(given)
 
     @functools.cached_property
@@ -306,32 +315,31 @@ class ImageExperiment(Experiment):
         """
         options = self.options.control
         if options.image:
-            images, labels = self._control_image(), np.array([-1], np.int32)
+            sizes = [self.shape] + ([self.low.shape(self.shape)] if self.low is not None else [])
+            image = self.image_of_user(options.image, "control.image", sizes)
+            images, labels = image[None], np.array([-1], np.int32)
         else:
             found = self.held_out
             random = np.random.default_rng(options.seed)
             picked = random.choice(len(found), min(options.images, len(found)), replace=False)
             images, labels = self._held_out_at(picked)
         if options.labels:
-            asked = parse_labels(options.labels, self.class_names, "control.labels")
-            labels = np.resize(np.array(asked, np.int32), len(images))
+            labels = np.resize(self._labels_in(options.labels, "control.labels"), len(images))
         if not self.num_classes:
             labels = np.full(len(images), -1, np.int32)
         return images, labels
 
-    def _control_image(self) -> np.ndarray:
-        where, (height, width, channels) = self.options.control.image, self.shape
-        pixels = read_pixels(where, channels, "control.image")
-        sizes = [(height, width)]
-        if self.low is not None:
-            sizes.append(self.low.shape(self.shape)[:2])
-        if pixels.shape[:2] not in sizes:
-            expected = " or ".join(f"{h} x {w}" for h, w in sizes)
-            height, width = pixels.shape[:2]
-            raise InvalidValue(
-                "control.image", where, f"{expected} pixels", but=f"it is {height} x {width}"
-            )
-        return pixels[None]
+    def image_of_user(self, where: str, field: str, sizes: Sequence[tuple[int, ...]]) -> np.ndarray:
+        """An image file as uint8 (height, width, channels) of one of the sizes, the first of which
+        it is cropped and resized to, as data are, where it has another; which is said."""
+        pixels = read_pixels(where, self.shape[-1], field)
+        if pixels.shape in sizes:
+            return pixels
+        transform = dataclasses.replace(self.transform.for_evaluation(), image_size=sizes[0][:2])
+        height, width = pixels.shape[:2]
+        done = transform.said_of_resizing((height, width))
+        print(f"{field}: {where} of {height} x {width} is {done}")
+        return transform.resized(pixels)
 
     # Evaluation.
 
@@ -404,7 +412,7 @@ def parse_labels(text: str, names: Sequence[str], field: str) -> list[int]:
 
     def label(part: str) -> int:
         if part not in found and not part.isdecimal():
-            known = f", or names: {', '.join(names[:20])}" if names else ""
+            known = f", or names: {listed(names)}" if names else ""
             expected = f"numbers as in '3,3,7'{known}{did_you_mean(part, names)}"
             raise InvalidValue(field, part, expected)
         return found[part] if part in found else int(part)

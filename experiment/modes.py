@@ -1,5 +1,6 @@
 """What main.py can do: train, evaluate, sample, control."""
 
+import contextlib
 import dataclasses
 import json
 from collections.abc import Callable, Iterator
@@ -11,17 +12,19 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from evaluation.places import Places
-from experiment import checks, kinds, outputs
+from experiment import checks, kinds, listing, outputs
 from experiment.experiment import Experiment, Trained
 from experiment.image import ImageExperiment
 from experiment.outputs import CONTROL, EVALUATIONS, SAMPLES
 from generation import controls
 from metrics.report import Report
+from options.choices import listed
 from options.errors import InvalidValue, OutOfMemory, UserError, within
 from options.fields import flat
+from options.interrupts import STATUS as INTERRUPTED
 from options.memory import lowering
 from options.progress import bar_updater, busy, progress_bar
-from storage import files, pictures, workdir
+from storage import json_text, pictures, workdir
 from training import loop
 from training.parallel import Cluster
 
@@ -51,7 +54,6 @@ TRAINED_UNDER = (
     "task", "process", "parameterization", "model", "conditions", "data.space", "data.image_size",
     "data.num_channels", "data.holdout",
 )  # fmt: skip
-CLASSES_SHOWN = 20  # when a training begins
 WAYS_TO_COMPUTE = ("model.remat", "model.scan_blocks")
 
 
@@ -129,7 +131,8 @@ def require_as_trained(command: Command) -> None:
 
 
 def checked_as_trained(command: Command) -> Experiment:
-    """The experiment of a trained network, under what it was trained."""
+    """The experiment of a trained network, which is there, under what it was trained."""
+    command.trained.require()
     require_as_trained(command)
     return checked(command)
 
@@ -144,7 +147,7 @@ def run_train(command: Command) -> int:
     measurements = experiment.measurements(where / "eval")
     result = loop.fit(experiment.task, loader, options, where, claim, measurements)
     print(f"{result.stopped} at step {result.steps} after {result.seconds:.0f} s: {where}")
-    return 0
+    return INTERRUPTED if result.stopped is loop.Stop.INTERRUPTED else 0
 
 
 def said_of_data(experiment: Experiment) -> Iterator[str]:
@@ -156,14 +159,15 @@ def said_of_data(experiment: Experiment) -> Iterator[str]:
         aside = f"; {held_out} more are held out (data.holdout={options.holdout:g})"
     yield f"data: {train.name}, {len(train):,} examples{aside}"
     if names := train.class_names:
-        shown = ", ".join(f"{i} {name}" for i, name in enumerate(names[:CLASSES_SHOWN]))
-        more = f" and {len(names) - CLASSES_SHOWN} more" if len(names) > CLASSES_SHOWN else ""
-        yield f"classes: {shown}{more}"
+        numbered = [name if name == str(i) else f"{i} {name}" for i, name in enumerate(names)]
+        yield f"classes: {listed(numbered)}"
 
 
 def claim_of(command: Command, experiment: Experiment) -> workdir.Claim:
     """The run's claim to its workdir, by its configuration with the classes of its data."""
     about = [f"warning: {line}" for line in checks.warnings_of_training(experiment.training)]
+    if experiment.draws_samples:
+        about += [f"warning: {line}" for line in checks.warnings_of_width(experiment)]
     about += said_of_data(experiment)
     config = json.loads(command.config.to_json())
     names = list(experiment.train_source.class_names)
@@ -190,8 +194,7 @@ def evaluated(command: Command) -> dict[int, tuple[Path, Report]]:
     experiment = checked_as_trained(command)
     if not experiment.space.is_pixels:
         print("the data are no 8-bit images: loss and nats/dim, but neither bits/dim nor FID")
-    if command.weights or command.workdir.is_dir():
-        workdir.require_writable(command.workdir / EVALUATIONS.folder)
+    workdir.require_writable(command.workdir / EVALUATIONS.folder)
     folders: dict[int, Path] = {}
 
     def places(params: Any, step: int) -> Places:
@@ -212,14 +215,15 @@ def run_sample(command: Command) -> int:
     with progress_bar(desc="sample") as bar:
         key, update = jax.random.key(options.seed), bar_updater(bar)
         made = experiment.generator.draw(predict, key, labels, frames=10, progress=update)
-    pictures.write_npz(folder / "samples.npz", **made.arrays())
+    pictures.write_npz(folder / "samples.npz", **made.arrays(), **named_classes(experiment))
     if experiment.space.is_pixels:
         names = experiment.class_names
         pictures.write_png(folder / "samples.png", made.picture(names))
         pictures.write_png(folder / "path.png", made.path_picture(names))
     else:
         print("the data are no 8-bit images, which alone have pictures: samples.npz has the arrays")
-    print(f"{len(labels)} samples, {made.nfe:.0f} evaluations each: {folder}")
+    of = of_classes(experiment, labels)
+    print(f"{len(labels)} samples{of}, {made.nfe:.0f} evaluations each: {folder}")
     return 0
 
 
@@ -233,19 +237,21 @@ def run_control(command: Command) -> int:
     images, labels, made = controlled(experiment, params)
     name = command.config.control.task.name
     pictures.write_png(folder / f"{name}.png", made.picture)
-    pictures.write_npz(folder / f"{name}.npz", images=images, labels=labels, results=made.results)
+    arrays = {"images": images, "labels": labels, "results": made.results}
+    pictures.write_npz(folder / f"{name}.npz", **arrays, **named_classes(experiment))
     about = {
         "control": command.config.control.to_dict(),
+        "classes": [experiment.name_of(label) for label in labels.tolist()],
         "solver": repr(experiment.sampler.solver),
         "guidance": command.config.guidance.to_dict(),
         "images": len(images),
         "figures": made.metrics,
     }
-    with files.atomic_write(folder / f"{name}.json", "w") as file:
-        json.dump(about, file, indent=2)
+    json_text.write(folder / f"{name}.json", about)
     for metric, value in made.metrics.items():
         print(f"{metric:24} {value:.4g}")
-    print(f"{len(images)} images, {command.config.control.results} results each: {folder}")
+    of, each = of_classes(experiment, labels), command.config.control.results
+    print(f"{len(images)} images{of}, {each} results each: {folder}")
     return 0
 
 
@@ -255,6 +261,18 @@ def parameters(
     """The averaged parameters, and the folder of what the command makes with them."""
     params, step = next(command.trained.chosen("latest", experiment.template))
     return params, command.outputs(kind).folder(params, step)
+
+
+def named_classes(experiment: ImageExperiment) -> dict[str, np.ndarray]:
+    """The array that names the classes of "labels" in a file; nothing where they have no names."""
+    names = experiment.class_names
+    return {"class_names": np.array(names)} if names and experiment.num_classes else {}
+
+
+def of_classes(experiment: ImageExperiment, labels: np.ndarray) -> str:
+    """ " of cat, dog" for a line about samples; "" without classes."""
+    names = [experiment.name_of(label) for label in np.unique(labels).tolist() if label >= 0]
+    return f" of {listed(names)}" if names else ""
 
 
 def controlled(
@@ -270,6 +288,15 @@ def controlled(
         asked = controls.Asked(options.task, images, labels, options.results, options.seed)
         made = experiment.controls.run(predict, asked, key, bar_updater(bar))
     return images, labels, made
+
+
+def run_fields(command: Command) -> int:
+    """Prints every field of the configuration, with its meaning and its choices."""
+    settings, kinds_there = kinds.settings_of(command.config.task), ", ".join(kinds.KINDS)
+    lines = [f"task = {command.config.task}", f"{listing.INDENT}one of {kinds_there}"]
+    with contextlib.suppress(BrokenPipeError):  # of a reader that has seen enough
+        print(*lines, *listing.listing(settings, command.config), sep="\n", flush=True)
+    return 0
 
 
 def image_experiment(command: Command) -> ImageExperiment:
@@ -297,4 +324,5 @@ MODES: dict[str, tuple[Callable[[Command], int], str, str]] = {
     "eval": (run_eval, "eval.batch_size", "eval.num_samples"),
     "sample": (run_sample, "sampling.batch_size", "sampling.num_samples"),
     "control": (run_control, "control.results", "control.images"),
+    "fields": (run_fields, "", ""),
 }

@@ -26,6 +26,7 @@ from ml_collections import ConfigDict, config_dict
 from options.choices import choose, did_you_mean
 from options.errors import InvalidValue, within
 from options.fields import Table, choices, entries, fields
+from storage import json_text
 
 
 def is_section(value: Any) -> bool:
@@ -56,7 +57,7 @@ def complete(default: Any, given: Mapping[str, Any], path: str = "") -> ConfigDi
             raise InvalidValue(_join(path, name), but=f"{_name(default)} has no such field{hint}")
     section = ConfigDict()
     for name, field in known.items():
-        value, place = _own(default, field), _join(path, name)
+        value, place = own_value(default, field), _join(path, name)
         if table := choices(field):
             section[name] = _complete_choice(table, value, given.get(name, {}), place)
         elif table := entries(field):
@@ -68,7 +69,7 @@ def complete(default: Any, given: Mapping[str, Any], path: str = "") -> ConfigDi
     return section
 
 
-def _own(default: Any, field: dataclasses.Field) -> Any:
+def own_value(default: Any, field: dataclasses.Field) -> Any:
     """The value of a field in an instance, or the default of a class; MISSING if it has none."""
     if not inspect.isclass(default):
         return getattr(default, field.name)
@@ -113,7 +114,7 @@ def _plain(field: dataclasses.Field, default: Any, given: Any, path: str) -> Any
     given = _tuple(given)
     if tuple in kinds and type(given) is int:
         given = (given,)
-    if float in kinds and type(given) is int:
+    if float in kinds and (type(given) is int or given in json_text.IN_WORDS.values()):
         given = float(given)
     if given is None and (type(None) in kinds or default is dataclasses.MISSING):
         return config_dict.placeholder(next(kind for kind in kinds if kind is not type(None)))
@@ -148,7 +149,7 @@ def make(cls: type, section: Mapping[str, Any], path: str = "") -> Any:
     """The object of a complete section; InvalidValue for a field that is to be given and is not."""
     values: dict[str, Any] = {}
     for field in fields(cls):
-        value, place, own = section[field.name], _join(path, field.name), _own(cls, field)
+        value, place, own = section[field.name], _join(path, field.name), own_value(cls, field)
         if table := choices(field):
             values[field.name] = make(choose(table, value["name"], place), value, place)
         elif table := entries(field):

@@ -211,8 +211,8 @@ class SamplingOptions:
       end_clean: the last of the steps goes on from t_end to sigma = 0.
       denoise: "tweedie", "mean" or "none", see `sampling.sample`.
       low_level: of the noise on what an upsampler enlarges.
-      num_samples: how many `--mode sample` draws. labels: their classes, as in "3,3,7"; empty: all
-        in turn.
+      num_samples: how many `--mode sample` draws.
+      labels: their classes by name or number, as in "3,3,7"; empty: all in turn.
       batch_size: drawn at once, over all devices of the host, and measured at once for guidance;
         "auto": the most that fit.
       seed: of the samples.
@@ -293,9 +293,10 @@ class ControlOptions:
 
     Attributes:
       task: what is asked of the samples.
-      image: an image of the model's size; empty: images of the evaluation split.
+      image: an image file, cropped and resized to the model's size where it has another; empty:
+        images of the evaluation split.
       images: how many of them. results: how many results for each.
-      labels: their classes, as in "3,3,7"; empty: the data set's own.
+      labels: their classes by name or number, as in "3,3,7"; empty: the data set's own.
       repeats: of each step, RePaint's resampling; 1 for none.
       seed: of the choice of images, of measurements and of samples.
     """

@@ -27,7 +27,7 @@ from controllable import inverse_problems, masks, replacement
 from controllable.sdedit import noised_start
 from generation.sampler import in_range
 from metrics.feature_distance import FeatureDistance
-from options.choices import require_non_negative
+from options.choices import did_you_mean, did_you_mean_path, require_non_negative
 from options.errors import InvalidValue, Words
 from options.fields import chosen
 from options.progress import Progress, busy
@@ -143,14 +143,15 @@ class Inpaint(_OfImages):
     """A part of each image is hidden.
 
     Attributes:
-      mask: a name of `masks.MASKS`, or the path of an image, white where known.
+      mask: "box", "half", "circle" or "patches", or the path of an image, white where known.
     """
 
     mask: str = "box"
 
     def check(self, controls: "Controls") -> None:
         if self.mask not in masks.MASKS and not Path(self.mask).is_file():
-            expected = f"one of {sorted(masks.MASKS)} or the path of an image"
+            near = did_you_mean(self.mask, masks.MASKS) or did_you_mean_path(self.mask)
+            expected = f"one of {sorted(masks.MASKS)} or the path of an image{near}"
             raise InvalidValue("mask", self.mask, expected)
 
     def setup(self, controls: "Controls", x: Array, asked: Asked) -> Setup:

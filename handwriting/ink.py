@@ -13,7 +13,7 @@ import numpy as np
 
 from data.strokes import Line
 from handwriting.preprocessing import Preprocessing, Stroke
-from options.choices import require
+from options.choices import did_you_mean_path, require
 from options.errors import InvalidValue, UserError, Words
 
 logger = logging.getLogger(__name__)
@@ -95,7 +95,8 @@ def files_below(path: str | Path, *ends: str) -> list[Path]:
         for name in names
         if name.lower().endswith(ends) and not name.startswith(".")
     ]
-    expected = f"a file, or a folder with files {', '.join(f'*{end}' for end in ends)}"
+    files = ", ".join(f"*{end}" for end in ends)
+    expected = f"a file, or a folder with files {files}{did_you_mean_path(path)}"
     require(found, "path", str(path), expected)
     return sorted(found)
 

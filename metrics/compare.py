@@ -21,7 +21,8 @@ from metrics import extractors
 from metrics.features import FeatureExtractor, extract
 from metrics.report import Report, distances
 from metrics.statistics import Statistics
-from options.errors import InvalidValue, UserError, Words
+from options.errors import InvalidValue, Words, within
+from options.program import one_line_errors
 from storage.outputs import claimed, named, spelled
 
 COMPARISONS = Path("runs/compare")
@@ -42,18 +43,21 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="file; default: one below runs/compare")
     parser.add_argument("--save", type=Path, help="where to keep the second's statistics")
     arguments = parser.parse_args()
-    try:
-        extractor = extractors.load(arguments.extractor, arguments.weights)
-        report, reference = compare(
-            arguments.first,
-            arguments.second,
-            extractor,
-            channels=arguments.channels or extractor.channels,
-            size=arguments.size,
-            batch_size=arguments.batch_size,
-        )
-    except (UserError, OSError) as error:
-        parser.error(str(error))
+    with one_line_errors():
+        run(arguments)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Compares, prints and writes."""
+    extractor = extractors.load(arguments.extractor, arguments.weights)
+    report, reference = compare(
+        arguments.first,
+        arguments.second,
+        extractor,
+        channels=arguments.channels or extractor.channels,
+        size=arguments.size,
+        batch_size=arguments.batch_size,
+    )
     to = arguments.out or folder_of(arguments, extractor) / "comparison.json"
     report.write(to)
     print(report)
@@ -90,14 +94,18 @@ def compare(
 
     second: a folder, or a file of statistics of the same extractor. Also returns its statistics.
     """
-    folders = [first] if second.is_file() else [first, second]
-    sources = [folder(path, channels=channels, classes=False) for path in folders]
+    folders = {"first": first} if second.is_file() else {"first": first, "second": second}
+    sources = []
+    for which, path in folders.items():
+        with within("", path=which):
+            sources.append(folder(path, channels=channels, classes=False))
     shapes = {source.shape for source in sources}
     if size is None and (len(shapes) > 1 or None in shapes):
         but = "images differ in size within or between the folders"
         raise InvalidValue("size", Words("none"), but=but)
+    kept = Statistics.load(second, extractor) if second.is_file() else None
     found = [statistics(source, extractor, size, batch_size) for source in sources]
-    reference = found[1] if len(found) == 2 else Statistics.load(second, extractor)
+    reference = kept or found[1]
     about = {
         "first": str(first),
         "second": str(second),

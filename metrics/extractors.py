@@ -5,7 +5,7 @@ from pathlib import Path
 
 from metrics import digits, efficientnet_lite0
 from metrics.features import FeatureExtractor
-from options.choices import choose, require
+from options.choices import choose, did_you_mean_path
 from options.errors import InvalidValue, Words
 from options.project import find
 from storage.files import cache_folder
@@ -58,5 +58,6 @@ def load(name: str, weights: str | Path | None = None, judge: str = "") -> Featu
         name = judge if judge and not weights else GENERAL
     make = choose(EXTRACTORS, name, "extractor")
     path = find(weights) if weights else None
-    require(path is None or path.is_file(), "weights", str(path), "a file")
+    if path is not None and not path.is_file():
+        raise InvalidValue("weights", str(path), f"a file{did_you_mean_path(path)}")
     return make(path)

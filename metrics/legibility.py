@@ -16,6 +16,7 @@ from metrics.features import FeatureExtractor, extract
 from options.errors import InvalidValue
 
 THRESHOLD = 0.9
+CLASSES = [*map(str, range(digits.NUM_DIGITS)), "reject"]  # of histograms and columns
 
 
 def legibility(
@@ -67,6 +68,7 @@ def judged(
         "legible": float(np.mean(legible)),
         "legible_standard_error": _binomial_error(legible),
         "rejected": float(np.mean(found == digits.REJECT)),
+        "classes": CLASSES,
         "histogram": np.bincount(found, minlength=digits.NUM_DIGITS + 1).tolist(),
     }
     if np.all(labels >= 0):

@@ -1,6 +1,5 @@
 """Metrics with what they mean beside them, as JSON and as lines to read."""
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -15,7 +14,7 @@ from metrics.kid import kid
 from metrics.statistics import Statistics
 from options.errors import InvalidValue, Words
 from options.progress import busy
-from storage.files import atomic_write
+from storage import json_text
 
 
 @dataclass(frozen=True)
@@ -63,23 +62,18 @@ class Report:
     details: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """For JSON: metrics without the fields that do not apply to them."""
+        """For JSON: metrics without the fields that do not apply to them; numbers that are not
+        finite are None."""
         figures = [{k: v for k, v in asdict(f).items() if v is not None} for f in self.figures]
         found = {"about": dict(self.about), "figures": figures, "details": dict(self.details)}
-        return _json(found)
+        return json_text.plain(found)
 
     def write(self, path: str | Path) -> None:
         """As JSON, whole or not at all."""
-        with atomic_write(path, "w") as file:
-            json.dump(self.to_json(), file, indent=2, allow_nan=False)
+        json_text.write(path, self.to_json())
 
     def __str__(self) -> str:
         return "\n".join(str(figure) for figure in self.figures)
-
-
-def _json(value: Any) -> Any:
-    """What JSON can hold of a value: numbers that are not finite become None."""
-    return json.loads(json.dumps(value), parse_constant=lambda name: None)
 
 
 def distances(

@@ -20,7 +20,7 @@ import numpy as np
 
 from options.errors import StorageError
 from options.progress import progress_bar
-from storage import npz
+from storage import json_text, npz
 from storage.files import atomic_write
 
 logger = logging.getLogger(__name__)
@@ -45,12 +45,12 @@ class Resumable:
     """
 
     def __init__(self, parent: Path, name: str, identity: Mapping[str, Any]) -> None:
-        text = json.dumps(identity, sort_keys=True, indent=2)
+        text = json.dumps(json_text.plain(identity), sort_keys=True, indent=2)
         self.folder = parent / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
         self.folder.mkdir(parents=True, exist_ok=True)
         if not (self.folder / "identity.json").exists():
             with atomic_write(self.folder / "identity.json", "w") as file:
-                file.write(text)
+                file.write(f"{text}\n")
 
     @property
     def done(self) -> int:

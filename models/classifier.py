@@ -64,12 +64,12 @@ class Classifier(nn.Module):
       nf: channels of the first level, before `ch_mult`.
       ch_mult: width of each level, from fine to coarse, in units of nf; each halves the image.
       dropout: rate, in every residual block.
-      standardize: see `standardize`.
+      standardize: whether each image is first brought to mean 0 and standard deviation 1.
       embedding_type: of c_noise, "fourier" or "positional" (999 t).
       fourier_size, fourier_scale: half of the number of features, and the standard deviation of
         the Fourier frequencies.
       embed_dim: width of the embedding of the noise level.
-      nonlinearity: a key of ACTIVATIONS.
+      nonlinearity: "swish", "elu", "relu" or "lrelu".
       patch_size: p, above 1, works on squares of p x p pixels as channels.
       dtype: "float32" or "bfloat16", of the computation; parameters and logits are float32.
     """

@@ -33,13 +33,26 @@ ATTENTION_AFTER_EACH = {"level": False, "block": True}
 
 
 class DDPM(nn.Module):
-    """x: (b, h, w, c) in the range that the caller trains in -> (b, h, w, out_channels),
-    float32; cond: the values of `conditions`, by name.
+    """The U-Net of DDPM (Ho et al. 2020).
 
-    Attributes: see `NCSNpp`, and
+    x: (b, h, w, c) in the range that the caller trains in -> (b, h, w, out_channels), float32;
+    cond: the values of `conditions`, by name.
 
+    Attributes:
+      nf: channels at level 0, before `ch_mult`.
+      ch_mult: width of each level, from fine to coarse, in units of nf.
+      num_res_blocks: residual blocks of a level on the way down.
+      attn_resolutions: heights of the grid at which there is attention.
+      dropout: rate, in every residual block.
+      resamp_with_conv: change resolution by a convolution, or without weights.
+      conditional: whether the network is conditioned on the noise level.
+      nonlinearity: "swish", "elu", "relu" or "lrelu".
       attention_in_up: "level": attention after the last block of a level on the way up, as in the
         original; "block": after every block (google/ddpm-* checkpoints).
+      conditions, out_channels: see `NCSNpp`.
+      dtype: "float32" or "bfloat16", of the computation; parameters and output are float32.
+      remat: keep less for the backward pass and compute it again.
+      scan_blocks: compile runs of equal blocks as loops. Parameters are alike with and without.
     """
 
     nf: int = 128

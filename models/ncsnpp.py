@@ -39,7 +39,9 @@ FEATURES_PER_CHANNEL = {"fourier": 2, "positional": 1}
 
 
 class NCSNpp(nn.Module):
-    """x: (b, h, w, c), centred and scaled by the caller -> (b, h, w, out_channels), float32.
+    """The U-Net of score-based models (Song et al. 2021, app. H): NCSN++ and DDPM++.
+
+    x: (b, h, w, c), centred and scaled by the caller -> (b, h, w, out_channels), float32.
 
     NCSN++ is the default; DDPM++ has fir=False, progressive_input="none" and
     embedding_type="positional".
@@ -62,7 +64,7 @@ class NCSNpp(nn.Module):
       embedding_type: of c_noise, "fourier" (log sigma) or "positional" (999 t).
       fourier_scale: standard deviation of the Fourier frequencies.
       init_scale: initial scale of the last layer of every branch and of the network; 0 is 1e-10.
-      nonlinearity: a key of ACTIVATIONS.
+      nonlinearity: "swish", "elu", "relu" or "lrelu".
       conv_size: size of the first convolution.
       conditions: what the network is conditioned on beside the noise level, in the order in which
         channels and tokens are concatenated; see `tasks.conditions.Condition`.

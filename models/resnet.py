@@ -85,12 +85,13 @@ STEMS = {
 
 
 class ResNet(Classifier):
-    """Attributes: see `Classifier`, and
+    """A residual network of bottlenecks; by default ResNet-50.
 
-    num_res_blocks: blocks of each group, as many numbers as `ch_mult` has; nf is the inner width
-      of the first, its output 4 times as wide.
-    stem: "large": a convolution of size 7 and a maximum, both of which halve the image; "small":
-      one of size 3, which keeps it.
+    Attributes: those of `Classifier`, and
+      num_res_blocks: blocks of each group, as many numbers as `ch_mult` has; nf is the inner width
+        of the first, its output 4 times as wide.
+      stem: "large": a convolution of size 7 and a maximum, both of which halve the image; "small":
+        one of size 3, which keeps it.
     """
 
     ch_mult: tuple[int, ...] = (1, 2, 4, 8)

@@ -32,7 +32,9 @@ from options.fields import hidden
 
 
 class SequenceNetwork(nn.Module):
-    """x: (b, length, channels), standardised by the caller -> (b, length, out_channels), float32.
+    """Residual convolutions and attention, for sequences.
+
+    x: (b, length, channels), standardised by the caller -> (b, length, out_channels), float32.
 
     Attributes:
       nf: channels of every layer.
@@ -42,7 +44,7 @@ class SequenceNetwork(nn.Module):
       dropout: rate, in every block.
       embedding_type: of c_noise, "fourier" (log sigma) or "positional" (999 t).
       fourier_scale: standard deviation of the Fourier frequencies.
-      nonlinearity: a key of ACTIVATIONS.
+      nonlinearity: "swish", "elu", "relu" or "lrelu".
       conditions: see `tasks.conditions.Condition`.
       out_channels: channels of the output; 0 for as many as the input has.
       dtype: "float32" or "bfloat16", of the computation; parameters and output are float32.

@@ -67,10 +67,11 @@ class WideBlock(nn.Module):
 
 
 class WideResNet(Classifier):
-    """Attributes: see `Classifier`, and
+    """A wide residual network; by default WRN-28-10, the published one for CIFAR-10.
 
-    stem: channels of the first convolution.
-    num_res_blocks: blocks of a group; the depth is 6 num_res_blocks + 4 with three groups.
+    Attributes: those of `Classifier`, and
+      stem: channels of the first convolution.
+      num_res_blocks: blocks of a group; the depth is 6 num_res_blocks + 4 with three groups.
     """
 
     nf: int = 160

@@ -1,12 +1,16 @@
 """Rules that many options share: a choice by name from a table, and the range of a number."""
 
 import difflib
-from collections.abc import Iterable, Mapping
+import itertools
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 from options.errors import InvalidValue
 
 T = TypeVar("T")
+MOST_NAMES = 10_000  # of a folder that are looked through
 
 
 def choose(table: Mapping[str, T], name: str, field: str) -> T:
@@ -20,6 +24,37 @@ def did_you_mean(name: str, names: Iterable[str]) -> str:
     """ "; did you mean 'x'?" for the nearest of the names; empty where none is near."""
     near = difflib.get_close_matches(str(name), list(names), n=1)
     return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def did_you_mean_path(path: str | Path) -> str:
+    """The same for a path that is not there: the one whose parts are nearest, of those that are."""
+    path = Path(os.path.expanduser(path))
+    found = Path(path.anchor)
+    for part in path.relative_to(found).parts:
+        if not (found / part).exists():
+            near = difflib.get_close_matches(part, _names_in(found), n=3)
+            alike = [name for name in near if Path(name).suffix == path.suffix]
+            if not near:
+                return ""
+            part = (alike or near)[0]
+        found /= part
+    return f"; did you mean {str(found)!r}?" if found != path else ""
+
+
+def _names_in(folder: Path) -> list[str]:
+    """What lies in a folder, less what is hidden; nothing where it is none, or cannot be read."""
+    try:
+        with os.scandir(folder) as entries:
+            names = (entry.name for entry in entries if not entry.name.startswith("."))
+            return list(itertools.islice(names, MOST_NAMES))
+    except OSError:
+        return []
+
+
+def listed(names: Sequence[str], most: int = 20) -> str:
+    """The first of the names with commas between them, and the number of the others."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def named(table: Mapping[str, type[T]], value: "T | str", field: str) -> T:

@@ -6,6 +6,8 @@ seed: int = hidden(0)                                    set elsewhere
 """
 
 import dataclasses
+import inspect
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -48,6 +50,37 @@ def entries(field: dataclasses.Field) -> Table | None:
 def _table(field: dataclasses.Field, kind: str) -> Table | None:
     found = field.metadata.get(kind)
     return found() if callable(found) else found
+
+
+def meanings(cls: type) -> dict[str, str]:
+    """What the fields of a dataclass mean, by the "Attributes:" of its docstring and those of its
+    bases; nothing of a field that none of them names."""
+    found: dict[str, str] = {}
+    names = "|".join(field.name for field in dataclasses.fields(cls))
+    # One field may follow another in a line: "first: what it is. second, third: what they are."
+    entry = re.compile(rf"(?:^|(?<=\. ))((?:{names})(?:, (?:{names}))*): ")
+    for base in reversed(cls.__mro__):
+        for line in _attributes(base):
+            _, *parts = entry.split(line)
+            for of, meaning in zip(parts[::2], parts[1::2], strict=True):
+                shared = f"{of}: " if ", " in of else ""
+                found |= dict.fromkeys(of.split(", "), f"{shared}{meaning.strip()}")
+    return found
+
+
+def _attributes(cls: type) -> list[str]:
+    """The "Attributes:" of a class's own docstring, an entry each."""
+    text = inspect.cleandoc(vars(cls).get("__doc__") or "")
+    found = re.search(r"^Attributes:.*\n((?:[ ].*\n?|\n)*)", text, re.MULTILINE)
+    section = inspect.cleandoc(f"\n{found[1]}") if found else ""
+    return re.sub(r"\n\s+", " ", section).splitlines()
+
+
+def summary(cls: type) -> str:
+    """The first paragraph of the docstring of a class."""
+    paragraph = inspect.cleandoc(vars(cls).get("__doc__") or "").partition("\n\n")[0]
+    text = " ".join(paragraph.split())
+    return f"{text[:-1]}." if text.endswith(":") else text
 
 
 def flat(section: Mapping[str, Any], path: str = "") -> dict[str, Any]:

@@ -116,7 +116,7 @@ class Adaptive:
     Attributes:
       max_steps: attempts after which a sample is left where it is.
       first_step: length of the first attempt, as a fraction of the run's time.
-      safety: see (1).
+      safety: factor below 1 on the step that the error of the last one would allow, see (1).
     """
 
     controls_error: ClassVar[bool] = True

@@ -31,13 +31,14 @@ PIXEL_STEP = 0.0039  # of the data's range
 
 @dataclasses.dataclass(frozen=True)
 class AdaptiveSDE(Adaptive):
-    """(1) with steps by (2). Two stages; at equal steps of weak order 2, as the noise is additive,
-    and of strong order 1.
+    """The reverse SDE by (1), with steps that (2) adapts to each sample. Two stages.
+
+    At equal steps of weak order 2, as the noise is additive, and of strong order 1.
 
     Attributes:
-      rtol: 0.01 to 0.05 in the paper.
-      atol: unset, 0.0039 of the data's range, about a step of an 8-bit pixel, as in the paper; of
-        states in [-1, 1] where no space says another.
+      rtol: tolerance of a step relative to the sample; 0.01 to 0.05 in the paper.
+      atol: tolerance of a step; unset, 0.0039 of the data's range, about a step of an 8-bit pixel,
+        as in the paper; of states in [-1, 1] where no space says another.
     """
 
     rtol: float = 0.02

@@ -11,7 +11,9 @@ from solvers.fixed_step import Draw, FixedStep, StepResult
 
 @dataclasses.dataclass(frozen=True)
 class DDIM(FixedStep):
-    """x_s = alpha_s x_0 + sqrt(sigma_s^2 - c^2) eps + c z at the predicted (x_0, eps) (eq. 12).
+    """DDIM (eq. 12), deterministic or with some of its noise drawn anew.
+
+        x_s = alpha_s x_0 + sqrt(sigma_s^2 - c^2) eps + c z at the predicted (x_0, eps)
 
     c is `eta` times the posterior's standard deviation (eq. 16): 0 gives the probability flow, 1
     ancestral sampling. One stage; order 1 on the flow for eta 0, weak order 1 otherwise; exact for

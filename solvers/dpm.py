@@ -30,9 +30,10 @@ class History(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class DPMSolverPP(FixedStep):
-    """One stage. Without noise (1): order 2, or 1, which is DDIM. With noise (2): weakly as much.
+    """DPM-Solver++, multistep: of the probability flow, or with noise of the SDE. One stage.
 
-    Ends at the clean node or before.
+    Without noise, (1), of order 2, or 1, which is DDIM; with noise, (2), weakly of as much. Ends at
+    the clean node or before.
 
     Attributes:
       order: 1 or 2.

@@ -21,7 +21,8 @@ from solvers.fixed_step import Draw, FixedStep, Predict, StepResult
 
 @dataclasses.dataclass(frozen=True)
 class Heun(FixedStep):
-    """The trapezoidal rule after an Euler step: order 2, two stages (Karras et al. 2022, alg. 1).
+    """Heun's method for the probability flow: the trapezoidal rule after an Euler step, of order 2
+    (Karras et al. 2022, alg. 1). Two stages.
 
     A step to the clean node, where there is no velocity, is Euler's alone, of one evaluation.
     """
@@ -56,7 +57,7 @@ def heun_step(
 
 @dataclasses.dataclass(frozen=True)
 class StochasticHeun(FixedStep):
-    """Heun's step after noise was added: churn (Karras et al. 2022, alg. 2). Two stages.
+    """Heun's step after noise was added, churn (Karras et al. 2022, alg. 2). Two stages.
 
     The level s = sigma / alpha is first raised to (1 + gamma) s with gamma = min(churn / N,
     sqrt(2) - 1) for N steps, where s lies in [s_min, s_max]. With churn 0 it is Heun's, of order 2.

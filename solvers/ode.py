@@ -22,7 +22,10 @@ from solvers.fixed_step import Draw, FixedStep, StepResult
 
 @dataclasses.dataclass(frozen=True)
 class Euler(FixedStep):
-    """x + v dt: Euler's method for (1), of order 1. One stage. Ends at the clean node or before."""
+    """Euler's method for the probability flow (1), x + v dt, of order 1. One stage.
+
+    Ends at the clean node or before.
+    """
 
     stages = 1
 
@@ -35,7 +38,7 @@ class Euler(FixedStep):
 
 @dataclasses.dataclass(frozen=True)
 class AdaptiveODE(Adaptive):
-    """An embedded Runge-Kutta pair on (1), with error control for each sample.
+    """The probability flow (1) by an embedded Runge-Kutta pair, with error control for each sample.
 
     The last stage of a step is the first of the next, which a constraint spoils: then it is
     evaluated anew.

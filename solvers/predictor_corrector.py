@@ -68,7 +68,8 @@ class Predictor(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class EulerMaruyama:
-    """x + [f x - g^2 score] dt + g sqrt(|dt|) z (Song et al. 2021, app. E). One stage.
+    """Euler-Maruyama, x + [f x - g^2 score] dt + g sqrt(|dt|) z (Song et al. 2021, app. E). One
+    stage.
 
     Weak order 1, strong order 1 (the noise is additive).
 
@@ -286,7 +287,10 @@ class Langevin:
 class AnnealedLangevin:
     """Langevin dynamics with step = 2 a (snr sigma)^2 (Song & Ermon 2019, alg. 1).
 
-    Attributes: as of `Langevin`.
+    Attributes:
+      snr: half the standard deviation of a step's noise, in units of sqrt(a) sigma.
+      num_steps: steps at each noise level.
+      faithful: N, for a of the published chain.
     """
 
     snr: float = 0.16
@@ -336,7 +340,7 @@ CORRECTORS: dict[str, Any] = {
 
 @dataclasses.dataclass(frozen=True)
 class PredictorCorrector(FixedStep):
-    """A step of the corrector at `node`, then of the predictor to `node_next`: the published order.
+    """A step of a corrector at `node`, then of a predictor to `node_next`: the published order.
 
     (Algorithm 1 prints the predictor first; the code that made the published numbers corrects
     first.) Draws of noise are numbered in that order too.

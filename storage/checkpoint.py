@@ -163,6 +163,11 @@ def latest_step(folder: str | Path) -> int | None:
     return max(_complete_steps(folder), default=None)
 
 
+def require_some(folder: str | Path) -> None:
+    """StorageError where there is no complete checkpoint. Reads no array."""
+    _steps_to_try(folder, None)
+
+
 def inspect(folder: str | Path, step: int | None = None) -> dict[str, Any]:
     """What a checkpoint (the newest) holds, without reading an array.
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from options.errors import StorageError
 from options.fields import flat
+from storage import json_text
 from storage.files import atomic_write
 from storage.workdir import require_writable
 
@@ -50,7 +51,7 @@ def claimed(parent: Path, name: str, settings: Mapping[str, Any]) -> Path:
 
     StorageError where it cannot be written.
     """
-    text = json.dumps(settings, indent=2)
+    text = json.dumps(json_text.of_config(settings), indent=2, allow_nan=False)
     folder = parent / name
     if _others(folder / SETTINGS, json.loads(text)):
         folder = parent / f"{name}-{_hash(text)}"

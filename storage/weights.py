@@ -1,6 +1,7 @@
 """Parameters outside a run: one file of averaged weights, and a new run started from an old one."""
 
 import json
+import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +11,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from options.choices import did_you_mean_path
 from options.errors import InvalidValue, StorageError
 from options.project import find
-from storage import checkpoint, npz
+from storage import checkpoint, json_text, npz
 from storage.files import atomic_write
 from storage.upgrade import is_part_of, upgrade_parameters
 
@@ -32,7 +34,8 @@ def export_weights(
     arrays = flatten(params)
     stored: dict[str, Any] = {k: v.astype(dtype) if v.ndim > 1 else v for k, v in arrays.items()}
     assert _META not in stored
-    stored[_META] = np.array(json.dumps(dict(meta or {})))
+    record = json_text.of_config(dict(meta or {}))
+    stored[_META] = np.array(json.dumps(record, allow_nan=False))
     with atomic_write(path) as file:
         np.savez_compressed(file, **stored)
 
@@ -89,15 +92,24 @@ class Report:
 
     loaded: found with the same shape. unused: in the source only, or there with another shape.
     initialised: new ones. Each line of the latter two says why.
+    fitting: how many numbers were loaded, of the `total` that the network has.
     """
 
     loaded: tuple[str, ...]
     unused: tuple[str, ...]
     initialised: tuple[str, ...]
+    fitting: int
+    total: int
+
+    @property
+    def fraction(self) -> str:
+        """How much of the network was loaded, for a user."""
+        percent = 100 * self.fitting / max(self.total, 1)
+        return f"{percent:.3g} % ({self.fitting:,} of {self.total:,} numbers)"
 
     def summary(self) -> str:
         """Counts, and the names that were unused or newly initialised, up to three of each."""
-        parts = [f"{len(self.loaded)} parameters fit"]
+        parts = [f"{len(self.loaded)} parameters fit, {self.fraction}"]
         for what, names in (("unused", self.unused), ("newly initialised", self.initialised)):
             if names:
                 more = ", ..." if len(names) > 3 else ""
@@ -112,6 +124,11 @@ class Report:
             "newly initialised": self.initialised,
         }
         return "\n".join(f"{what:>17}  {name}" for what, names in rows.items() for name in names)
+
+
+def require_source(source: str | Path) -> None:
+    """StorageError where `init_from` could read nothing; reads no array."""
+    _place(Path(source))
 
 
 def init_from(params: PyTree, source: str | Path) -> tuple[PyTree, Report]:
@@ -132,14 +149,24 @@ Read = Callable[[Collection[str]], Mapping[str, np.ndarray]]
 
 def _source(source: Path) -> tuple[Mapping[str, np.ndarray], Read]:
     """What an exported `.npz`, a workdir or a checkpoint folder has, and what reads some of it."""
+    place = _place(source)
+    if place.is_file():
+        return upgrade_parameters(_shapes(place)), lambda names: _read(place, names)
+    found = upgrade_parameters(flatten(checkpoint.load_ema(place)[0]))
+    return found, lambda names: {name: found[name] for name in names}
+
+
+def _place(source: Path) -> Path:
+    """The file of weights, or the folder of checkpoints, that `source` is or has."""
+    source = source.expanduser()
     if source.is_file():
-        return upgrade_parameters(_shapes(source)), lambda names: _read(source, names)
+        require_file(source)
+        return source
     for folder in (source / "checkpoints", source):
         if checkpoint.latest_step(folder) is not None:
-            found = upgrade_parameters(flatten(checkpoint.load_ema(folder)[0]))
-            return found, lambda names, found=found: {name: found[name] for name in names}
-    but = f"{source} is neither exported weights nor a run's folder"
-    raise StorageError("training.init_from", but=but)
+            return folder
+    but = f"{source} is neither exported weights nor a run's folder{did_you_mean_path(source)}"
+    raise StorageError("weights", but=but)
 
 
 def compare(wanted: Mapping[str, tuple[int, ...]], found: Mapping[str, np.ndarray]) -> Report:
@@ -156,7 +183,9 @@ def compare(wanted: Mapping[str, tuple[int, ...]], found: Mapping[str, np.ndarra
             unused.append(f"{k} {found[k].shape} (not in this network)")
         elif found[k].shape != wanted[k]:
             unused.append(f"{k} {found[k].shape} (this network's is {wanted[k]})")
-    return Report(tuple(loaded), tuple(unused), tuple(initialised))
+    sizes = {name: math.prod(shape) for name, shape in wanted.items()}
+    fitting = sum(sizes[name] for name in loaded)
+    return Report(tuple(loaded), tuple(unused), tuple(initialised), fitting, sum(sizes.values()))
 
 
 def flatten(params: PyTree) -> dict[str, np.ndarray]:
@@ -211,5 +240,16 @@ def _stand_ins(path: str | Path) -> dict[str, np.ndarray]:
     return found
 
 
+def require_file(path: str | Path) -> None:
+    """StorageError where `path` is no file of exported weights."""
+    _stand_ins(path)
+
+
 def _unreadable(path: str | Path, error: Exception) -> StorageError:
+    if not Path(path).exists():
+        expected = f"a file of exported weights{did_you_mean_path(path)}"
+        return StorageError("weights", str(path), expected, but="there is none")
+    if Path(path).is_dir():
+        expected = "a file of exported weights; the folder of a run is given as --workdir"
+        return StorageError("weights", str(path), expected)
     return StorageError("weights", but=f"{path} cannot be read as exported weights: {error}")

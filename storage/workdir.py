@@ -14,9 +14,10 @@ from typing import Any
 
 import jax
 
+from options.choices import did_you_mean_path
 from options.errors import InvalidValue, StorageError
 from options.fields import flat
-from storage.files import atomic_write
+from storage import json_text
 
 CONFIG = "config.json"
 REMOTE = re.compile(r"[A-Za-z][\w+.-]+:")  # the first part of gs://bucket/run
@@ -26,6 +27,7 @@ PATTERN = set("*?[]")
 def read_config(workdir: str | Path) -> dict[str, Any]:
     """The config that `remember` wrote. StorageError if the folder has none."""
     path = Path(workdir) / CONFIG
+    require_folder(workdir)
     if not path.exists():
         but = f"{workdir} has no {CONFIG}: no run was started there"
         raise StorageError("workdir", but=but)
@@ -33,6 +35,13 @@ def read_config(workdir: str | Path) -> dict[str, Any]:
         return json.loads(path.read_text())
     except ValueError as error:
         raise StorageError("workdir", but=f"{path} is damaged: {error}") from None
+
+
+def require_folder(workdir: str | Path) -> None:
+    """StorageError, with the nearest that there is, where there is no such folder."""
+    if not Path(workdir).is_dir():
+        expected = f"the folder of a run{did_you_mean_path(workdir)}"
+        raise StorageError("workdir", str(workdir), expected, but="there is none")
 
 
 @dataclass(frozen=True)
@@ -62,7 +71,7 @@ def require_own(workdir: Path, claim: Claim) -> None:
     the claim's."""
     if claim.config is None or claim.force or not (workdir / CONFIG).exists():
         return
-    found = differences(claim.read(workdir), claim.config)
+    found = differences(json_text.of_config(claim.read(workdir)), json_text.of_config(claim.config))
     found = {k: said for k, said in found.items() if not is_within(k, claim.free)}
     if found:
         but = (
@@ -75,8 +84,7 @@ def require_own(workdir: Path, claim: Claim) -> None:
 def remember(workdir: Path, claim: Claim) -> None:
     """Write the config of the run that `workdir` is now of."""
     if claim.config is not None and jax.process_index() == 0:
-        with atomic_write(workdir / CONFIG, "w") as file:
-            json.dump(claim.config, file, indent=2, sort_keys=True)
+        json_text.write(workdir / CONFIG, json_text.of_config(claim.config), sort_keys=True)
 
 
 def prepare_workdir(workdir: str | Path) -> Path:

@@ -140,7 +140,8 @@ class ClassLabel:
 
     Attributes:
       num_classes: the labels are 0 to num_classes - 1.
-      dropout: see `Condition`.
+      dropout: the rate at which training hides the class, so that the same network is an
+        unconditional model too.
     """
 
     name: ClassVar[str] = LABELS
@@ -210,7 +211,7 @@ class LowResolution:
     Attributes:
       size: height of the low-resolution image.
       max_level: training levels are uniform in [0, max_level].
-      dropout: see `Condition`.
+      dropout: the rate at which training hides the low-resolution image.
     """
 
     name: ClassVar[str] = "low"

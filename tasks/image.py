@@ -80,6 +80,11 @@ class ImageTask:
             of_network = [c.name for c in own]
             raise InvalidValue("conditions", names, but=f"those of the network are {of_network}")
 
+    @property
+    def couples_examples(self) -> bool:
+        """Whether the loss of an example depends on the others of its batch."""
+        return named(losses.COUPLINGS, self.coupling, "coupling").is_of_batch
+
     def init(self, key: Key[Array, ""]) -> Any:
         """Freshly initialised parameters, float32."""
         x = jnp.zeros((1, *self.shape))

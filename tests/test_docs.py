@@ -21,7 +21,12 @@ from options.project import find
 from tasks import conditions
 
 ROOT = pathlib.Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "notebooks" / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 # What runs and the examples make.
 PRODUCTS = {"runs", "eval", "checkpoints", "tensorboard", "pictures", "samples", "control", "docs"}
 # The configuration of a run that a page speaks of, where it says no other.

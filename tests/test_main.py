@@ -4,14 +4,20 @@ import json
 import pathlib
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import main
+from controllable.strategies import STRATEGIES
+from experiment import modes
+from generation import controls
+from solvers import SOLVERS
 from tools import export_weights
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -79,6 +85,7 @@ def test_a_value_of_another_type_is_answered_without_pythons_words(error, said):
 def test_help_comes_without_jax():
     code = """
 import sys
+import time
 sys.argv = ["main.py", "--help"]
 import main
 from absl import app
@@ -95,9 +102,24 @@ finally:
 def test_help_names_the_flags_and_shows_commands():
     done = run("--help")
     assert done.returncode == 0
-    for flag in ("--config", "--workdir", "--mode: <train|eval|sample|control>", "--weights"):
+    modes_ = "--mode: <train|eval|sample|control|fields>"
+    for flag in ("--config", "--workdir", modes_, "--weights"):
         assert flag in done.stdout
+    assert run().stdout == done.stdout  # as it stands, without anything
     assert "python main.py --config configs/digits/vp_small.py --workdir" in done.stdout
+
+
+def test_help_names_what_there_is():
+    text = main.help_text()
+    assert set(main.MODES) == set(modes.MODES)
+    for field, table in (
+        ("control.task", controls.TASKS),
+        ("guidance.strategy", STRATEGIES),
+        ("sampling.solver", SOLVERS),
+    ):
+        assert f"  --config.{field}: {', '.join(table)}\n" in text
+    for mode, about in main.MODES.items():
+        assert f"  {mode:9}{about}\n" in text
 
 
 @pytest.mark.one_in(2)
@@ -116,8 +138,12 @@ def test_help_names_the_flags_and_shows_commands():
         ([CONFIG, "--workdir=a", "train"], "got 'train', expected flags"),
         (["--config=configs/digits/vq.py"], "no file configs/digits/vq.py; did you mean configs"),
         (["--config=digits/vq"], "no file digits/vq; did you mean digits/vp?"),
-        (["--workdir=nowhere", "--mode=eval"], "workdir: nowhere has no config.json"),
-        (["--weights=nowhere.npz", "--mode=sample"], "weights: nowhere.npz cannot be read"),
+        (["--workdir=nowhere", "--mode=eval"], "workdir: got 'nowhere', but there is none"),
+        (
+            ["--weights=pretrained/digit.npz", "--mode=sample"],
+            "weights: got 'pretrained/digit.npz', but there is none, expected a file of exported "
+            "weights; did you mean 'pretrained/digits.npz'?",
+        ),
         (["--weights=README.md", "--mode=sample"], "weights: README.md cannot be read as exported"),
         (["--weights=data/digits.npz", "--mode=sample"], "weights: data/digits.npz has no record"),
         (
@@ -271,3 +297,33 @@ def test_what_cannot_be_exported_is_said(workdir, tmp_path, capsys):
             export_weights.main([f"--workdir={workdir}", *options])
         assert expected in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+# What a mode has said when the signal is sent; each is then compiling, or reading.
+BEGUN = {
+    "train": ("compiling the training step", [CONFIG]),
+    "eval": ("loss: 0 of 1000", []),
+    "sample": ("sample: 0 of", ["--config.sampling.num_steps=1000"]),
+    "control": ("inpaint: 0 of", []),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", BEGUN)
+def test_an_interrupt_is_answered_soon_in_one_line(mode, tmp_path):
+    began, options = BEGUN[mode]
+    command = [sys.executable, "-u", "main.py", f"--mode={mode}", *options]
+    command += [f"--workdir={tmp_path / 'run'}"]
+    command += [] if mode == "train" else ["--weights=pretrained/digits.npz"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    with subprocess.Popen(command, cwd=ROOT, **pipes) as process:
+        while not process.stdout.readline().startswith(began):
+            assert process.poll() is None
+        time.sleep(1.0)
+        process.send_signal(signal.SIGINT)
+        sent = time.monotonic()
+        *bars, last = process.stdout.read().splitlines()
+    assert (process.returncode, last) == (130, "interrupted")
+    assert all(" of " in bar for bar in bars) and time.monotonic() - sent < 10
+    leftovers = [path for path in (tmp_path / "run").rglob("*") if path.suffix == ".tmp"]
+    assert not leftovers

@@ -3,6 +3,7 @@ makes."""
 
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import types
@@ -28,6 +29,13 @@ def test_it_runs_from_a_clean_kernel(path, monkeypatch):
     notebook = nbformat.read(path, as_version=4)
     client = NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(FOLDER)}})
     client.execute()
+
+
+def test_the_page_of_their_order_names_each_once():
+    page = (FOLDER / "README.md").read_text()
+    assert sorted(re.findall(r"^\d\. \[.*\]\((.*)\)", page, re.MULTILINE)) == [
+        path.name for path in NOTEBOOKS
+    ]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=ids)

@@ -26,7 +26,7 @@ import numpy as np
 from jaxtyping import Int, UInt8
 
 from options.errors import StorageError
-from tools.command_line import one_line_errors
+from options.program import one_line_errors
 
 Digits = tuple[UInt8[np.ndarray, "n 28 28"], Int[np.ndarray, "n"]]
 

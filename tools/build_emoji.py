@@ -33,9 +33,9 @@ from PIL import Image
 
 from options.choices import require
 from options.errors import InvalidValue, StorageError, UserError, Words
+from options.program import one_line_errors
 from options.progress import progress_bar
 from storage.files import atomic_write
-from tools.command_line import one_line_errors
 
 # Each style, and the version of its package that data/emoji.npz was made of.
 STYLES = {

@@ -33,8 +33,8 @@ from handwriting.pen_font import PenFont, single_line, traced
 from handwriting.preprocessing import to_rows
 from options.choices import require
 from options.errors import InvalidValue, StorageError, Words
+from options.program import one_line_errors
 from options.progress import progress_bar
-from tools.command_line import one_line_errors
 from tools.stroke_texts import Corpus, lines, read_corpus
 
 ABOUT = "strokes derived from fonts"

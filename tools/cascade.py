@@ -13,7 +13,6 @@ means of its images are from the stage before.
 
 import argparse
 import dataclasses
-import json
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,14 +23,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from controllable.super_resolution import CascadeStage, cascade, check_chain
-from data.image_file import read_pixels
 from experiment.image import ImageExperiment
+from experiment.modes import named_classes
 from options.choices import require
+from options.program import one_line_errors
 from options.progress import bar_updater, progress_bar
 from sampling import Samples
-from storage import pictures
-from storage.files import atomic_write
-from tools.command_line import folder_of, numbers, one_line_errors
+from storage import json_text, pictures
+from tools.command_line import folder_of, numbers
 from tools.trained_model import open_model
 
 
@@ -102,10 +101,11 @@ def panel_of(images: list[np.ndarray], each: int, names: Sequence[str] = ()) -> 
     return pictures.Panel(rows, titles, names)
 
 
-def image_to_enlarge(path: str, stage: CascadeStage) -> np.ndarray:
-    """The image to begin with, (height, width, channels), as a state of the model."""
-    sampler = stage.sampler
-    return sampler.space.encode(read_pixels(path, sampler.shape[2], "image"))
+def image_to_enlarge(path: str, experiment: ImageExperiment) -> np.ndarray:
+    """The image to begin with, (height, width, channels), as a state of the upsampler."""
+    assert experiment.low is not None
+    small = experiment.low.shape(experiment.shape)
+    return experiment.space.encode(experiment.image_of_user(path, "image", [small]))
 
 
 class Timed:
@@ -154,7 +154,7 @@ def run(args: argparse.Namespace) -> tuple[Path, dict[str, Any]]:
     labels = labels_of(experiments[0], args.labels, args.each)
     space, given = experiments[0].space, None
     if args.image:
-        low = image_to_enlarge(args.image, stages[0])
+        low = image_to_enlarge(args.image, experiments[0])
         given = np.broadcast_to(low, (len(labels), *low.shape))
     folder = folder_of(args, parser(), "runs/cascade")
     with progress_bar(desc="cascade") as bar:
@@ -175,10 +175,10 @@ def run(args: argparse.Namespace) -> tuple[Path, dict[str, Any]]:
     panel = panel_of(shown, args.each, names if any(names) else ())
     pictures.write_png(folder / "cascade.png", pictures.drawn(panel))
     for number, of_stage in enumerate(images):
-        pictures.write_npz(folder / f"stage_{number}.npz", images=of_stage, labels=labels)
+        arrays = {"images": of_stage, "labels": labels} | named_classes(experiments[0])
+        pictures.write_npz(folder / f"stage_{number}.npz", **arrays)
     metrics = {"samples": len(labels), "levels": levels, "seed": args.seed, "stages": rows}
-    with atomic_write(folder / "cascade.json", "w") as file:
-        json.dump(metrics, file, indent=2)
+    json_text.write(folder / "cascade.json", metrics)
     return folder, metrics
 
 

@@ -1,27 +1,12 @@
 """What the command lines of the tools share."""
 
 import argparse
-import contextlib
 import os
 import platform
-from collections.abc import Iterator
 from pathlib import Path
 
-import main
-from options.errors import InvalidValue, UserError
+from options.errors import InvalidValue
 from storage.outputs import claimed, named, spelled
-
-
-@contextlib.contextmanager
-def one_line_errors() -> Iterator[None]:
-    """Ends the program with one line and exit status 2 for a UserError raised inside.
-
-    Every other exception is a fault of the program and keeps its traceback.
-    """
-    try:
-        yield
-    except UserError as error:
-        main.fail(str(error))
 
 
 def folder_of(args: argparse.Namespace, parser: argparse.ArgumentParser, root: str) -> Path:

@@ -25,9 +25,9 @@ import numpy as np
 from metrics.efficientnet_lite0 import STAGES
 from metrics.extractors import GENERAL, made_weights
 from metrics.features import write_weights
-from options.choices import require
+from options.choices import did_you_mean_path, require
 from options.errors import StorageError, Words
-from tools.command_line import one_line_errors
+from options.program import one_line_errors
 
 EPSILON = 1e-3
 # What a damaged or hostile file makes of a reader, as far as it is the file's fault.
@@ -131,7 +131,8 @@ def read_package(path: Path) -> dict[str, np.ndarray]:
         content = _from_wheel(path) if path.suffix == ".whl" else path.read_bytes()
         return read_legacy(content)
     except MALFORMED as error:
-        raise StorageError("package", but=f"{path} cannot be read: {error}") from None
+        but = f"{path} cannot be read: {error}{did_you_mean_path(path)}"
+        raise StorageError("package", but=but) from None
 
 
 def _from_wheel(path: Path) -> bytes:

@@ -17,7 +17,7 @@ from typing import Any
 
 import main
 from evaluation.plots import pyplot
-from tools.command_line import one_line_errors
+from options.program import one_line_errors
 
 CONFIG = Path(__file__).parent.parent / "configs" / "digits" / "vp_small.py"
 
@@ -29,14 +29,13 @@ def make(workdir: Path, seconds: float) -> None:
 
     from experiment import kinds, modes
     from options.progress import bar_updater, progress_bar
-    from storage import pictures
-    from storage.files import atomic_write
+    from storage import json_text, pictures
 
     began = time.monotonic()
     config = kinds.load(CONFIG, {"training.max_seconds": seconds})
     command = modes.Command(config, workdir)
-    experiment = modes.image_experiment(command)
     modes.run_train(command)
+    experiment = modes.image_experiment(command)
     draw_loss(workdir / "metrics.jsonl", workdir / "loss.png")
 
     print("sampling and evaluating")
@@ -50,8 +49,7 @@ def make(workdir: Path, seconds: float) -> None:
         made = experiment.generator.draw(predict, key, labels, frames=10, progress=update)
     pictures.write_png(workdir / "path.png", made.path_picture(experiment.class_names))
     metrics = report.to_json() | {"seconds": round(time.monotonic() - began)}
-    with atomic_write(workdir / "metrics.json", "w") as file:
-        json.dump(metrics, file, indent=2)
+    json_text.write(workdir / "metrics.json", metrics)
 
     print(f"\n{report}\n{controls(report.details)}\n")
     for name in ("samples.png", "path.png", "loss.png", "metrics.json", "checkpoints"):

@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 
 from options.choices import require
-from tools.command_line import one_line_errors
+from options.program import one_line_errors
 
 
 def export(workdir: str | Path, out: str | Path, step: int | None = None, dtype="float16") -> int:

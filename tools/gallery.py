@@ -17,9 +17,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import main
+from options.choices import did_you_mean_path
 from options.errors import InvalidValue
+from options.program import one_line_errors
 from tools import gallery_scenes
-from tools.command_line import hardware, one_line_errors
+from tools.command_line import hardware
 from tools.gallery_scenes import ABOUT, IMAGES, Scene
 from tools.markdown import table
 
@@ -88,8 +90,7 @@ def play(scene: Scene, solver: str, extractor_weights: str, folder: Path) -> dic
     """The metrics of a scene with a solver, and its picture as <folder>/<scene>_<solver>.png."""
     from experiment import kinds, modes
     from experiment.experiment import at as trained_at
-    from storage import pictures
-    from storage.files import atomic_write
+    from storage import json_text, pictures
 
     settings = scene.settings(solver, extractor_weights)
     identity = {"settings": settings, "weights": checksum(scene.weights)}
@@ -104,8 +105,7 @@ def play(scene: Scene, solver: str, extractor_weights: str, folder: Path) -> dic
     params = trained_at(scene.weights).params(experiment.template)
     made = modes.controlled(experiment, params)[2]
     pictures.write_png(at.with_suffix(".png"), pictures.drawn(made.panel.first(SHOWN)))
-    with atomic_write(record, "w") as file:
-        json.dump({"identity": identity, "figures": made.metrics}, file, indent=1)
+    json_text.write(record, {"identity": identity, "figures": made.metrics}, indent=1)
     return made.metrics
 
 
@@ -225,7 +225,8 @@ def page(args: argparse.Namespace) -> str:
     if missing:
         raise InvalidValue("weights", but=f"there is no {missing[0]}, which {', '.join(only)} need")
     if wanted != {gallery_scenes.DIGITS} and not args.extractor_weights.is_file():
-        but = f"there is no file {args.extractor_weights}"
+        where = args.extractor_weights
+        but = f"there is no file {where}{did_you_mean_path(where)}"
         raise InvalidValue("extractor_weights", but=but)
     lite0 = str(args.extractor_weights)
     colour = [

@@ -13,7 +13,6 @@ guidance uses. Leaves guidance.json, guidance.md, calibration.png and samples.pn
 
 import argparse
 import dataclasses
-import json
 import math
 import shlex
 import sys
@@ -26,8 +25,9 @@ import main
 from evaluation.plots import pyplot
 from options.choices import require
 from options.errors import within
+from options.program import one_line_errors
 from options.progress import busy
-from tools.command_line import folder_of, hardware, numbers, one_line_errors
+from tools.command_line import folder_of, hardware, numbers
 from tools.markdown import table
 
 if TYPE_CHECKING:
@@ -178,6 +178,7 @@ def contest(args: argparse.Namespace) -> None:
     """Everything that the command line asks for."""
     import numpy as np
 
+    from storage import json_text
     from storage.files import atomic_write
     from storage.pictures import Panel, drawn, write_png
     from tools.trained_model import open_model
@@ -220,11 +221,11 @@ def contest(args: argparse.Namespace) -> None:
         "hardware": hardware(),
         "extractor": extractor.identity,
         "samples": args.samples,
+        "class_names": [experiment.name_of(label) for label in range(experiment.num_classes)],
         "rows": [dataclasses.asdict(row) for row in [*rows, real]],
         "calibration": calibrated,
     }
-    with atomic_write(args.out / "guidance.json", "w") as file:
-        json.dump(about, file, indent=2)
+    json_text.write(args.out / "guidance.json", about)
     print(f"{markdown_table(rows, real)}\nwritten to {args.out}")
 
 

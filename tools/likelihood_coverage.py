@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import main
 from options.choices import require
-from tools.command_line import one_line_errors
+from options.program import one_line_errors
 
 if TYPE_CHECKING:
     from sde_lib import Process

@@ -23,9 +23,10 @@ import numpy as np
 from jaxtyping import Int, UInt8
 from PIL import Image
 
+from options.choices import did_you_mean_path
 from options.errors import InvalidValue, StorageError, Words
+from options.program import one_line_errors
 from options.project import extra
-from tools.command_line import one_line_errors
 
 with one_line_errors(), extra("tfds"):
     import tensorflow_datasets as tfds
@@ -77,7 +78,7 @@ def parse_batch(name: str, content: bytes) -> Arrays:
 def read_archive(path: Path) -> dict[str, Arrays]:
     """{"train": ..., "test": ...} from either of the two published archives."""
     if not path.is_file():
-        raise StorageError("archive", but=f"there is no file {path}")
+        raise StorageError("archive", but=f"there is no file {path}{did_you_mean_path(path)}")
     parts: dict[str, list[Arrays]] = {"train": [], "test": []}
     try:
         with tarfile.open(path) as tar:

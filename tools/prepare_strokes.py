@@ -26,7 +26,7 @@ from handwriting.inkml import read_inkml
 from handwriting.json_strokes import read_json
 from handwriting.preprocessing import PRESETS
 from options.choices import choose, require
-from tools.command_line import one_line_errors
+from options.program import one_line_errors
 
 READERS: dict[str, Callable[[Path, str], Collection]] = {
     "iam": read_iam,

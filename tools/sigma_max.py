@@ -41,8 +41,8 @@ from jaxtyping import Array, Float, Int, UInt8
 from data import CENTERED, SOURCES, UNIT, Source, Subset, Transform, eval_batches
 from options.choices import require
 from options.errors import InvalidValue, Words
+from options.program import one_line_errors
 from options.progress import progress_bar
-from tools.command_line import one_line_errors
 
 CHUNK = 1024  # dimensions of which float32 holds the products exactly: 2^24 = 1024 * 128^2
 BLOCK_BYTES = 2**27  # of pixels on the device, for each of the two blocks of a pair

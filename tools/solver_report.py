@@ -13,7 +13,6 @@ seed; what is cut off goes on when called again, and more seeds are added to tho
 
 import argparse
 import dataclasses
-import json
 import os
 import platform
 import shlex
@@ -28,7 +27,8 @@ import main
 from evaluation.plots import pyplot
 from options.choices import choose, require
 from options.errors import within
-from tools.command_line import folder_of, hardware, numbers, one_line_errors
+from options.program import one_line_errors
+from tools.command_line import folder_of, hardware, numbers
 from tools.solver_page import Line, draw, markdown, page, summary
 
 if TYPE_CHECKING:
@@ -127,6 +127,7 @@ def explanation(subject: "Subject", samples: int, seeds: int) -> str:
 
 def report(args: argparse.Namespace) -> None:
     """Everything that the command line asks for; InvalidValue before any work if it cannot be."""
+    from storage import json_text
     from storage.files import atomic_write
     from tools.solver_contest import CONTESTANTS, cells
 
@@ -165,8 +166,7 @@ def report(args: argparse.Namespace) -> None:
     }
     with atomic_write(out / "report.png") as file:
         file.write(picture)
-    with atomic_write(out / "report.json", "w") as file:
-        json.dump(found, file, indent=1)
+    json_text.write(out / "report.json", found, indent=1)
     with atomic_write(out / "report.html", "w") as file:
         file.write(page(lines, floor, about, picture, note))
     for name in floor:

@@ -21,8 +21,8 @@ from jaxtyping import Array, Float, Int, Key
 import data
 from metrics import digits, legibility, rejects
 from metrics.features import Activations, write_weights
+from options.program import one_line_errors
 from options.progress import progress_bar
-from tools.command_line import one_line_errors
 
 # In every batch.
 DIGITS, FAKES = 128, 48

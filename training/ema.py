@@ -22,7 +22,13 @@ PyTree = Any
 
 @dataclass(frozen=True)
 class EMA:
-    """The average of equation (1). `decay` in [0, 1); 0 keeps the newest parameters."""
+    """The average of the parameters that sampling and evaluation use, equation (1).
+
+    Attributes:
+      decay: in [0, 1); the average remembers about 1 / (1 - decay) updates; 0 keeps the newest
+        parameters.
+      warmup: whether it forgets the first, random parameters within tens of updates, equation (2).
+    """
 
     decay: float = 0.999
     warmup: bool = False

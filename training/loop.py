@@ -7,8 +7,10 @@ function of its options: stopped anywhere and resumed, on the same devices, it e
 bits.
 """
 
+import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -19,12 +21,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from options.choices import choose, require, require_at_least_one, require_non_negative
-from options.errors import InvalidValue, NotFinite
+from options.errors import InvalidValue, NotFinite, within
 from options.fields import hidden
 from options.memory import AUTO, device_memory, number_or_auto
 from options.progress import busy
 from storage import weights
-from storage.checkpoint import Checkpoints
+from storage.checkpoint import Checkpoints, latest_step
+from storage.files import atomic_write
 from storage.workdir import (
     NO_CLAIM,
     Claim,
@@ -49,11 +52,16 @@ DRAW = 2**32 - 1  # folded into the run's key for plots; no step has this number
 
 
 class Stop(StrEnum):
-    """Why a run ends: at its last step, by max_seconds, or by a signal. The later one prevails."""
+    """Why a run ends: at its last step, by max_seconds, by SIGTERM, or by SIGINT, as Ctrl-C sends
+    it. The later one prevails."""
 
     FINISHED = "finished"
     TIME = "time"
+    TERMINATED = "terminated"
     INTERRUPTED = "interrupted"
+
+
+BY_SIGNAL: dict[int, Stop] = {signal.SIGTERM: Stop.TERMINATED, signal.SIGINT: Stop.INTERRUPTED}
 
 
 @runtime_checkable
@@ -73,18 +81,28 @@ class TrainOptions:
     multiples of n_jitted_steps. All but log_every may be 0 for never (the end of a run is saved
     anyway).
 
-    batch_size: examples of one step over all devices of all hosts.
-    microbatch: examples a device differentiates at once, or "auto": the most that fit.
-    deterministic: compile for the same bits on every run, also on a GPU, where that costs speed.
-    device_memory: bytes that "auto" may use on a device; 0 asks the device.
-    evaluate_every: when the loss of held-out examples is measured, beside that of training
+    Attributes:
+      steps: updates of the parameters in all, over all resumptions.
+      batch_size: examples of one step over all devices of all hosts.
+      strategy: "shard_map" or "pmap", with the state on every device, or "fsdp", which splits it
+        over the devices.
+      n_jitted_steps: steps of one dispatch of the compiled program.
+      microbatch: examples a device differentiates at once, or "auto": the most that fit.
+      deterministic: compile for the same bits on every run, also on a GPU, where that costs speed.
+      device_memory: bytes that "auto" may use on a device; 0 asks the device.
+      evaluate_every: when the loss of held-out examples is measured, beside that of training
         examples: where the n_jitted_steps end that have the step, and at the last step of a run
-        that is no shorter. evaluate_examples: how many of each; fewer where there are fewer.
-    keep, keep_every: the newest checkpoints kept, and the steps whose multiples are kept too.
-    max_seconds: stop, with a checkpoint, after so much time in this loop, compilation and plots
+        that is no shorter.
+      evaluate_examples: how many of each; fewer where there are fewer.
+      log_every: steps between two lines of the log.
+      checkpoint_every: steps between two checkpoints.
+      draw_every: steps between two plots of what the averaged parameters draw.
+      keep, keep_every: the newest checkpoints kept, and the steps whose multiples are kept too.
+      max_seconds: stop, with a checkpoint, after so much time in this loop, compilation and plots
         included, over all resumptions; 0 for no limit.
-    init_from: weights to start from (see `weights.init_from`); only a new run reads it.
-    unit: what an example is called in the logs.
+      init_from: weights or the workdir of a run to start from (see `weights.init_from`); only a
+        new run reads it.
+      unit: what an example is called in the logs.
     """
 
     steps: int = 1_300_001
@@ -165,6 +183,7 @@ def fit(
     Raises NotFinite if the loss or the gradient is no longer finite, OSError if the folder cannot
     be written, InvalidValue if the options do not suit the devices or the folder.
     """
+    require_beginning(options, Path(workdir) / "checkpoints")
     workdir = prepare_workdir(workdir)
     with sole_writer(workdir):  # a run that is refused leaves the config of the one that trains
         require_own(workdir, claim)
@@ -184,7 +203,7 @@ def _fit(
     strategy = parallel.STRATEGIES[options.strategy](parallel.make_mesh())
     per_device = examples_per_device(options, jax.device_count())
     with (
-        Interrupts() as interrupts,
+        Interrupts(alone=jax.process_count() == 1) as interrupts,
         Checkpoints(workdir / "checkpoints", options.keep, options.keep_every) as checkpoints,
     ):
         with busy("making or reading the parameters"):
@@ -206,6 +225,7 @@ def _fit(
                 with log.doing("measuring"):
                     measuring(measuring.due(step), step, state, program.examples_at_once)
                 log.begin(program.reason)
+                interrupts.finish_steps()
             remember(workdir, claim)
             while upcoming is not None and stopped is Stop.FINISHED:
                 chunk, began = upcoming, time.monotonic()
@@ -231,12 +251,15 @@ def _fit(
                         checkpoints.save(step, stored(state), state.ema, asdict(record))
                 if risky:
                     checkpoints.wait()  # should it take the last of the memory
-                if measured:
-                    with log.doing("measuring"):
-                        measuring(measured, step, state, program.examples_at_once)
-                if draws:
-                    with log.doing("drawing"):
-                        draw(task, state, log, step)
+                with interrupts.at_once(risky):
+                    if measured:
+                        with log.doing("measuring"):
+                            measuring(measured, step, state, program.examples_at_once)
+                    if draws:
+                        with log.doing("drawing"):
+                            draw(task, state, log, step)
+                if risky:
+                    stopped = why_stop(options, interrupts, record.seconds)
     return Result(state, step, record.seconds, stopped)
 
 
@@ -294,10 +317,36 @@ def first_state(
         return State(**restored.state | rest), Progress(**restored.meta)
     state = new_state(task, options)
     if options.init_from:
-        params, report = weights.init_from(state.params, options.init_from)
-        print(f"init_from {options.init_from}: {report.summary()}\n{report}")
+        with of_init_from():
+            params, report = weights.init_from(state.params, options.init_from)
+        if jax.process_index() == 0:
+            say_what_fits(options.init_from, report, checkpoints.folder.with_name("init_from.txt"))
         state = state._replace(params=params, ema=params)
     return parallel.place(state, strategy.sharding(state)), Progress({}, None, 0.0)
+
+
+def of_init_from() -> AbstractContextManager[None]:
+    """Inside, what is wrong with weights is wrong with `training.init_from`."""
+    return within("training", weights="init_from")
+
+
+def require_beginning(options: TrainOptions, checkpoints: Path) -> None:
+    """StorageError where a new run is to begin with weights that there are not."""
+    if options.init_from and latest_step(checkpoints) is None:
+        with of_init_from():
+            weights.require_source(options.init_from)
+
+
+def say_what_fits(source: str, report: weights.Report, to: Path) -> None:
+    """What became of the parameters in a line, a warning if most are new, and each in a file."""
+    with atomic_write(to, "w") as file:
+        file.write(f"{report}\n")
+    print(f"init_from {source}: {report.summary()}: {to}")
+    if 2 * report.fitting < report.total:
+        print(
+            f"warning: {report.fraction} of this network is from {source}, less than half: was it "
+            "trained with another `model`, `conditions` or `data.num_channels`?"
+        )
 
 
 def move(loader: Loader, position: dict[str, Any], force: bool) -> None:
@@ -386,7 +435,7 @@ def require_finite(summaries: dict[str, np.ndarray], step: int, checkpoints: Che
 def why_stop(options: TrainOptions, interrupts: Interrupts, seconds: float) -> Stop:
     """The reason to stop now; FINISHED: none, go on to the last step. Every process agrees."""
     if interrupts.received:
-        reason = Stop.INTERRUPTED
+        reason = BY_SIGNAL[interrupts.received]
     elif 0 < options.max_seconds <= seconds:
         reason = Stop.TIME
     else:

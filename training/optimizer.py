@@ -49,11 +49,15 @@ DECAYS: dict[str, Decay] = {
 class Optimizer:
     """Adam with clipping and warm-up.
 
-    warmup: updates over which the learning rate rises from 0 (0: none).
-    grad_clip: largest global norm of the gradient (0: no clipping).
-    weight_decay: decoupled, as in AdamW.
-    decay: "none", "cosine" (to 0 at update `steps`) or "rsqrt" (lr sqrt(warmup / n)).
-    steps: the updates of the whole run, see `for_run`; only "cosine" reads it.
+    Attributes:
+      lr: learning rate after the warm-up, before any decay.
+      b1, b2: decay rates of Adam's two moments.
+      eps: added to the root of the second moment.
+      warmup: updates over which the learning rate rises from 0 (0: none).
+      grad_clip: largest global norm of the gradient (0: no clipping).
+      weight_decay: decoupled, as in AdamW.
+      decay: "none", "cosine" (to 0 at update `steps`) or "rsqrt" (lr sqrt(warmup / n)).
+      steps: the updates of the whole run, see `for_run`; only "cosine" reads it.
     """
 
     lr: float = 2e-4

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from options.errors import NotInstalled, StorageError
 from options.progress import progress_bar
 from options.project import extra
+from storage import json_text
 from storage.files import atomic_write
 from storage.pictures import write_png
 
@@ -147,7 +148,7 @@ class Telemetry:
         """A row of the file."""
         try:
             with open(self._path, "a") as file:
-                file.write(json.dumps(row) + "\n")
+                file.write(json.dumps(json_text.plain(row), allow_nan=False) + "\n")
         except OSError as error:
             but = f"{self._path} cannot be written: {error}"
             raise StorageError("workdir", but=but) from error

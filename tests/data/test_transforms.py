@@ -247,3 +247,16 @@ def test_augmentation_is_of_8_bit_pixels():
     source = ArraySource("fields", np.zeros((4, 8, 8, 1), np.float32), np.zeros(4, int))
     with pytest.raises(InvalidValue, match="augment: .*fields is of float32 values"):
         Transform(augment=Augment(), space=Scaled()).check(source)
+
+
+@pytest.mark.parametrize(
+    "size, crop, said",
+    [
+        ((60, 45), "center", "cropped to 45 x 45 and resized to 28 x 28"),
+        ((56, 56), "random", "resized to 28 x 28"),
+        ((28, 40), "center", "cropped to 28 x 28"),
+        ((60, 45), "none", "resized to 28 x 28"),
+    ],
+)
+def test_what_is_done_to_an_image_is_said(size, crop, said):
+    assert Transform(image_size=28, crop=crop).said_of_resizing(size) == said

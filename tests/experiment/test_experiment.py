@@ -132,7 +132,7 @@ def test_what_a_run_is_trained_on_is_said(tmp_path):
     assert lines[0] == (
         "data: set, not held out, 24 examples; 1 more are held out (data.holdout=0.01)"
     )
-    assert lines[1].startswith("classes: 0 00, 1 01, ") and lines[1].endswith("19 19 and 5 more")
+    assert lines[1].startswith("classes: 0 00, 1 01, ") and lines[1].endswith("18, 19 and 5 more")
     digits = kinds.experiment(kinds.complete({}))
     assert next(modes.said_of_data(digits)) == "data: digits/train, 9,000 examples"
 
@@ -151,4 +151,20 @@ def test_classes_are_asked_for_by_name_or_number():
     sampling = {"labels": "food,animals", "num_samples": 3}
     made = kinds.experiment(kinds.complete(labels | {"data": data, "sampling": sampling}))
     assert made.sample_labels().tolist() == [3, 1, 3]
+    assert [made.name_of(label) for label in (3, 1, -1)] == ["food", "animals", ""]
+    assert modes.of_classes(made, np.array([3, 1, 3])) == " of animals, food"
+    assert modes.named_classes(made)["class_names"][3] == "food"
+    beyond = {"labels": "food,9"}
+    with pytest.raises(InvalidValue, match=r"^sampling.labels: got \[3, 9\], .* 0 to 8: activi"):
+        kinds.experiment(
+            kinds.complete(labels | {"data": data, "sampling": beyond})
+        ).sample_labels()
+
+
+def test_a_model_without_classes_has_none_to_ask_for_or_to_name():
+    control = {"labels": "food"}
+    made = kinds.experiment(kinds.complete({"data": {"source": "digits"}, "control": control}))
+    assert modes.named_classes(made) == {} and modes.of_classes(made, np.array([-1])) == ""
+    with pytest.raises(InvalidValue, match="^control.labels: got 'food', but the model has no cla"):
+        made.control_images()
     assert made.train_source.class_names == made.class_names

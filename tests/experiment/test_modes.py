@@ -110,6 +110,15 @@ def test_data_of_any_shape_train_sample_and_are_evaluated(case, density, tmp_pat
         samples = dict(file)
     assert samples["images"].shape == (5, *shape) and samples["images"].dtype == dtype
     assert np.isfinite(samples["images"]).all() and samples["images"].std() > 0
+    if case == "sequences":
+        remembered = kinds.experiment(kinds.load(tmp_path / "run"))
+        assert modes.named_classes(remembered)["class_names"].tolist() == ["0", "1"]
+        text = next((tmp_path / "run" / "eval").rglob("report.json")).read_text()
+        assert json.loads(text)["about"]["class_names"] == ["0", "1"] and text.endswith("}\n")
+        other = kinds.load(tmp_path / "run", {"process": "ve"})
+        for mode in ("train", "sample", "eval"):
+            with pytest.raises(InvalidValue, match='process.name was "vp", now "ve"'):
+                modes.run(mode, dataclasses.replace(command, config=other))
     has_png = (samples_in / "samples.png").exists()
     assert has_png == (dtype == np.uint8)
     if case == "sequences":  # as long as held-out ones, and nothing in the padding
@@ -157,6 +166,35 @@ def test_a_network_is_used_under_what_it_was_trained(field, tmp_path, capsys):
         assert caught.value.field.startswith(field) and "--force" in str(caught.value)
     modes.require_as_trained(dataclasses.replace(command, force=True))
     assert f"warning: {DIGITS} was trained under another config: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("mode", ["sample", "eval", "control"])
+def test_a_trained_model_that_is_not_there_is_refused_before_anything_is_written(mode, tmp_path):
+    config, near = kinds.load(DIGITS), tmp_path / "runs" / "digits"
+    near.mkdir(parents=True)
+    cases = {
+        tmp_path / "run" / "digits": f"workdir: got .*, but there is none, .* mean '{near}'?",
+        near: "workdir: no checkpoint in ",
+    }
+    for where, said in cases.items():
+        with pytest.raises(StorageError, match=f"^{said}"):
+            modes.run(mode, Command(config, where))
+    for weights, said in (("digits", "a file of exported weights; the folder"), ("d.npz", "none")):
+        with pytest.raises(StorageError, match=f"^weights: got .*{said}"):
+            modes.run(mode, Command(config, near, tmp_path / "runs" / weights))
+    assert not [*(tmp_path / "runs" / "digits").iterdir()] and not (tmp_path / "run").exists()
+
+
+def test_the_fields_of_a_config_are_printed_and_nothing_is_written(tmp_path, capsys):
+    config = kinds.load("configs/digits/vp_small.py", {"sampling.solver": "ddim"})
+    assert modes.run("fields", Command(config, tmp_path / "none")) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == ["task = image", "    one of image, classifier"]
+    assert "training.steps = 3000 (default 1300001)" in lines
+    at = lines.index("sampling.solver.eta = 0.0")
+    assert lines[at + 1] == "    in [0, 1], how much of the noise is drawn anew."
+    assert not any(line.startswith("sampling.solver.predictor") for line in lines)
+    assert not list(tmp_path.iterdir())
 
 
 def test_how_it_is_used_may_differ_from_its_training(tmp_path):

@@ -217,12 +217,32 @@ def test_images_come_from_the_data_or_a_file(tmp_path):
     assert digits(control__image=path, control__labels="3").control_images()[1].tolist() == [3]
 
 
+def test_an_image_of_another_size_is_cropped_and_resized_as_data_are(tmp_path, capsys):
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 45, 3), np.uint8)
+    path = tmp_path / "tall.png"
+    Image.fromarray(pixels).save(path)
+    images, _ = digits(control__image=str(path)).control_images()
+    assert "60 x 45 is cropped to 45 x 45 and resized to 28 x 28\n" in capsys.readouterr().out
+    middle = Image.fromarray(pixels[8:53]).convert("L").resize((28, 28), Image.Resampling.BICUBIC)
+    np.testing.assert_allclose(images[0, ..., 0], np.asarray(middle), atol=2)
+
+
+def test_an_upsampler_takes_images_of_its_low_size_as_they_are(tmp_path, capsys):
+    sizes = {}
+    for side in (8, 16, 20):
+        path = tmp_path / f"{side}.png"
+        Image.fromarray(np.full((side, side, 3), 9, np.uint8)).save(path)
+        made = kinds.open_experiment("configs/emoji/up_16.py", {"control.image": str(path)})
+        sizes[side] = made.control_images()[0].shape[1:3]
+    assert sizes == {8: (8, 8), 16: (16, 16), 20: (16, 16)}
+    assert capsys.readouterr().out.count("resized") == 1
+
+
 def test_bad_pictures_are_refused(tmp_path):
-    tall, text = tmp_path / "tall.png", tmp_path / "text.png"
-    Image.fromarray(np.zeros((30, 28), np.uint8)).save(tall)
+    text = tmp_path / "text.png"
     text.write_text("no picture")
-    with pytest.raises(InvalidValue, match="it is 30 x 28, expected 28 x 28 pixels"):
-        digits(control__image=str(tall)).control_images()
+    with pytest.raises(InvalidValue, match="control.image: .* there is none, .* mean '.*text.png'"):
+        digits(control__image=str(tmp_path / "txet.png")).control_images()
     with pytest.raises(InvalidValue, match="control.image: "):
         digits(control__image=str(text)).control_images()
     with pytest.raises(InvalidValue, match="control.labels: got 'three'"):

@@ -79,6 +79,16 @@ def test_damaged_statistics_are_named(how, mean_and_max, tmp_path):
         Statistics.load(path, mean_and_max)
 
 
+@pytest.mark.parametrize("content", [b"text", None])
+def test_a_file_of_something_else_holds_no_statistics(content, mean_and_max, tmp_path):
+    path = tmp_path / "images.npz"
+    np.savez(path, train_images=images(3))
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InvalidValue, match="images.npz: it holds no statistics"):
+        Statistics.load(path, mean_and_max)
+
+
 class Named(nn.Module):
     """One layer, called dense."""
 

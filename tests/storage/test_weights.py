@@ -1,5 +1,6 @@
 """Exported weights, and what becomes of each parameter when a run starts from another's."""
 
+import re
 import zipfile
 
 import jax
@@ -112,7 +113,10 @@ def test_init_from_names_every_parameter(tmp_path):
     np.testing.assert_array_equal(params["conv"]["kernel"], source["conv"]["kernel"])
     np.testing.assert_array_equal(params["head"]["kernel"], target["head"]["kernel"])
     assert str(report).count("\n") == 6
-    assert report.summary().startswith("3 parameters fit, 2 unused")
+    # conv/bias, conv/kernel and embed/W, beside them augment/kernel and head/kernel
+    assert report.total - report.fitting == 4 * 4 + 8 * 7
+    fits = rf"3 parameters fit, [\d.]+ % \({report.fitting} of {report.total} numbers\), 2 unused"
+    assert re.match(fits, report.summary())
 
 
 @pytest.mark.parametrize("folder", ["", "checkpoints"])

@@ -13,6 +13,7 @@ import time
 import types
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
@@ -22,7 +23,7 @@ from tiny_task import TeacherTask, TinyLoader, TinyTask
 
 from options.errors import InvalidValue, OutOfMemory, StorageError
 from options.progress import Bar
-from storage import checkpoint
+from storage import checkpoint, weights
 from storage.workdir import Claim, sole_writer
 from tasks.task import Context, Task
 from training import loop
@@ -212,6 +213,33 @@ def test_sigint_once_saves_and_returns(tmp_path):
     assert signal.getsignal(signal.SIGINT) is before
 
 
+@pytest.mark.parametrize("where", ["init", "draw"])
+def test_sigint_before_the_first_step_or_in_a_picture_waits_for_neither(where, tmp_path):
+    class Long(TinyTask):
+        def interrupt(self):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(60)
+
+        def init(self, key):
+            if where == "init":
+                self.interrupt()
+            return super().init(key)
+
+        def draw(self, context, key):
+            self.interrupt()
+
+    options = dataclasses.replace(OPTIONS, draw_every=10)
+    before, began = signal.getsignal(signal.SIGINT), time.monotonic()
+    if where == "init":
+        with pytest.raises(KeyboardInterrupt):
+            fit(Long(), TinyLoader(8), options, tmp_path)
+    else:
+        result = fit(Long(), TinyLoader(8), options, tmp_path)
+        assert (result.stopped, result.steps) == ("interrupted", 10)
+        assert checkpoint.latest_step(tmp_path / "checkpoints") == 10
+    assert time.monotonic() - began < 50 and signal.getsignal(signal.SIGINT) is before
+
+
 def test_a_run_goes_on_with_other_data_by_force_only(tmp_path, capsys):
     class Grown(TinyLoader):
         def restore(self, state):
@@ -341,7 +369,40 @@ def test_init_from_takes_the_average_of_another_run(tmp_path, whole, capsys):
     # The first step has learning rate 0.
     tuned = run(tmp_path, init_from=str(whole[0]), steps=1, n_jitted_steps=1)
     assert equal(tuned.state.params, whole[1].state.ema)
-    assert "loaded  first/kernel" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "3 parameters fit, 100 % (2,560 of 2,560 numbers): " in said and "warning" not in said
+    assert "first/kernel" not in said
+    assert "loaded  first/kernel\n" in (tmp_path / "init_from.txt").read_text()
+
+
+def test_init_from_warns_where_most_is_new(tmp_path, capsys):
+    params = TinyTask().init(jax.random.key(0))
+    params["first"] = {"kernel": jnp.zeros((6, 256))}
+    weights.export_weights(tmp_path / "other.npz", params)
+    run(tmp_path / "run", init_from=str(tmp_path / "other.npz"), steps=1, n_jitted_steps=1)
+    said = capsys.readouterr().out
+    assert "\nwarning: 40 % (1,024 of 2,560 numbers) of this network is from" in said
+    listed = (tmp_path / "run" / "init_from.txt").read_text().splitlines()
+    assert listed == [
+        "           loaded  second/kernel",
+        "           unused  first/kernel (6, 256) (this network's is (5, 256))",
+        "newly initialised  first/bias (256,) (not in the source)",
+        "newly initialised  first/kernel (5, 256) (the source's is (6, 256))",
+    ]
+
+
+def test_a_mistyped_init_from_is_refused_before_the_folder_is_claimed(tmp_path, whole):
+    near = whole[0].with_name(whole[0].name[:-1])
+    with pytest.raises(StorageError, match=r"^training.init_from: .*; did you mean '.*whole0'\?"):
+        run(tmp_path / "new", init_from=str(near))
+    (tmp_path / "images.npz").write_bytes(b"")
+    with pytest.raises(StorageError, match="^training.init_from: .*images.npz cannot be read"):
+        run(tmp_path / "new", init_from=str(tmp_path / "images.npz"))
+    assert not (tmp_path / "new").exists()
+    run(tmp_path / "new", steps=5)
+    assert (
+        run(tmp_path / "new", init_from=str(near), steps=10).steps == 10
+    )  # only a new run reads it
 
 
 def test_the_microbatch_is_kept_in_the_checkpoint(tmp_path):
@@ -418,7 +479,7 @@ def test_sigterm_saves_and_exits_zero(tmp_path):
         process.send_signal(signal.SIGTERM)
         assert process.wait(300) == 0
     with np.load(tmp_path / "out.npz") as out:
-        assert str(out["stopped"]) == "interrupted"
+        assert str(out["stopped"]) == "terminated"
         assert checkpoint.latest_step(tmp_path / "checkpoints") == int(out["step"]) >= 10
 
 

@@ -1,0 +1,45 @@
+"""Signals as flags: which are noted when, and what is put back."""
+
+import signal
+
+import pytest
+
+from training.interrupts import Interrupts
+
+INT, TERM = signal.SIGINT, signal.SIGTERM
+
+
+def test_sigterm_is_noted_from_the_beginning_and_sigint_once_there_are_steps():
+    before = [signal.getsignal(number) for number in (INT, TERM)]
+    with Interrupts() as interrupts:
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(INT)
+        assert not interrupts.received
+        signal.raise_signal(TERM)
+        assert interrupts.received == TERM
+    with Interrupts() as interrupts:
+        interrupts.finish_steps()
+        signal.raise_signal(INT)
+        assert interrupts.received == INT
+        with pytest.raises(KeyboardInterrupt):  # the second
+            signal.raise_signal(INT)
+    assert [signal.getsignal(number) for number in (INT, TERM)] == before
+
+
+def test_what_can_be_left_off_ends_at_once():
+    with Interrupts() as interrupts:
+        interrupts.finish_steps()
+        with interrupts.at_once():
+            signal.raise_signal(INT)
+            raise AssertionError("went on")
+        assert interrupts.received == INT
+        with pytest.raises(ValueError, match="a fault"), interrupts.at_once():
+            raise ValueError("a fault")
+        assert signal.getsignal(INT) == interrupts._note
+
+
+def test_several_processes_note_every_signal_and_stop_together():
+    with Interrupts(alone=False) as interrupts:
+        with interrupts.at_once():
+            signal.raise_signal(INT)
+        assert interrupts.received == INT
