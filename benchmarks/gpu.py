@@ -31,8 +31,8 @@ from benchmarks.gpu_tables import tables
 from benchmarks.worker import ROOT, Failed, Worker
 from options.choices import choose, require_at_least_one
 from options.errors import InvalidValue
-from storage.files import atomic_write
 from options.program import one_line_errors
+from storage.files import atomic_write
 
 NO_TORCH = "not run: no Python with torch and diffusers (--torch_python names one)"
 # Each process takes the device memory that it needs rather than most of it at its start.
