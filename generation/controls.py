@@ -506,7 +506,7 @@ class Controls:
         setup = asked.task.setup(self, x, asked)
         cond = dict(setup.cond)
         if self.num_classes:
-            cond["labels"] = asked.each(jnp.asarray(self._labels(asked.labels)))
+            cond["labels"] = asked.each(jnp.asarray(self.classes(asked.labels)))
         began = time.perf_counter()
         made = self.sampler_from(setup.t_start).draw(
             key, predict, len(images) * asked.results, cond=cond, progress=progress, **setup.options
@@ -549,8 +549,8 @@ class Controls:
                     found["feature_distance_of_images"] = self.distance.between(asked.images)
         return found
 
-    def _labels(self, labels: np.ndarray) -> np.ndarray:
-        """Labels with -1 as the null label; InvalidValue for a class that there is not."""
+    def classes(self, labels: np.ndarray) -> np.ndarray:
+        """Labels, int32 (n,), with the null label for -1; InvalidValue for an unknown class."""
         unknown = labels[(labels >= self.num_classes) | (labels < -1)]
         if unknown.size:
             expected = f"classes of the model, 0 to {self.num_classes - 1}, or -1 for none"
@@ -559,6 +559,6 @@ class Controls:
         if np.any(labels < 0):
             if known is None or not known.dropout:
                 but = "the model was trained with a class for every image (dropout 0)"
-                raise InvalidValue("labels", -1, "control.labels to name them", but=but)
+                raise InvalidValue("labels", -1, "the classes of the images", but=but)
             labels = np.where(labels < 0, known.num_classes, labels)
         return labels.astype(np.int32)

@@ -1,0 +1,243 @@
+"""A trained model as one object, for scripts and notebooks.
+
+    from experiment.pipeline import load
+
+    digits = load("digits")                            # weights or a workdir, by path or by name
+    made = digits.sample(100, steps=50, solver="dpm")  # made.data: uint8 images
+    digits.log_likelihood(made.data[:8]).value         # nats
+    digits.inpaint(made.data[:4], mask="half").picture
+    digits.guide([3, 3, 7], strategy="free", scale=2.0).picture
+
+Whatever a configuration can say can be said in names, `load("digits", {"sampling.num_steps": 50})`;
+where an object is made by a name, the object itself will do, too.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from data.source import ArraySource
+from evaluation.examples import Examples
+from experiment import kinds
+from experiment.experiment import at
+from experiment.image import ImageExperiment
+from generation import controls
+from generation.controls import Asked, Controlled
+from generation.sampler import Generated, Generator
+from likelihood import LogLikelihood, log_likelihood
+from options.choices import named
+from options.errors import InvalidValue, Words, within
+from parameterization import NetworkPredictor
+from sampling import Solver
+from sde_lib import Node
+from solvers import SOLVERS
+from solvers.sampler import in_space
+
+Labels = Sequence[int | str] | np.ndarray | None
+UNKNOWN = -1  # the label of an image without a class
+
+
+def load(where: str | Path, overrides: Mapping[str, Any] | None = None) -> "Pipeline":
+    """The generative model in exported weights or in a workdir.
+
+    Args:
+      where: a path, or the name of weights that the project ships, as in "digits".
+      overrides: of its configuration, by dotted name, as in {"sampling.num_steps": 50}.
+
+    Raises:
+      InvalidValue: there is no such model, it draws no samples, or the configuration cannot work.
+    """
+    trained = at(where)
+    experiment = kinds.open_experiment(trained.place, overrides)
+    if not experiment.draws_samples:
+        raise InvalidValue("weights", str(where), "a generative model", but="it draws no samples")
+    experiment.check_all(jax.device_count())
+    return Pipeline(cast(ImageExperiment, experiment), trained.params(experiment.template))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Pipeline:
+    """A generative model and its averaged parameters.
+
+    Attributes:
+      experiment: all that its configuration makes.
+      params: of the network.
+    """
+
+    experiment: ImageExperiment
+    params: Any
+
+    @property
+    def predictor(self) -> NetworkPredictor:
+        """The network as solvers and likelihood take it, in float32."""
+        return self.experiment.task.predictor(self.params)
+
+    def sample(
+        self,
+        count: int,
+        *,
+        labels: Labels = None,
+        steps: int | Node | None = None,
+        solver: str | Solver | None = None,
+        seed: int = 0,
+    ) -> Generated:
+        """Samples in the terms of the data; sample i depends on the seed and on i alone.
+
+        Args:
+          labels: their classes, numbers or names, over and over; None: all in turn.
+          steps: of the grid, or the grid itself; None: as configured. solver: likewise, a name of
+            `solvers.SOLVERS` with its defaults, or a solver.
+        """
+        generator = self._generator(steps, solver)
+        predict = generator.sampler.prepared(self.predictor)
+        return generator.draw(predict, jax.random.key(seed), self._classes(labels, count))
+
+    def guide(
+        self,
+        labels: Labels,
+        *,
+        strategy: str = "free",
+        classifier: str = "",
+        seed: int = 0,
+        **fields: Any,
+    ) -> Generated:
+        """A sample of each class, guided towards it.
+
+        Args:
+          strategy: of `controllable.strategies.STRATEGIES`. fields: its own, as in scale=2.0.
+          classifier: weights or workdir of one, for every strategy but "free".
+        """
+        asked = {f"guidance.strategy.{name}": value for name, value in fields.items()}
+        config = {"guidance.strategy": strategy, "guidance.classifier": classifier} | asked
+        guide = self._with(config).guide
+        assert guide is not None
+        generator = self.experiment.generator
+        predict = guide(generator.sampler.prepared(self.predictor))
+        count = 1 if labels is None else len(labels)
+        return generator.draw(predict, jax.random.key(seed), self._classes(labels, count))
+
+    def log_likelihood(
+        self, images: np.ndarray, *, labels: Labels = None, seed: int = 0, **options: Any
+    ) -> LogLikelihood:
+        """log p of data, in nats; of 8-bit images, dequantised, of the states that encode them.
+
+        Args:
+          images: as the data are, (n, height, width, channels) uint8 for images.
+          labels: their classes; None where the model has none, or with dropout for any.
+          options: of `likelihood.log_likelihood`, as in num_probes=4.
+        """
+        examples = self._examples(images)
+        numbers = np.arange(len(images))
+        cond: dict[str, Any] = {}
+        if self.experiment.num_classes:
+            classes = self._classes(labels, len(images), UNKNOWN)
+            cond["labels"] = jnp.asarray(self.experiment.controls.classes(classes))
+        keys, x = examples.keys(1, numbers), examples.batch(numbers)["image"]
+        process = self.experiment.process
+        return log_likelihood(keys, process, self.predictor, x, cond=cond, **options)
+
+    def bits_per_dim(self, images: np.ndarray, **options: Any) -> Float[np.ndarray, " n"]:
+        """Of 8-bit images, (n,); arguments as of `log_likelihood`."""
+        space = self.experiment.space
+        dims = np.full(len(images), float(np.prod(self.experiment.shape)))
+        return space.bits_per_dim(np.asarray(self.log_likelihood(images, **options).value), dims)
+
+    def control(
+        self,
+        task: Any,
+        images: np.ndarray,
+        *,
+        labels: Labels = None,
+        results: int = 1,
+        seed: int = 0,
+    ) -> Controlled:
+        """Controlled generation: images completed, restored, coloured, edited or enlarged.
+
+        Args:
+          task: of `generation.controls.TASKS`: a name with its defaults, or the task itself.
+          images: uint8 (n, height, width, channels), of the model's size.
+          labels: their classes; None for none. results: for each image.
+        """
+        self._require_images(images)
+        task = named(controls.TASKS, task, "task")
+        classes = self._classes(labels, len(images), UNKNOWN)
+        generator = self.experiment.generator
+        predict = generator.sampler.prepared(self.predictor)
+        asked = Asked(task, images, classes, results, seed)
+        return self.experiment.controls.run(predict, asked, jax.random.key(seed))
+
+    def inpaint(self, images: np.ndarray, mask: str = "box", **options: Any) -> Controlled:
+        """Images with what a mask hides drawn anew; `options` as of `control`."""
+        return self.control(controls.Inpaint(mask), images, **options)
+
+    def colorize(self, images: np.ndarray, **options: Any) -> Controlled:
+        """Images in colours that their greys allow; `options` as of `control`."""
+        return self.control(controls.Colorize(), images, **options)
+
+    def _with(self, overrides: Mapping[str, Any]) -> ImageExperiment:
+        """The experiment under other values of its configuration."""
+        given = self.experiment.config.to_dict()
+        config = kinds.configuration.override(
+            kinds.complete(given, overrides), overrides, kinds.complete
+        )
+        return cast(ImageExperiment, kinds.experiment(config))
+
+    def _generator(self, steps: int | Node | None, solver: Any) -> Generator:
+        experiment = self.experiment
+        sampler = experiment.sampler
+        if steps is not None:
+            sampler = dataclasses.replace(sampler, grid=self._grid(steps))
+        if solver is not None:
+            chosen = in_space(named(SOLVERS, solver, "solver"), experiment.space)
+            sampler = dataclasses.replace(sampler, solver=chosen)
+        sampler.solver.validate(sampler.process, sampler.grid)
+        return dataclasses.replace(experiment.generator, sampler=sampler)
+
+    def _grid(self, steps: Any) -> Node:
+        if hasattr(steps, "sigma"):
+            return steps
+        with within("", num_steps="steps"):
+            options = dataclasses.replace(self.experiment.options.sampling, num_steps=steps)
+            return options.nodes(self.experiment.process)
+
+    def _classes(self, labels: Labels, count: int, missing: int | None = None) -> np.ndarray:
+        """int32 (count,); where none are asked for, all in turn, or `missing`."""
+        experiment, names = self.experiment, self._names
+        if labels is None:
+            return (
+                experiment.generator.labels(count)
+                if missing is None
+                else np.full(count, missing, np.int32)
+            )
+        known = experiment.num_classes
+        numbers = [names.get(str(label), label) for label in labels]
+        if unknown := [x for x in numbers if not (str(x).isdecimal() and int(x) < known)]:
+            expected = f"classes of the model, 0 to {known - 1}, or their names"
+            raise InvalidValue("labels", unknown[0], expected)
+        return np.resize(np.array(numbers, np.int32), count)
+
+    @functools.cached_property
+    def _names(self) -> dict[str, int]:
+        return {name: number for number, name in enumerate(self.experiment.class_names)}
+
+    def _examples(self, images: np.ndarray) -> Examples:
+        """Data as an evaluation takes them: dequantised where they are 8-bit images."""
+        self._require_images(images)
+        experiment = self.experiment
+        transform = dataclasses.replace(
+            experiment.transform.for_evaluation(), dequantize=experiment.space.is_pixels
+        )
+        source = ArraySource("images", images, np.zeros(len(images), np.int32))
+        return Examples(source, transform, experiment.options.seed)
+
+    def _require_images(self, images: np.ndarray) -> None:
+        shape = self.experiment.shape
+        if images.shape[1:] != shape:
+            raise InvalidValue("images", Words(f"shape {images.shape}"), f"(n, {shape})")

@@ -1,0 +1,87 @@
+"""A trained model as one object: it does what the parts of its experiment do."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+import tiny_weights
+
+from experiment import kinds
+from experiment.pipeline import load
+from likelihood import log_likelihood
+from options.errors import InvalidValue
+from solvers.ddim import DDIM
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    path = tmp_path_factory.mktemp("pipeline") / "tiny.npz"
+    return tiny_weights.export(path, kinds.load("digits"), {"sampling.solver": "ddim"})
+
+
+@pytest.fixture(scope="module")
+def pipeline(weights):
+    return load(weights)
+
+
+@pytest.fixture(scope="module")
+def made(pipeline):
+    return pipeline.sample(3, labels=["3", 7])
+
+
+def test_samples_are_those_of_the_experiment(pipeline, made):
+    experiment = pipeline.experiment
+    labels = np.array([3, 7, 3], np.int32)
+    direct = experiment.generator.draw(pipeline.predictor, jax.random.key(0), labels)
+    np.testing.assert_array_equal(made.data, direct.data)
+    np.testing.assert_array_equal(made.labels, labels)
+
+
+def test_a_name_and_a_number_stand_for_objects(pipeline):
+    named = pipeline.sample(2, steps=3, solver="ddim", seed=5)
+    options = dataclasses.replace(pipeline.experiment.options.sampling, num_steps=3)
+    grid = options.nodes(pipeline.experiment.process)
+    given = pipeline.sample(2, steps=grid, solver=DDIM(), seed=5)
+    assert named.nfe == 4 and named.data.shape == (2, 28, 28, 1)
+    np.testing.assert_array_equal(named.data, given.data)
+
+
+@pytest.mark.slow
+def test_likelihood_and_control(pipeline, made):
+    rough = {"rtol": 0.5, "atol": 0.5}
+    found = pipeline.log_likelihood(made.data, labels=made.labels, **rough)
+    examples = pipeline._examples(made.data)
+    x, keys = examples.batch(np.arange(3))["image"], examples.keys(1, np.arange(3))
+    process, cond = pipeline.experiment.process, {"labels": made.labels}
+    direct = log_likelihood(keys, process, pipeline.predictor, x, cond=cond, **rough)
+    np.testing.assert_allclose(found.value, direct.value, rtol=1e-5)
+    bits = pipeline.bits_per_dim(made.data, labels=made.labels, **rough)
+    space = pipeline.experiment.space
+    np.testing.assert_allclose(bits, space.bits_per_dim(direct.value, np.full(3, 784.0)), rtol=1e-5)
+
+    completed = pipeline.inpaint(made.data, "half", results=2, labels=made.labels)
+    assert completed.results.shape == (3, 2, 28, 28, 1)
+    np.testing.assert_array_equal(completed.results[:, 0, :, :14], made.data[:, :, :14])
+    guided = pipeline.guide([3, 7], scale=3.0)
+    assert guided.labels.tolist() == [3, 7] and not np.array_equal(guided.data, made.data[:2])
+
+
+@pytest.mark.parametrize(
+    "ask, said",
+    [
+        (lambda p: p.sample(2, solver="dpmm"), "^solver: got 'dpmm', expected one of .*'dpm'"),
+        (lambda p: p.sample(2, steps=0), "^steps: got 0, expected at least 1"),
+        (lambda p: p.sample(2, labels=["ten"]), "^labels: got 'ten', expected classes of the mod"),
+        (lambda p: p.inpaint(np.zeros((1, 8, 8, 1), np.uint8)), "^images: got shape"),
+        (lambda p: p.guide([1], strategy="fre"), "^guidance.strategy: got 'fre'"),
+    ],
+)
+def test_what_cannot_be_is_one_sentence(ask, said, pipeline):
+    with pytest.raises(InvalidValue, match=said):
+        ask(pipeline)
+
+
+def test_a_classifier_is_no_generative_model():
+    with pytest.raises(InvalidValue, match="^weights: got 'digits_classifier', but it draws no"):
+        load("digits_classifier")
