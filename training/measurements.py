@@ -19,7 +19,7 @@ from training.telemetry import Telemetry
 
 # What a plot or a measurement may fail with while the training beside it is sound; whatever else it
 # raises is a fault of the program.
-SURVIVED = (UserError, OSError, JaxRuntimeError, MemoryError)
+SURVIVED = (UserError, OSError, JaxRuntimeError, MemoryError, np.linalg.LinAlgError)
 
 
 def first_line(error: Exception) -> str:

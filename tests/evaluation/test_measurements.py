@@ -81,8 +81,8 @@ IMAGES = Transform(flip=True, dequantize=True, space=Pixels(-1.0, 1.0))
 CASES = {
     "labels": (generative(conditions=LABELS), pixels, IMAGES),
     "upsampler": (generative(conditions=(LowResolution(2),)), pixels, IMAGES),
-    "importance": (generative(times="likelihood", weighting="likelihood"), pixels, IMAGES),
     "masks": (generative((6, 2), LABELS), walks, Transform(space=Scaled())),
+    "importance": (generative(times="likelihood", weighting="likelihood"), pixels, IMAGES),
     "classifier": (ClassifierTask(VP, Dense(0.5, out=3), (4, 4, 1), "edm", 0.1), pixels, IMAGES),
 }
 
@@ -94,6 +94,7 @@ def measure_of(case, most):
     return HeldOutLoss(task, train, held_out, transform, SEED, every=100, most=most)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("case", CASES)
 def test_it_is_the_loss_of_chosen_examples_under_fixed_noise(case):
     """Eleven of each at most, and nine are held out; by hand, one at a time."""
