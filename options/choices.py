@@ -15,7 +15,7 @@ MOST_NAMES = 10_000  # of a folder that are looked through
 
 def choose(table: Mapping[str, T], name: str, field: str) -> T:
     """The entry of the table; InvalidValue that names the field, all names and the nearest."""
-    if name not in table:
+    if name not in tuple(table):  # what a file has in place of a name may have no hash
         raise InvalidValue(field, name, f"one of {sorted(table)}{did_you_mean(name, table)}")
     return table[name]
 

@@ -32,8 +32,11 @@ def read_config(workdir: str | Path) -> dict[str, Any]:
         but = f"{workdir} has no {CONFIG}: no run was started there"
         raise StorageError("workdir", but=but)
     try:
-        return json.loads(path.read_text())
-    except ValueError as error:
+        config = json.loads(path.read_text())
+        if not isinstance(config, dict):
+            raise ValueError("it has no sections")
+        return config
+    except (ValueError, RecursionError) as error:
         raise StorageError("workdir", but=f"{path} is damaged: {error}") from None
 
 

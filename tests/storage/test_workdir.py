@@ -104,7 +104,9 @@ def test_a_remote_folder_is_refused(name, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("content", [b'{"data": {"na', b"\xff\xfe{}", b""])
+@pytest.mark.parametrize(
+    "content", [b'{"data": {"na', b"\xff\xfe{}", b"", b"[]", b"5", 9**5 * b"["]
+)
 def test_a_damaged_config_is_named(content, tmp_path):
     (tmp_path / "config.json").write_bytes(content)
     for read in (read_config, lambda path: claim_workdir(path, Claim(CONFIG))):
