@@ -44,7 +44,7 @@ import optax
 from jax.scipy.special import log_ndtr, ndtri
 from jaxtyping import Array, Float, Int, Key
 
-from options.choices import named, require, require_positive
+from options.choices import MOST_STEPS, named, require, require_count, require_positive
 from options.errors import InvalidValue
 from options.fields import hidden
 from parameterization import MASK, NO_COND, Cond, Prediction, Predictor, zero_padding
@@ -257,7 +257,7 @@ class VariationalBound:
     high: float = hidden(1.0)
 
     def __post_init__(self) -> None:
-        require(self.num_steps >= 2, "num_steps", self.num_steps, "at least 2")
+        require_count("num_steps", self.num_steps, 2, MOST_STEPS)
         require_positive(self, "weight")
         require(self.low < self.high, "low", self.low, f"less than high = {self.high}")
 

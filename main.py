@@ -135,7 +135,7 @@ def parse(argv: list[str]) -> list[str]:
         from experiment import kinds
         from options.fields import flat
 
-    config = kinds.complete(kinds.configuration.read(where), overrides)
+    config = kinds.read(where, overrides)
     known = flat(config)
     argv = [_named(arg, overrides, known) for arg in _without_config(argv)]
     for name in overrides:

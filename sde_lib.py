@@ -37,7 +37,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, Shaped
 
-from options.choices import require, require_positive
+from options.choices import MOST_STEPS, require, require_count, require_positive
 from options.errors import InvalidValue, Words
 
 ScoreFn = Callable[[Float[Array, "b *shape"], Float[Array, " b"]], Float[Array, "b *shape"]]
@@ -586,7 +586,7 @@ class _Table(Process):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self.num_steps >= 2, "num_steps", self.num_steps, "at least 2")
+        require_count("num_steps", self.num_steps, 2, MOST_STEPS)
 
     def times(self) -> Float[Array, " n"]:
         """The times of the levels, ascending."""

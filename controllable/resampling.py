@@ -12,7 +12,7 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from options.choices import require_at_least_one
+from options.choices import MOST_STEPS, require_at_least_one
 from options.errors import InvalidValue
 from sampling import CONSTRAINT_DRAW, NoiseSource, RunContext, SamplerState, at
 from sde_lib import Node, Process, expand_right, transition
@@ -60,7 +60,7 @@ class Resampled:
     repeats: int = 5
 
     def __post_init__(self) -> None:
-        require_at_least_one(self, "repeats")
+        require_at_least_one(self, "repeats", most=MOST_STEPS)
         if not is_fixed_step(self.solver):
             name = type(self.solver).__name__
             needed = "resampling needs a solver of fixed steps"

@@ -21,7 +21,7 @@ from controllable.automatic.guidance import ScaleTable, automatic_guidance
 from controllable.classifier_free import classifier_free
 from controllable.classifier_guidance import classifier_guidance
 from metrics.calibration import Classifier
-from options.choices import require, require_non_negative
+from options.choices import MOST_SAMPLES, require, require_count, require_non_negative
 from options.errors import InvalidValue, Words
 from parameterization import Predictor
 from sde_lib import Process
@@ -197,7 +197,7 @@ class Automatic:
     images: int = 512
 
     def __post_init__(self) -> None:
-        require(self.images >= 2, "images", self.images, "2 or more")
+        require_count("images", self.images, 2, MOST_SAMPLES)
 
     def guidance(self, inputs: GuidanceInputs) -> Guidance:
         classifier = inputs.required_classifier()

@@ -173,7 +173,10 @@ def _labels(
             raise _wrong(path, name, f"{labels.dtype} {labels.shape}", "integers (n,)")
     own = found.get(f"{split}_labels")
     if "class_names" in contents:
-        return own, tuple(str(name) for name in contents["class_names"]())
+        names = contents["class_names"]()
+        if names.ndim != 1 or names.dtype.kind not in "UT":
+            raise _wrong(path, "class_names", f"{names.dtype} {names.shape}", "text (classes,)")
+        return own, tuple(str(name) for name in names)
     largest = max((int(labels.max()) for labels in found.values() if labels.size), default=-1)
     for name, labels in found.items():
         if labels.size and labels.max() >= MOST_CLASSES:

@@ -148,7 +148,7 @@ def _read_cache(cache: Path | None) -> dict[str, tuple[list[int], Outcome]]:
             file: (stamp, Outcome(height, width, tuple(conversions), refusal, grey, largest))
             for file, (stamp, height, width, conversions, refusal, grey, largest) in entries
         }
-    except (OSError, ValueError, TypeError, AttributeError):
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return {}
 
 

@@ -29,7 +29,7 @@ from metrics import calibration
 from metrics.calibration import Calibration
 from metrics.report import Figure, Report
 from metrics.resumable import Resumable, Rows, fill, fingerprint
-from options.choices import require_at_least_one, require_non_negative
+from options.choices import MOST_STEPS, require_at_least_one, require_non_negative
 from options.fields import hidden
 from options.memory import AUTO, fitting, number_or_auto
 from options.progress import busy
@@ -62,7 +62,7 @@ class ClassifierEvalOptions:
     def __post_init__(self) -> None:
         check_checkpoints(self.checkpoints)
         self.at_once  # noqa: B018  its own check
-        require_at_least_one(self, "levels")
+        require_at_least_one(self, "levels", most=MOST_STEPS)
         require_non_negative(self, "max_images")
 
     @property

@@ -40,9 +40,11 @@ from metrics.quality import ImageSet, Judge, Labelled
 from metrics.report import Figure, Report
 from metrics.resumable import Resumable, Rows, fill, fingerprint
 from options.choices import (
+    MOST_SAMPLES,
     choose,
     require,
     require_at_least_one,
+    require_count,
     require_non_negative,
     require_positive,
 )
@@ -118,7 +120,7 @@ class EvalOptions:
         require_at_least_one(self, "num_probes", "dequantization_draws")
         require_non_negative(self, "max_images", "likelihood_images")
         require_positive(self, "rtol", "atol")
-        require(self.num_samples >= 2, "num_samples", self.num_samples, "at least 2")
+        require_count("num_samples", self.num_samples, 2, MOST_SAMPLES)
         if self.dequantization_draws > 1 and self.num_probes == 1 and self.probe != "exact":
             raise InvalidValue(
                 "num_probes",

@@ -21,7 +21,7 @@ from options.fields import entries, fields, flat
 from options.project import find
 from storage.upgrade import upgrade_config
 from storage.weights import read_meta
-from storage.workdir import read_config
+from storage.workdir import CONFIG, read_config
 
 TASK, DEFAULT_TASK = "task", "image"
 SettingsOf = Callable[[str], type]
@@ -56,11 +56,20 @@ def remembered(where: str | Path) -> dict[str, Any]:
     """The sections that exported weights (a file) or a workdir remember, in the present shape."""
     where = Path(where)
     if where.is_dir() or not (where.is_file() or where.suffix == ".npz"):
-        return upgrade_config(read_config(where))
+        return _upgraded(where / CONFIG, "workdir", read_config(where))
     meta = read_meta(where)
     if "config" not in meta:
         raise InvalidValue("weights", str(where), "--config", but="it remembers no config")
-    return upgrade_config(meta["config"])
+    return _upgraded(where, "weights", meta["config"])
+
+
+def _upgraded(path: Path, field: str, config: Any) -> dict[str, Any]:
+    """The sections in the present shape; StorageError where those in `path` are of no version."""
+    try:
+        return upgrade_config(config)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        but = f"{path} remembers no configuration of this project: {error}"
+        raise StorageError(field, but=but) from None
 
 
 def without_task(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -74,7 +83,7 @@ def complete(
     given: Mapping[str, Any], overrides: Mapping[str, Any], settings_of: SettingsOf
 ) -> ConfigDict:
     """Every field of a configuration, locked; of the overrides only the choices are made."""
-    own: dict[str, Any] = ConfigDict(dict(given), type_safe=False).to_dict()
+    own: dict[str, Any] = ConfigDict(dict(given), type_safe=False, allow_dotted_keys=True).to_dict()
     own[TASK] = overrides.get(TASK, own.get(TASK, DEFAULT_TASK))
     config = _complete(own, settings_of)
     # The outer ones first, since what is chosen decides which fields there are.

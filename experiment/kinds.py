@@ -1,6 +1,7 @@
 """The kinds of experiment, by the name that a configuration gives as its `task`."""
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,9 @@ from experiment.classifier import ClassifierExperiment
 from experiment.experiment import Experiment
 from experiment.image import ImageExperiment
 from options.choices import choose
+from options.errors import InvalidValue, UserError
+from options.project import find
+from storage.workdir import CONFIG
 
 KINDS: dict[str, type[Experiment]] = {
     cls.kind: cls for cls in (ImageExperiment, ClassifierExperiment)
@@ -24,9 +28,35 @@ def load(where: str | Path, overrides: Mapping[str, Any] | None = None) -> Confi
     overrides: values by dotted name, as in {"sampling.num_steps": 50}; a choice is made by its name
       alone, as in {"sampling.solver": "ddim", "sampling.solver.eta": 0.5}.
     """
-    given = configuration.read(where)
-    config = complete(given, overrides)
+    config = read(where, overrides)
     return configuration.override(config, overrides or {}, complete)
+
+
+def read(where: str | Path, overrides: Mapping[str, Any] | None = None) -> ConfigDict:
+    """The complete configuration, of whose overrides only the choices are made; see `complete`.
+
+    What is wrong with a configuration that weights or a workdir remember names them.
+    """
+    given = configuration.read(where)
+    try:
+        return complete(given, overrides)
+    except UserError:
+        with remembered_by(where):
+            complete(given)
+        raise
+
+
+@contextlib.contextmanager
+def remembered_by(where: str | Path) -> Iterator[None]:
+    """Inside, what is wrong with a configuration is said of the weights or workdir that has it."""
+    try:
+        yield
+    except UserError as error:
+        file = find(where)
+        if file.suffix == ".py":
+            raise
+        file = file / CONFIG if file.is_dir() else file
+        raise InvalidValue("", but=f"{file} remembers a configuration whose {error}") from None
 
 
 def complete(given: Mapping[str, Any], overrides: Mapping[str, Any] | None = None) -> ConfigDict:

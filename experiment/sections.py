@@ -83,7 +83,7 @@ def _name(default: Any) -> str:
 
 def _complete_choice(table: Table, default: Any, given: Any, path: str) -> ConfigDict:
     given = dict(_mapping(as_section(given), path))
-    name = given.pop("name", None) or name_in(table, default)
+    name = given.pop("name", name_in(table, default))
     cls = choose(table, name, path)
     section = ConfigDict({"name": name})
     section.update(complete(default if cls is type(default) else cls, given, path))
@@ -122,6 +122,8 @@ def _plain(field: dataclasses.Field, default: Any, given: Any, path: str) -> Any
         given = str(given)  # one field of a configuration has one type
     if not any(type(given) is kind for kind in kinds):
         raise InvalidValue(path, given, " or ".join(_called(kind) for kind in kinds))
+    if isinstance(given, tuple) and not all(type(x) in _elements(field) for x in given):
+        raise InvalidValue(path, given, f"{' or '.join(map(_called, _elements(field)))} each")
     return given
 
 
@@ -138,6 +140,14 @@ def _types(field: dataclasses.Field, default: Any) -> list[type]:
     kinds = [part for part in parts if inspect.isclass(part)]
     first = [] if default in (None, dataclasses.MISSING) else [type(default)]
     return first + [kind for kind in kinds if kind not in first]
+
+
+def _elements(field: dataclasses.Field) -> tuple[type, ...]:
+    """The types of the values in a field that is a tuple, as in `tuple[str, ...]`: text, or
+    numbers of both kinds."""
+    parts = (field.type, *typing.get_args(field.type))
+    of_text = any(str in typing.get_args(p) for p in parts if typing.get_origin(p) is tuple)
+    return (str,) if of_text else (int, float)
 
 
 def _called(kind: type) -> str:

@@ -30,9 +30,13 @@ from losses import (
 )
 from models import CLASSIFIERS, MODELS, NCSNpp, WideResNet
 from options.choices import (
+    MOST_COUNT,
+    MOST_SAMPLES,
+    MOST_STEPS,
     choose,
     require,
     require_at_least_one,
+    require_count,
     require_fraction,
     require_non_negative,
 )
@@ -50,7 +54,7 @@ from training.ema import EMA
 from training.loop import TrainOptions
 from training.optimizer import Optimizer
 
-BEYOND = 2**63  # no count and no seed of a configuration reaches it
+BEYOND = 2**63  # no seed of a configuration reaches it
 
 
 def require_seed(seed: int) -> None:
@@ -102,7 +106,7 @@ class DataOptions:
     def __post_init__(self) -> None:
         size = self.image_size
         require(len(size) <= 2, "image_size", size, "one number, or (height, width)")
-        whole = all(type(n) is int and n >= 1 for n in size)
+        whole = all(type(n) is int and 1 <= n <= MOST_COUNT for n in size)
         require(whole, "image_size", size, "whole numbers from 1 on")
         require_at_least_one(self, "num_channels")
         require_fraction(self, "holdout")
@@ -184,7 +188,7 @@ class ImageTrainOptions(TrainOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         require_non_negative(self, "fid_every")
-        require(self.fid_samples >= 2, "fid_samples", self.fid_samples, "at least 2")
+        require_count("fid_samples", self.fid_samples, 2, MOST_SAMPLES)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -233,8 +237,8 @@ class SamplingOptions:
 
     def __post_init__(self) -> None:
         self.at_once  # noqa: B018  its own check
-        for name in ("num_steps", "num_samples"):
-            require(1 <= getattr(self, name) < BEYOND, name, getattr(self, name), "at least 1")
+        require_at_least_one(self, "num_steps", most=MOST_STEPS)
+        require_at_least_one(self, "num_samples", most=MOST_SAMPLES)
         require_seed(self.seed)
         choose(DENOISE_CHOICES, self.denoise, "denoise")
 
@@ -310,7 +314,8 @@ class ControlOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        require_at_least_one(self, "images", "results", "repeats")
+        require_at_least_one(self, "images", "results", most=MOST_SAMPLES)
+        require_at_least_one(self, "repeats", most=MOST_STEPS)
         require_seed(self.seed)
 
 

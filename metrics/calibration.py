@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from options.choices import require
+from options.choices import MOST_STEPS, require_count
 from sde_lib import Node, Process, expand_right
 
 BINS = 15
@@ -67,7 +67,7 @@ class Calibration(NamedTuple):
 
 def level_edges(process: Process, levels: int) -> Float[np.ndarray, "L1"]:
     """Log-SNRs that part the process's range into `levels` levels of one width, falling."""
-    require(levels >= 1, "levels", levels, "at least 1")
+    require_count("levels", levels, 1, MOST_STEPS)
     ends = process.log_snr(jnp.array([process.t_min, process.t_max], jnp.float32))
     first, last = np.clip(np.asarray(ends, np.float64), -LOG_SNR_LIMIT, LOG_SNR_LIMIT)
     return np.linspace(first, last, levels + 1)

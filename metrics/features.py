@@ -81,7 +81,9 @@ def read_weights(path: Path, network: nn.Module, image: tuple[int, ...]) -> tupl
     wanted = {name: leaf.shape for name, leaf in flatten_dict(made["params"], sep="/").items()}
     digest, flat = hashlib.sha256(), {}
     try:
-        found = {name: value.shape for name, value in npz.stand_ins(path).items()}
+        stated = npz.stand_ins(path)
+        npz.require_numbers(stated)
+        found = {name: value.shape for name, value in stated.items()}
         if found != wanted:
             wrong = sorted(set(found.items()) ^ set(wanted.items()))[0]
             got = Words(f"{path} with other parameters, first at {wrong}")

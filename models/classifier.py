@@ -17,7 +17,14 @@ from models.layers.convolution import dense
 from models.layers.embedding import NOISE_FEATURES
 from models.layers.patches import to_patches
 from models.sizes import check_divisor, required_divisor
-from options.choices import choose, require, require_at_least_one, require_fraction
+from options.choices import (
+    MOST_COUNT,
+    choose,
+    require,
+    require_at_least_one,
+    require_count,
+    require_fraction,
+)
 from options.fields import hidden
 
 # Of the published networks' convolutions (He et al. 2015, with the fan of the output).
@@ -94,9 +101,9 @@ class Classifier(nn.Module):
         choose(DTYPES, self.dtype, "dtype")
         require_at_least_one(self, "nf", "embed_dim", "patch_size")
         require_fraction(self, "dropout")
-        require(self.num_classes >= 2, "num_classes", self.num_classes, "2 or more")
-        require(self.fourier_size >= 2, "fourier_size", self.fourier_size, "2 or more")
-        some = bool(self.ch_mult) and min(self.ch_mult) >= 1
+        require_count("num_classes", self.num_classes, 2)
+        require_count("fourier_size", self.fourier_size, 2)
+        some = bool(self.ch_mult) and all(1 <= m <= MOST_COUNT for m in self.ch_mult)
         require(some, "ch_mult", self.ch_mult, "one or more numbers from 1 on")
         check_divisor(self, height, width, self.divisor(), self.patch_size)
 

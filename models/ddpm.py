@@ -75,9 +75,9 @@ class DDPM(nn.Module):
         choose(ACTIVATIONS, self.nonlinearity, "nonlinearity")
         choose(ATTENTION_AFTER_EACH, self.attention_in_up, "attention_in_up")
         choose(DTYPES, self.dtype, "dtype")
-        require_at_least_one(self, "num_res_blocks")
         require_fraction(self, "dropout")
         require(self.nf >= 4, "nf", self.nf, "4 or more for a positional embedding")
+        require_at_least_one(self, "nf", "num_res_blocks")
         check_names(self.conditions)
         check_grid(self, height, width)
 

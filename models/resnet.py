@@ -21,7 +21,7 @@ from models.layers.convolution import Conv, dense
 from models.layers.dropout import dropout, fold_keys
 from models.layers.normalization import GroupNorm
 from models.sizes import check_channels
-from options.choices import choose, require
+from options.choices import MOST_COUNT, choose, require
 
 EXPANSION = 4  # of a block's output over its inner width
 
@@ -102,7 +102,8 @@ class ResNet(Classifier):
         choose(STEMS, self.stem, "stem")
         super().check(height, width)
         count = len(self.ch_mult)
-        fit = len(self.num_res_blocks) == count and min(self.num_res_blocks) >= 1
+        numbers = all(1 <= n <= MOST_COUNT for n in self.num_res_blocks)
+        fit = len(self.num_res_blocks) == count and numbers
         expected = f"{count} numbers from 1 on, one for each of ch_mult"
         require(fit, "num_res_blocks", self.num_res_blocks, expected)
 

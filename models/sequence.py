@@ -71,9 +71,8 @@ class SequenceNetwork(nn.Module):
         choose(ACTIVATIONS, self.nonlinearity, "nonlinearity")
         choose(DTYPES, self.dtype, "dtype")
         require(self.nf >= 4 and self.nf % 2 == 0, "nf", self.nf, "an even number from 4 on")
-        require_at_least_one(self, "num_blocks")
-        odd = self.kernel_size >= 1 and self.kernel_size % 2 == 1
-        require(odd, "kernel_size", self.kernel_size, "an odd number")
+        require_at_least_one(self, "nf", "num_blocks", "kernel_size")
+        require(self.kernel_size % 2 == 1, "kernel_size", self.kernel_size, "an odd number")
         divides = self.num_heads == 0 or (self.num_heads > 0 and self.nf % self.num_heads == 0)
         require(divides, "num_heads", self.num_heads, f"0 or a divisor of nf = {self.nf}")
         require_fraction(self, "dropout")

@@ -8,7 +8,7 @@ from typing import Any
 import flax.linen as nn
 from jaxtyping import Array
 
-from options.choices import require
+from options.choices import MOST_COUNT, require
 from options.errors import InvalidValue, Words
 
 
@@ -47,7 +47,7 @@ def check_divisor(options: Any, height: int, width: int, divisor: int, patch_siz
 def check_grid(options: Any, height: int, width: int, patch_size: int = 1) -> None:
     """`options` has ch_mult and attn_resolutions, which are heights."""
     num_levels = len(options.ch_mult)
-    if num_levels == 0 or not all(m >= 1 and m == int(m) for m in options.ch_mult):
+    if num_levels == 0 or not all(1 <= m <= MOST_COUNT and m == int(m) for m in options.ch_mult):
         raise InvalidValue("ch_mult", options.ch_mult, "one or more numbers from 1 on")
     check_divisor(options, height, width, required_divisor(num_levels, patch_size), patch_size)
     heights = [height // (patch_size * 2**level) for level in range(num_levels)]

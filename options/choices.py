@@ -10,12 +10,15 @@ from typing import Any, TypeVar
 from options.errors import InvalidValue
 
 T = TypeVar("T")
+# Upper limits of counts: in general that of 32 bits; of steps of a chain or grid, which are arrays
+# of float32; of samples, which are kept in memory.
+MOST_COUNT, MOST_STEPS, MOST_SAMPLES = 2**31 - 1, 10**6, 2**24
 MOST_NAMES = 10_000  # of a folder that are looked through
 
 
 def choose(table: Mapping[str, T], name: str, field: str) -> T:
     """The entry of the table; InvalidValue that names the field, all names and the nearest."""
-    if name not in table:
+    if name not in tuple(table):  # what a file has in place of a name may have no hash
         raise InvalidValue(field, name, f"one of {sorted(table)}{did_you_mean(name, table)}")
     return table[name]
 
@@ -75,18 +78,26 @@ def require_positive(owner: Any, *fields: str) -> None:
         require(value > 0, field, value, "a positive number")
 
 
-def require_non_negative(owner: Any, *fields: str) -> None:
-    """InvalidValue unless each of these fields of `owner` is 0 or more; nan is not."""
+def require_count(field: str, value: float, least: int, most: int = MOST_COUNT) -> None:
+    """InvalidValue unless `value` is `least` or more and, if it is an integer, at most `most`."""
+    require(value >= least, field, value, f"at least {least}")
+    require(type(value) is not int or value <= most, field, value, f"{least} to {most:,}")
+
+
+def require_non_negative(owner: Any, *fields: str, most: int = MOST_COUNT) -> None:
+    """InvalidValue unless each of these fields of `owner` is 0 or more, and if it is an integer, at
+    most `most`; nan is not."""
     for field in fields:
         value = getattr(owner, field)
         require(value >= 0, field, value, "0 or more")
+        require_count(field, value, 0, most)
 
 
-def require_at_least_one(owner: Any, *fields: str) -> None:
-    """InvalidValue unless each of these fields of `owner` is 1 or more; nan is not."""
+def require_at_least_one(owner: Any, *fields: str, most: int = MOST_COUNT) -> None:
+    """InvalidValue unless each of these fields of `owner` is 1 or more, and if it is an integer, at
+    most `most`; nan is not."""
     for field in fields:
-        value = getattr(owner, field)
-        require(value >= 1, field, value, "at least 1")
+        require_count(field, getattr(owner, field), 1, most)
 
 
 def require_fraction(owner: Any, *fields: str) -> None:

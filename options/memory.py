@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from options.choices import require
+from options.choices import MOST_COUNT, require
 from options.errors import OutOfMemory
 
 AUTO = "auto"  # of a batch: the largest that fits
@@ -18,8 +18,8 @@ RAN_OUT = ("RESOURCE_EXHAUSTED", "Out of memory")
 def number_or_auto(batch: str | int, field: str) -> int | None:
     """The number that a field of a configuration, which is text, holds; None for "auto"."""
     text = str(batch)
-    number = text.isdecimal() and int(text) >= 1
-    require(number or text == AUTO, field, batch, f"{AUTO!r} or a number")
+    number = text.isdecimal() and len(text) <= len(str(MOST_COUNT)) and 1 <= int(text) <= MOST_COUNT
+    require(number or text == AUTO, field, batch, f"{AUTO!r} or a number, 1 to {MOST_COUNT:,}")
     return int(text) if number else None
 
 

@@ -11,7 +11,7 @@ from typing import Protocol, runtime_checkable
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from options.choices import require, require_positive
+from options.choices import MOST_STEPS, require, require_count, require_positive
 from sde_lib import Node, Process
 from solvers.published import published_grid
 
@@ -23,7 +23,7 @@ def _ends(
     process: Process, num_steps: int, t_start: float | None, t_end: float | None
 ) -> tuple[float, float]:
     """The first and last time of a grid."""
-    require(num_steps >= 1, "num_steps", num_steps, "at least 1")
+    require_count("num_steps", num_steps, 1, MOST_STEPS)
     low, high = process.span(t_end, t_start, "t_end, t_start")
     return high, low
 

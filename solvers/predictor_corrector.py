@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from options.choices import choose, require
+from options.choices import MOST_STEPS, choose, require, require_count
 from options.errors import InvalidValue, Words
 from parameterization import Prediction
 from sde_lib import (
@@ -114,8 +114,8 @@ class ReverseDiffusion:
 
     def validate(self, process: Process, grid: Node) -> None:
         if self.faithful:
-            published.chain_of(process, self.faithful)
             published.check_length(self.faithful, grid)
+            published.chain_of(process, self.faithful)
 
     def move(self, process, predict, x, node, node_next, z) -> Moved:
         r, b = published.forward_of(process, node, node_next, self.faithful)
@@ -237,7 +237,7 @@ def _step_scale(process: Process, node: Node, node_next: Node, n: int) -> Array:
 def _check_steps(snr: float, num_steps: int) -> None:
     """What both Langevin correctors ask of their fields."""
     require(snr > 0, "snr", snr, "a positive number")
-    require(num_steps >= 0, "num_steps", num_steps, "0 or more")
+    require_count("num_steps", num_steps, 0, MOST_STEPS)
 
 
 def _langevin_step(x: Array, found: Prediction, step: Array, z: Array) -> Moved:

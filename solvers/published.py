@@ -26,7 +26,7 @@ from typing import Protocol, runtime_checkable
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from options.choices import require
+from options.choices import MOST_STEPS, require, require_count
 from options.errors import InvalidValue
 from sde_lib import (
     VESDE,
@@ -141,8 +141,8 @@ def check_length(n: int, grid: Node) -> None:
 def check_levels(n: int, process: Process, grid: Node) -> None:
     """InvalidValue where a process has no chain of n levels, or the grid has not n steps."""
     if n:
-        chain_of(process, n).levels(grid.t[:1])
         check_length(n, grid)
+        chain_of(process, n).levels(grid.t[:1])
 
 
 def ancestral(score: Array, x: Array, t: Node, s: Node) -> tuple[Array, Array]:
@@ -170,7 +170,7 @@ def published_grid(
     The last node is there twice: a step starts from it too. For `faithful` solvers alone, which
     take a step to be 1 / num_steps whatever the gap.
     """
-    require(num_steps >= 2, "num_steps", num_steps, "at least 2")
+    require_count("num_steps", num_steps, 2, MOST_STEPS)
     low, high = process.span(t_end, t_start, "t_end, t_start")
     t = jnp.linspace(high, low, num_steps)
     return process.node(jnp.append(t, low))

@@ -1,14 +1,14 @@
 """`.npz` files from anywhere: what is in them is known before any of it is read.
 
 A file of some megabytes may unfold to gigabytes of zeros. Its headers say so: whoever reads weights
-compares `stand_ins` with what they should be, and then reads what is wanted.
+compares `stand_ins` with what they should be, in name, shape and type, and then reads them.
 """
 
 import struct
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -42,6 +42,13 @@ def stand_ins(path: str | Path) -> dict[str, np.ndarray]:
             zero = np.zeros((), dtype)
             found[member.filename.removesuffix(".npy")] = np.broadcast_to(zero, shape)
     return found
+
+
+def require_numbers(arrays: Mapping[str, np.ndarray]) -> None:
+    """ValueError for the first array that is not of real numbers: text can be of any size."""
+    for name, array in arrays.items():
+        if array.dtype.kind not in "fiu":
+            raise ValueError(f"{name} is of {array.dtype}, not of numbers")
 
 
 def _header(content: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:

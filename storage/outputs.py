@@ -68,7 +68,7 @@ def _others(path: Path, settings: dict[str, Any]) -> bool:
         return False
     try:
         found = flat(json.loads(path.read_text()))
-    except (ValueError, AttributeError) as error:
+    except (ValueError, AttributeError, RecursionError) as error:
         raise StorageError("workdir", but=f"{path} is damaged: {error}") from None
     own = flat(settings)
     return any(found[name] != own[name] for name in found.keys() & own.keys())

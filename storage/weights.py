@@ -70,7 +70,10 @@ def read_meta(path: str | Path) -> dict[str, Any]:
     try:
         if record.nbytes > LONGEST_RECORD:
             raise ValueError(f"its record has {record.nbytes:,} bytes")
-        return json.loads(str(npz.read(path, [_META])[_META]))
+        meta = json.loads(str(npz.read(path, [_META])[_META]))
+        if not isinstance(meta, dict):
+            raise ValueError(f"its record is {meta!r}")
+        return meta
     except npz.UNREADABLE as error:
         raise _unreadable(path, error) from None
 
@@ -232,6 +235,7 @@ def _shapes(path: str | Path) -> dict[str, np.ndarray]:
 def _stand_ins(path: str | Path) -> dict[str, np.ndarray]:
     try:
         found = npz.stand_ins(path)
+        npz.require_numbers({k: v for k, v in found.items() if k != _META})
     except npz.UNREADABLE as error:
         raise _unreadable(path, error) from None
     if _META not in found:

@@ -20,8 +20,8 @@ from options.fields import flat
 from storage import json_text
 
 CONFIG = "config.json"
-REMOTE = re.compile(r"[A-Za-z][\w+.-]+:")  # the first part of gs://bucket/run
-PATTERN = set("*?[]")
+REMOTE = re.compile(r"[A-Za-z][\w+.-]*:")  # the first part of gs://bucket/run
+PATTERN = set("*?[]\\")
 
 
 def read_config(workdir: str | Path) -> dict[str, Any]:
@@ -32,8 +32,11 @@ def read_config(workdir: str | Path) -> dict[str, Any]:
         but = f"{workdir} has no {CONFIG}: no run was started there"
         raise StorageError("workdir", but=but)
     try:
-        return json.loads(path.read_text())
-    except ValueError as error:
+        config = json.loads(path.read_text())
+        if not isinstance(config, dict):
+            raise ValueError("it has no sections")
+        return config
+    except (ValueError, RecursionError) as error:
         raise StorageError("workdir", but=f"{path} is damaged: {error}") from None
 
 
@@ -93,6 +96,7 @@ def prepare_workdir(workdir: str | Path) -> Path:
     InvalidValue for a path that orbax would take for a pattern, with nothing made; else as
     `require_writable`.
     """
+    require_local(workdir)
     workdir = Path(workdir).absolute()
     found = PATTERN & set(str(workdir))
     if found:
@@ -120,8 +124,7 @@ def sole_writer(workdir: str | Path) -> Iterator[None]:
 def require_writable(workdir: str | Path) -> None:
     """Make the folder and write a file into it. Raises StorageError if that fails, or if it is no
     folder of this machine."""
-    if any(REMOTE.fullmatch(part) for part in Path(workdir).parts):
-        raise StorageError("workdir", str(workdir), "a folder of this machine, or a mounted one")
+    require_local(workdir)
     try:
         Path(workdir).mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=workdir) as file:
@@ -130,6 +133,13 @@ def require_writable(workdir: str | Path) -> None:
             os.fsync(file.fileno())
     except OSError as error:
         raise StorageError("workdir", but=f"{workdir} cannot be written: {error}") from error
+
+
+def require_local(workdir: str | Path) -> None:
+    """StorageError for a folder of another machine, as in gs://bucket/run."""
+    if any(REMOTE.fullmatch(part) for part in Path(workdir).parts):
+        given = re.sub(":/+", "://", str(workdir), count=1)  # of which a Path keeps one slash
+        raise StorageError("workdir", given, "a folder of this machine, or a mounted one")
 
 
 def require_space(workdir: str | Path, needed: int) -> None:

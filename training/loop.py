@@ -20,7 +20,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from options.choices import choose, require, require_at_least_one, require_non_negative
+from options.choices import (
+    choose,
+    require,
+    require_at_least_one,
+    require_count,
+    require_non_negative,
+)
 from options.errors import InvalidValue, NotFinite, within
 from options.fields import hidden
 from options.memory import AUTO, device_memory, number_or_auto
@@ -48,6 +54,7 @@ from training.program import Program, return_free_memory
 from training.telemetry import Telemetry
 
 PyTree = Any
+MOST_BYTES = 2**63 - 1
 DRAW = 2**32 - 1  # folded into the run's key for plots; no step has this number
 
 
@@ -130,10 +137,12 @@ class TrainOptions:
         # What is not logged yet is kept in memory.
         require_at_least_one(self, "steps", "batch_size", "n_jitted_steps", "keep", "log_every")
         require_at_least_one(self, "evaluate_examples")
-        require_non_negative(self, "device_memory", "evaluate_every", "keep_every", "max_seconds")
+        require_non_negative(self, "evaluate_every", "keep_every", "max_seconds")
+        require_non_negative(self, "device_memory", most=MOST_BYTES)
         for name in ("log_every", "checkpoint_every", "draw_every"):
             every, jitted = getattr(self, name), self.n_jitted_steps
-            fits = every >= 0 and every % jitted == 0
+            require_count(name, every, 0)
+            fits = every % jitted == 0
             require(fits, name, every, f"a multiple of training.n_jitted_steps = {jitted}")
         choose(parallel.STRATEGIES, self.strategy, "strategy")
         self.examples_at_once  # noqa: B018  its own check

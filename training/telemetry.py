@@ -226,7 +226,7 @@ def _truncate(path: Path, step: int) -> dict[str, int]:
             if row["step"] <= step:
                 newest |= dict.fromkeys(row, row["step"])
                 kept.append(line.decode() + "\n")
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, RecursionError):
             continue
     with atomic_write(path, "w") as file:
         file.writelines(kept)

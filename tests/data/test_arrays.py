@@ -84,6 +84,14 @@ SEQUENCES = np.random.default_rng(1).normal(size=(6, 9, 2))
             r"path: .*labels from 0 to 2, expected \[0, 2\)",
         ),
         ({"train_images": IMAGES, "train_labels": LABELS - 1}, "path: .*labels from -1 to 1"),
+        (
+            {"train_images": IMAGES, "train_labels": LABELS, "class_names": np.array("cat")},
+            r"class_names of .*: <U3 \(\), expected text \(classes,\)",
+        ),
+        (
+            {"train_images": IMAGES, "train_labels": LABELS, "class_names": np.array([b"cat"])},
+            r"class_names of .*: |S3 \(1,\), expected text",
+        ),
         ({"train_images": IMAGES, "class_names": NAMES}, "classes in .*array train_labels too"),
         ({"train_images": np.array([{}])}, "path: got .*mine.npz', expected an .npz file of plain"),
         ({"train_images": IMAGES, "train_lengths": LABELS}, "train_lengths .*expected integers"),

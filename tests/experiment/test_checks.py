@@ -13,6 +13,7 @@ from configs import cifar10
 from experiment import checks, kinds
 from experiment.experiment import Experiment
 from options.errors import UserError
+from options.fields import flat
 from tasks.task import Context
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
@@ -209,7 +210,7 @@ BAD = [
     ),
     (DIGITS, {"task": "classifier"}, "conditions: ClassifierSettings has no such field"),
     (CLASSIFIER, {"task": "image"}, "model: got 'wide_resnet'"),
-    (CLASSIFIER, {"model.num_classes": 0}, "model.num_classes: got 0, expected 2 or more"),
+    (CLASSIFIER, {"model.num_classes": 0}, "model.num_classes: got 0, expected at least 2"),
     (CLASSIFIER, {"model.num_classes": 7}, "model.num_classes: got 7"),
     (CLASSIFIER, {"parameterization.c_noise": "sigma"}, "parameterization.c_noise"),
     (CLASSIFIER, {"model": "ncsnpp"}, "model: got 'ncsnpp', expected one of ['resnet'"),
@@ -234,6 +235,28 @@ BAD = [
 
 def label(overrides: dict) -> str:
     return ",".join(f"{field}={value}" for field, value in overrides.items())
+
+
+COUNTED = [
+    (DIGITS, PICARD),
+    (DIGITS, {SOLVER: "stochastic_heun", f"{SOLVER}.s_max": 80.0}),
+    (DDPM, {}),
+    (VARIANCE, {}),
+    (CLASSIFIER, {}),
+    (FLOW, {}),
+]
+
+
+@pytest.mark.parametrize(("name", "changes"), COUNTED)
+def test_every_whole_number_has_an_upper_limit(name, changes):
+    config = kinds.load(ROOT / "configs" / f"{name}.py", changes)
+    counts = [field for field, value in flat(config).items() if type(value) is int]
+    assert len(counts) > 20
+    for field in counts:
+        of, _, last = field.rpartition(".")
+        place = SOLVER if of.startswith(SOLVER) else of  # a solver does not name its parts
+        with pytest.raises(UserError, match=rf"^{place}.*\b{last}: got 1{'0' * 23}, "):
+            load(name, changes | {field: 10**23}).check_all(1)
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,7 @@ class Page:
     stamps: tuple = several(SHAPES)
     frame: Framed = Framed(label="outer")
     size: str | int = "auto"
+    names: tuple[str, ...] = ()
 
 
 def complete(given: dict) -> ConfigDict:
@@ -105,6 +106,17 @@ def test_several_choices_are_those_that_are_there_in_the_order_of_the_table():
         ({"count": True}, "count: got True, expected a whole number"),
         ({"shape": {"depth": "deep"}}, "shape.depth: got 'deep', expected a number"),
         ({"frame": 3}, "frame: got 3, expected a section with fields"),
+        ({"shape": {"name": []}}, "shape: got [], expected one of"),
+        ({"shape": {"name": {}}}, "shape: got {}, expected one of"),
+        (
+            {"shape": {"sides": [[1]]}},
+            "shape.sides: got ([1],), expected a whole number or a number",
+        ),
+        (
+            {"shape": {"sides": ["1"]}},
+            "shape.sides: got ('1',), expected a whole number or a number",
+        ),
+        ({"names": [1]}, "names: got (1,), expected text each"),
     ],
 )
 def test_a_slip_is_named(given, said):

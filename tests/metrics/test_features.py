@@ -111,6 +111,14 @@ def test_the_version_is_of_the_weights_not_of_the_file(tmp_path):
     np.testing.assert_array_equal(params["dense"]["kernel"], np.eye(3))
 
 
+def test_weights_of_no_numbers_are_refused_unread(tmp_path, monkeypatch):
+    arrays = {"dense/kernel": np.zeros((3, 3), "S400000"), "dense/bias": np.zeros(3)}
+    np.savez_compressed(tmp_path / "lite0.npz", **arrays)
+    monkeypatch.setattr(npz, "read", None)
+    with pytest.raises(InvalidValue, match=r"^weights: got '.*lite0.npz', expected an \.npz file"):
+        read_weights(tmp_path / "lite0.npz", Named(), (3,))
+
+
 @pytest.mark.parametrize("content", [b"", b"<html>"])
 def test_weights_that_cannot_be_read_are_named(tmp_path, content):
     (tmp_path / "lite0.npz").write_bytes(content)

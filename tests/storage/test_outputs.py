@@ -63,7 +63,9 @@ def test_a_field_that_another_version_added_sets_nothing_apart(tmp_path):
     assert claimed(tmp_path, "default", {"steps": 20, "new": 1}) == first
 
 
-@pytest.mark.parametrize("damage", ["{", "[1]"])
+@pytest.mark.parametrize(
+    "damage", ["{", "[1]", "5", "[" * 100_000], ids=["cut", "list", "number", "deep"]
+)
 def test_damaged_settings_are_named(damage, tmp_path):
     (tmp_path / "default").mkdir()
     (tmp_path / "default" / "settings.json").write_text(damage)

@@ -49,6 +49,25 @@ def test_a_file_that_is_no_export_is_refused(tmp_path, how):
             read(path)
 
 
+@pytest.mark.parametrize("record", ["[1]", "5", "null", '"x"', "[" * 100_000])
+def test_a_record_without_entries_is_refused(record, tmp_path):
+    np.savez(tmp_path / "w.npz", **weights.flatten(network()), __meta__=np.array(record))
+    for read in (weights.read_meta, weights.read_step):
+        with pytest.raises(StorageError, match="weights: .*w.npz cannot be read as exported"):
+            read(tmp_path / "w.npz")
+
+
+@pytest.mark.parametrize("dtype", ["S4", "U1", "V4", "f4,f4", "c8", "M8[s]", "?", "S4000000"])
+def test_arrays_of_no_numbers_are_refused_unread(dtype, tmp_path, monkeypatch):
+    kernel = {"head/kernel": np.zeros((8, 10), dtype)}
+    record = {"__meta__": np.array("{}")}
+    np.savez_compressed(tmp_path / "w.npz", **weights.flatten(network()) | kernel | record)
+    monkeypatch.setattr(npz, "read", None)
+    for read in (weights.load_weights, lambda path, params: weights.init_from(params, path)):
+        with pytest.raises(StorageError, match="weights: .*w.npz .*head/kernel is of .*, not of n"):
+            read(tmp_path / "w.npz", network())
+
+
 def test_weights_of_another_network_are_refused_by_name(tmp_path):
     weights.export_weights(tmp_path / "w.npz", network())
     with pytest.raises(ValueError, match=r"1 newly initialised \(head/kernel \(8, 7\)"):
