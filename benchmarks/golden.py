@@ -16,6 +16,7 @@ from typing import Any
 from benchmarks.worker import ROOT, answer
 
 WORKERS = 4
+OUTCOMES = ("passed", "failed", "left out")
 # Compiled as users compile: tests/conftest.py would set flags under which programs compile faster.
 # Several processes share the device, so that none may take all of its memory.
 ENVIRONMENT = {"XLA_FLAGS": "", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
@@ -45,7 +46,10 @@ def run_golden(tests: Path, workers: int = WORKERS) -> dict[str, Any]:
         if not report.exists():
             said = (done.stderr.strip() or done.stdout.strip() or "nothing").splitlines()[-1]
             raise RuntimeError(f"pytest ended with status {done.returncode}: {said}")
-        return counts(report.read_text())
+        found = counts(report.read_text())
+    if not any(found[name] for name in OUTCOMES):
+        raise RuntimeError(f"there are no golden tests in {tests}")
+    return found
 
 
 def counts(report: str) -> dict[str, Any]:
@@ -53,12 +57,8 @@ def counts(report: str) -> dict[str, Any]:
     cases = list(ElementTree.fromstring(report).iter("testcase"))
     failed = [c.get("name", "") for c in cases if _has(c, "failure") or _has(c, "error")]
     left_out = sum(_has(case, "skipped") for case in cases)
-    return {
-        "passed": len(cases) - len(failed) - left_out,
-        "failed": len(failed),
-        "left out": left_out,
-        "which failed": failed,
-    }
+    outcomes = (len(cases) - len(failed) - left_out, len(failed), left_out)
+    return dict(zip(OUTCOMES, outcomes, strict=True)) | {"which failed": failed}
 
 
 def _has(case: ElementTree.Element, tag: str) -> bool:

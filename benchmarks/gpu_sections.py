@@ -42,7 +42,7 @@ class Section:
 DRY = {
     JAX: ("--dry",),
     TORCH: ("--network", "toy", "--batch", "2", "--runs", "1"),
-    TESTS: ("--tests", "tests/models/layers/test_embedding.py", "--workers", "1"),
+    TESTS: ("--tests", "tests/test_losses.py", "--workers", "1"),
 }
 
 
