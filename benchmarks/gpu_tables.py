@@ -137,6 +137,7 @@ def golden_table(found: Found) -> Table:
             rows.append([said, *[None] * 3])
             continue
         which = ", ".join(measured["which failed"]) or "none"
+        which += f"; {measured['cut']}" if measured["cut"] else ""
         rows.append([measured["passed"], measured["failed"], measured["left out"], which])
     header = ["passed", "failed", "left out", "which failed"]
     return Table("Golden tests at the default precision", header, rows)

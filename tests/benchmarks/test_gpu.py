@@ -251,8 +251,28 @@ def test_without_recorded_outputs_a_word_is_said(tmp_path, monkeypatch):
 def test_a_folder_without_such_tests_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setenv("GOLDEN_DIR", str(tmp_path))
     (tmp_path / "test_small.py").write_text("def test_other(): pass")
-    with pytest.raises(RuntimeError, match="^there are no golden tests in "):
+    with pytest.raises(RuntimeError, match="^no golden tests were run in .*deselected"):
         golden.run_golden(tmp_path, workers=1)
+
+
+def test_outcomes_are_read_one_by_one():
+    """Of one process and of several; the second was ended in the midst."""
+    alone = """collected 4 items / 1 deselected
+tests/test_a.py::test_golden[b-1.0 c] PASSED                      [ 33%]
+tests/test_a.py::test_golden[d] FAILED                            [ 66%]
+tests/test_a.py::test_golden[e] SKIPPED (no file)                 [100%]
+==== 1 failed, 1 passed, 1 skipped in 0.1s ====
+"""
+    several = """created: 4/4 workers
+tests/test_a.py::test_golden[b]
+tests/test_b.py::test_golden_c
+[gw1] [ 20%] PASSED tests/test_b.py::test_golden_c
+[gw0] [ 40%] ERROR tests/test_a.py::test_golden[b]
+tests/test_a.py::test_gol"""
+    found = {"passed": 1, "failed": 1, "left out": 1, "which failed": ["test_golden[d]"]}
+    assert golden.outcomes(alone) == found
+    found |= {"left out": 0, "which failed": ["test_golden[b]"]}
+    assert golden.outcomes(several) == found
 
 
 @pytest.mark.parametrize("network", gpu_amounts.REAL.subjects)
