@@ -71,7 +71,7 @@ class Found:
         """The least milliseconds of so many forward passes of a batch, by their operations."""
         forward = self.value(FIRST.name, f"forward {network}", "gflop")
         rate = self.value(FIRST.name, precision, "tflops")
-        return passes * batch * forward / rate if forward and rate else None
+        return passes * batch * forward / rate if batch and forward and rate else None
 
     def copy_ms(self, gbytes: float | None) -> float | None:
         """The least milliseconds for so many bytes read and written."""
@@ -80,19 +80,19 @@ class Found:
 
     # PyTorch's.
 
-    def torch(self, work: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        """(setting, what was found) of the settings in which a work was measured."""
+    def torch(self, work: str) -> Iterator[tuple[str, int, Mapping[str, Any]]]:
+        """(setting, batch, what was found) of the settings in which a work was measured."""
         for section in self.sections("torch"):
             for name, found in self.measures(section.name).items():
                 done, setting = name.split(": ")
                 if done.partition(",")[0] == work:
-                    yield setting, found
+                    yield setting, self.facts(section)["batch"], found
 
     def best_torch(self, work: str, precision: str) -> float | None:
         """Queued milliseconds of its fastest setting that is at least as exact as a precision."""
         allowed = [
             found["queued_ms"]
-            for setting, found in self.torch(work)
+            for setting, _, found in self.torch(work)
             if exactness(setting) <= exactness(precision) and "queued_ms" in found
         ]
         return min(allowed, default=None)
@@ -137,6 +137,7 @@ def golden_table(found: Found) -> Table:
             rows.append([said, *[None] * 3])
             continue
         which = ", ".join(measured["which failed"]) or "none"
+        which += f"; {measured['cut']}" if measured["cut"] else ""
         rows.append([measured["passed"], measured["failed"], measured["left out"], which])
     header = ["passed", "failed", "left out", "which failed"]
     return Table("Golden tests at the default precision", header, rows)
@@ -163,12 +164,12 @@ def training_table(found: Found) -> Table:
     for section in found.sections("torch"):
         if "train" in section.name and (why := found.why_not(section)):
             rows.append(["full", "PyTorch", section.name, why, *[None] * 10])
-    for setting, measured in found.torch("train"):
+    for setting, batch, measured in found.torch("train"):
         ms, queued = measured.get("ms"), measured.get("queued_ms")
         first: Cell = f"failed: {measured['error']}" if "error" in measured else ms
         rows.append(
-            ["full", "PyTorch", setting, first, per_second(128, ms), queued,
-             per_second(128, queued), None, measured.get("memory_gb"), *[None] * 5]
+            ["full", "PyTorch", setting, first, per_second(batch, ms), queued,
+             per_second(batch, queued), None, measured.get("memory_gb"), *[None] * 5]
         )  # fmt: skip
     header = ["network", "who", "precision", "ms", "images/s", "queued, ms", "queued, images/s"]
     header += ["as main.py runs it, images/s", "memory, GB", "program, GB"]
@@ -220,9 +221,10 @@ def sampling_table(found: Found) -> Table:
         if "pc" in section.name and (why := found.why_not(section)):
             rows.append([section.name, "PyTorch", None, None, why, *[None] * 4])
     for work, title in WORK.items():
-        for setting, measured in found.torch(work):
+        for setting, batch, measured in found.torch(work):
             ms = f"failed: {measured['error']}" if "error" in measured else measured.get("ms")
-            rows.append([title, "PyTorch", setting, 64, ms, measured.get("memory_gb"), *[None] * 3])
+            memory = measured.get("memory_gb")
+            rows.append([title, "PyTorch", setting, batch, ms, memory, *[None] * 3])
     header = ["what", "who", "precision", "batch", "ms", "memory, GB", "floor by operations, ms"]
     header += ["fraction of the ceiling", "PyTorch slower by"]
     return Table("Sampling and likelihood (full network)", header, rows, _SAMPLING)

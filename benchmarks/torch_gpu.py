@@ -157,7 +157,8 @@ def run() -> None:
         for name in args.work.split("+")
         for said, setting in WORK[name].settings.items()
     }
-    facts = {"torch": torch.__version__, "device": DEVICE, "measures": dict.fromkeys(measures, 1)}
+    facts = {"torch": torch.__version__, "device": DEVICE, "batch": args.batch}
+    facts["measures"] = dict.fromkeys(measures, 1)
     answer(facts, measures)
 
 

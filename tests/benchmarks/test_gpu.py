@@ -4,15 +4,17 @@ import argparse
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import flax.linen as nn
 import jax.numpy as jnp
 import pytest
 from jaxtyping import Array
 
-from benchmarks import golden, gpu, gpu_side
+from benchmarks import golden, gpu, gpu_amounts, gpu_fit, gpu_side
 from benchmarks.gpu_sections import FIRST, JAX, KINDS, SECTIONS, TESTS, TORCH, next_wave, takes
 from benchmarks.gpu_tables import tables
+from benchmarks.jax_side import image_experiment
 from benchmarks.worker import Failed
 from experiment import kinds
 from models import MODELS
@@ -58,13 +60,13 @@ class InProcess:
             self._prepare(section)
         else:
             named = ("train: TF32", "train: bfloat16", "train: TF32, torch.compile", "pc: float32")
-            self.facts = {"torch": "2.13.0", "measures": dict.fromkeys(named, 1)}
+            self.facts = {"torch": "2.13.0", "batch": 2, "measures": dict.fromkeys(named, 1)}
             found = {"ms": 9.0, "queued_ms": 8.0}
             self._measures = {name: lambda _: found for name in named} | {named[2]: self._fail}
 
     def _prepare(self, section):
         _, kind, _, network, _, precision = [*section.arguments, *[None] * 4][:6]
-        asked = gpu_side.Asked(network or "full", precision or "tf32", gpu_side.DRY)
+        asked = gpu_side.Asked(network or "full", precision or "tf32", gpu_amounts.DRY)
         if kind == "fit":
             self.facts = {}
             found = gpu_side.fit(asked, self.facts.update)
@@ -95,7 +97,7 @@ class InProcess:
 @pytest.fixture
 def tiny(monkeypatch):
     monkeypatch.setitem(MODELS, "tiny", Tiny)
-    monkeypatch.setattr(gpu_side, "config_of", tiny_config)
+    monkeypatch.setattr(gpu_amounts, "config_of", tiny_config)
 
 
 def first_of_each_kind():
@@ -144,7 +146,7 @@ def test_every_kind_of_section_is_tried_on_a_cpu(tiny, tmp_path, monkeypatch):
     assert {"convolutions, forward", "optimizer: clipping, Adam"} <= {r[0] for r in kinds_of_work}
 
 
-def test_what_fails_or_does_not_fit_is_a_row(tmp_path):
+def test_what_fails_or_does_not_fit_is_a_row(tmp_path, monkeypatch):
     """Some get not ready, one takes longer than there is, two have no PyTorch."""
 
     def start(section, limit):
@@ -158,16 +160,36 @@ def test_what_fails_or_does_not_fit_is_a_row(tmp_path):
 
         return Broken()
 
-    options = gpu.Options(tmp_path, seconds=130.0, sections=("train", "likelihood", "torch"))
+    monkeypatch.setattr(gpu.Clock, "left", property(lambda clock: clock.seconds))  # it stands
+    options = gpu.Options(tmp_path, seconds=129.0, sections=("train", "likelihood", "torch"))
     record = gpu.Record(tmp_path, {"together": 8})
     gpu.Command(options, record, start).run()
     states = {name: section["state"] for name, section in record.sections.items()}
     assert states["machine"] == "failed: no answer within 24 s"  # twice what it takes
-    assert states["train full bfloat16"] == "failed: no answer within 112 s"  # with 18 to measure
-    assert states["train full float32"].startswith("not run: needs 130 s, 1")
+    assert states["train full bfloat16"] == "failed: no answer within 111 s"  # with 18 to measure
+    assert states["train full float32"] == "not run: needs 130 s, 129 s were left"
     assert states["torch train"] == gpu.NO_TORCH
     text = (tmp_path / "gpu.md").read_text()
     assert all(state in text for state in states.values())
+
+
+def test_what_is_prepared_when_the_time_is_over_is_not_measured(tmp_path):
+    class Slow(InProcess):
+        facts = {"platform": "gpu", "measures": {"copy": 1, "tf32": 1}}
+
+        def __init__(self, section, limit):
+            self.limit = limit
+
+        def ask(self, name, count):
+            command.clock.seconds = 0.0
+            return {"gbytes_per_s": 3e3}
+
+    record = gpu.Record(tmp_path, {"together": 8})
+    command = gpu.Command(gpu.Options(tmp_path, sections=("fit",)), record, Slow)
+    command.run()
+    measures = record.sections["machine"]["measures"]
+    assert measures == {"copy": {"gbytes_per_s": 3e3}, "tf32": gpu.OVER}
+    assert record.sections["fit full tf32"]["state"].startswith("not run: needs 38 s, ")
 
 
 def test_without_a_gpu_it_is_refused(tmp_path):
@@ -241,9 +263,45 @@ def test_the_command_line_of_a_section_is_understood(section, monkeypatch):
         {JAX: gpu_side, TESTS: golden}[section.module].run()
 
 
-def test_golden_tests_without_outputs_are_skipped_in_a_word(tmp_path, monkeypatch):
+def test_without_recorded_outputs_a_word_is_said(tmp_path, monkeypatch):
     monkeypatch.setenv("GOLDEN_DIR", str(tmp_path / "none"))
     assert "no recorded outputs" in golden.run_golden(tmp_path)["skipped"]
+
+
+def test_a_folder_without_such_tests_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setenv("GOLDEN_DIR", str(tmp_path))
+    (tmp_path / "test_small.py").write_text("def test_other(): pass")
+    with pytest.raises(RuntimeError, match="^no golden tests were run in .*deselected"):
+        golden.run_golden(tmp_path, workers=1)
+
+
+def test_outcomes_are_read_one_by_one():
+    """Of one process and of several; the second was ended in the midst."""
+    alone = """collected 4 items / 1 deselected
+tests/test_a.py::test_golden[b-1.0 c] PASSED                      [ 33%]
+tests/test_a.py::test_golden[d] FAILED                            [ 66%]
+tests/test_a.py::test_golden[e] SKIPPED (no file)                 [100%]
+==== 1 failed, 1 passed, 1 skipped in 0.1s ====
+"""
+    several = """created: 4/4 workers
+tests/test_a.py::test_golden[b]
+tests/test_b.py::test_golden_c
+[gw1] [ 20%] PASSED tests/test_b.py::test_golden_c
+[gw0] [ 40%] ERROR tests/test_a.py::test_golden[b]
+tests/test_a.py::test_gol"""
+    found = {"passed": 1, "failed": 1, "left out": 1, "which failed": ["test_golden[d]"]}
+    assert golden.outcomes(alone) == found
+    found |= {"left out": 0, "which failed": ["test_golden[b]"]}
+    assert golden.outcomes(several) == found
+
+
+@pytest.mark.parametrize("network", gpu_amounts.REAL.subjects)
+def test_the_true_networks_take_what_they_are_trained_on(network, tmp_path):
+    asked = gpu_amounts.Asked(network, amount=replace(gpu_amounts.REAL, images=256))
+    options = gpu_fit.run_options(asked, gpu_fit.write_images(asked, tmp_path / "random.npz"))
+    experiment = image_experiment(asked.training_config(options))
+    experiment.check_all(1)
+    assert next(experiment.loader())["image"].shape == (128, 32, 32, 3)
 
 
 @pytest.mark.slow
