@@ -35,6 +35,7 @@ from options.program import one_line_errors
 from storage.files import atomic_write
 
 NO_TORCH = "not run: no Python with torch and diffusers (--torch_python names one)"
+OVER = {"error": "the time was over"}
 # Each process takes the device memory that it needs rather than most of it at its start.
 ENVIRONMENT = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
 
@@ -175,7 +176,7 @@ class Command:
             say(f"{section.name}: {name}")
             worker.limit = self._limit(max(30.0, 2 * section.measure), self.clock.left)
             try:
-                found = worker.ask(name, count)
+                found = worker.ask(name, count) if worker.limit > 0 else OVER
             except Failed as error:
                 found = {"error": str(error)}
                 say(f"{section.name}: {name} failed: {error}")

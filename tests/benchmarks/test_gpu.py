@@ -146,7 +146,7 @@ def test_every_kind_of_section_is_tried_on_a_cpu(tiny, tmp_path, monkeypatch):
     assert {"convolutions, forward", "optimizer: clipping, Adam"} <= {r[0] for r in kinds_of_work}
 
 
-def test_what_fails_or_does_not_fit_is_a_row(tmp_path):
+def test_what_fails_or_does_not_fit_is_a_row(tmp_path, monkeypatch):
     """Some get not ready, one takes longer than there is, two have no PyTorch."""
 
     def start(section, limit):
@@ -160,16 +160,36 @@ def test_what_fails_or_does_not_fit_is_a_row(tmp_path):
 
         return Broken()
 
-    options = gpu.Options(tmp_path, seconds=130.0, sections=("train", "likelihood", "torch"))
+    monkeypatch.setattr(gpu.Clock, "left", property(lambda clock: clock.seconds))  # it stands
+    options = gpu.Options(tmp_path, seconds=129.0, sections=("train", "likelihood", "torch"))
     record = gpu.Record(tmp_path, {"together": 8})
     gpu.Command(options, record, start).run()
     states = {name: section["state"] for name, section in record.sections.items()}
     assert states["machine"] == "failed: no answer within 24 s"  # twice what it takes
-    assert states["train full bfloat16"] == "failed: no answer within 112 s"  # with 18 to measure
-    assert states["train full float32"].startswith("not run: needs 130 s, 1")
+    assert states["train full bfloat16"] == "failed: no answer within 111 s"  # with 18 to measure
+    assert states["train full float32"] == "not run: needs 130 s, 129 s were left"
     assert states["torch train"] == gpu.NO_TORCH
     text = (tmp_path / "gpu.md").read_text()
     assert all(state in text for state in states.values())
+
+
+def test_what_is_prepared_when_the_time_is_over_is_not_measured(tmp_path):
+    class Slow(InProcess):
+        facts = {"platform": "gpu", "measures": {"copy": 1, "tf32": 1}}
+
+        def __init__(self, section, limit):
+            self.limit = limit
+
+        def ask(self, name, count):
+            command.clock.seconds = 0.0
+            return {"gbytes_per_s": 3e3}
+
+    record = gpu.Record(tmp_path, {"together": 8})
+    command = gpu.Command(gpu.Options(tmp_path, sections=("fit",)), record, Slow)
+    command.run()
+    measures = record.sections["machine"]["measures"]
+    assert measures == {"copy": {"gbytes_per_s": 3e3}, "tf32": gpu.OVER}
+    assert record.sections["fit full tf32"]["state"].startswith("not run: needs 38 s, ")
 
 
 def test_without_a_gpu_it_is_refused(tmp_path):
