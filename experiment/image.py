@@ -193,11 +193,6 @@ class ImageExperiment(Experiment):
             raise InvalidValue(field, asked, f"classes of the model, 0 to {classes - 1}{named}")
         return np.array(asked, np.int32)
 
-    def name_of(self, label: int) -> str:
-        """What a class is called, by its number where it has no name; "" for -1, which is none."""
-        names = dict(enumerate(self.class_names))
-        return names.get(label, str(label)) if label >= 0 else ""
-
     # Guidance and control.
 
     @functools.cached_property

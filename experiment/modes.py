@@ -241,7 +241,7 @@ def run_control(command: Command) -> int:
     pictures.write_npz(folder / f"{name}.npz", **arrays, **named_classes(experiment))
     about = {
         "control": command.config.control.to_dict(),
-        "classes": [experiment.name_of(label) for label in labels.tolist()],
+        "classes": [pictures.name_of(int(n), experiment.class_names) for n in labels],
         "solver": repr(experiment.sampler.solver),
         "guidance": command.config.guidance.to_dict(),
         "images": len(images),
@@ -271,7 +271,8 @@ def named_classes(experiment: ImageExperiment) -> dict[str, np.ndarray]:
 
 def of_classes(experiment: ImageExperiment, labels: np.ndarray) -> str:
     """ " of cat, dog" for a line about samples; "" without classes."""
-    names = [experiment.name_of(label) for label in np.unique(labels).tolist() if label >= 0]
+    known = experiment.class_names
+    names = [pictures.name_of(int(label), known) for label in np.unique(labels) if label >= 0]
     return f" of {listed(names)}" if names else ""
 
 

@@ -221,7 +221,7 @@ def contest(args: argparse.Namespace) -> None:
         "hardware": hardware(),
         "extractor": extractor.identity,
         "samples": args.samples,
-        "class_names": [experiment.name_of(label) for label in range(experiment.num_classes)],
+        "class_names": list(subject.train.class_names),
         "rows": [dataclasses.asdict(row) for row in [*rows, real]],
         "calibration": calibrated,
     }

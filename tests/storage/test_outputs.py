@@ -71,3 +71,10 @@ def test_damaged_settings_are_named(damage, tmp_path):
     (tmp_path / "default" / "settings.json").write_text(damage)
     with pytest.raises(StorageError, match=r"settings.json is damaged"):
         claimed(tmp_path, "default", {"steps": 20})
+
+
+def test_infinite_settings_are_strict_json_and_found_again(tmp_path):
+    settings = {"config": {"s_max": float("inf")}}
+    folder = claimed(tmp_path, "a", settings)
+    assert json.loads((folder / "settings.json").read_text())["config"] == {"s_max": "inf"}
+    assert claimed(tmp_path, "a", settings) == folder

@@ -38,6 +38,14 @@ def test_what_can_be_left_off_ends_at_once():
         assert signal.getsignal(INT) == interrupts._note
 
 
+def test_what_is_not_saved_is_finished_first():
+    with Interrupts() as interrupts:
+        interrupts.finish_steps()
+        with interrupts.at_once(saved=False):
+            signal.raise_signal(INT)
+        assert interrupts.received == INT
+
+
 def test_several_processes_note_every_signal_and_stop_together():
     with Interrupts(alone=False) as interrupts:
         with interrupts.at_once():
