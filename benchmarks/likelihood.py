@@ -157,7 +157,8 @@ def prepare_jax(config: Any, side: str) -> tuple[Callable[[], None], int]:
         problem = FlowProblem(start, end, 0.0, 1e-30, jnp.int32(STEPS))
 
         def run() -> None:
-            solved = _solve(process, predict, x, probes[:, None], cond, problem, False)
+            asked = process, predict, x, probes[:, None], cond, problem, False
+            solved = _solve(*asked, _solve(*asked)).solved()
             jax.block_until_ready(solved)
             assert int(solved.evaluations.max()) == 2 + 6 * STEPS
 

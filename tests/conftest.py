@@ -4,9 +4,13 @@ import collections
 import gc
 import os
 import pathlib
+import signal
 import tempfile
 
 from options.project import version_of
+
+# A run in the background of a shell ignores Ctrl-C, and so would the programs that tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Before the first import of JAX: programs of tests run for moments and should compile fast. An
 # XLA_FLAGS of one's own, which may be empty, is left as it is; `make slow` compiles as users do.

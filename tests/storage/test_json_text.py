@@ -9,7 +9,7 @@ import pytest
 from experiment import kinds
 from experiment.experiment import at
 from storage import json_text, weights
-from storage.workdir import Claim, claim_workdir, read_config
+from storage.workdir import Claim, read_config, remember, require_own
 
 STRANGE = {"a": math.nan, "b": [1.5, math.inf], "c": {"d": -math.inf, "e": "NaN"}}
 
@@ -36,10 +36,10 @@ def test_a_configuration_with_an_infinite_field_is_remembered(tmp_path):
     solver = {"sampling.solver": "stochastic_heun", "sampling.solver.s_max": math.inf}
     config = kinds.load("pretrained/digits.npz", solver)
     claim = Claim(json.loads(config.to_json()))
-    claim_workdir(tmp_path, claim)
+    remember(tmp_path, claim)
     strict((tmp_path / "config.json").read_text())
     assert read_config(tmp_path)["sampling"]["solver"]["s_max"] == "inf"
-    claim_workdir(tmp_path, claim)  # the same again
+    require_own(tmp_path, claim)  # the same again
     assert kinds.load(tmp_path).to_dict() == config.to_dict()
 
     file = tmp_path / "w.npz"
