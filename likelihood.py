@@ -137,8 +137,8 @@ def log_likelihood(
       probes: probes to use in place of drawn ones, for replaying a recorded run.
       constraint: refused, since constrained sampling has no density.
       throw: whether a sample that is not finite is an error; if not, it is treated likewise.
-      progress: told of the time reached, see `solvers.runge_kutta.advance_in_parts`; it changes no
-        bit of the result.
+      progress: called with the time reached, see `solvers.runge_kutta.advance_in_parts`; the result
+        has the same bits with and without it.
 
     Raises:
       InvalidValue: a constraint, an unknown probe, tolerances or counts that are not positive,

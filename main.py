@@ -19,7 +19,6 @@ with --coordinator HOST:PORT --num_processes N --process_id 0 ... N-1; on a TPU 
 --coordinator auto.
 """
 
-import ast
 import difflib
 import os
 import re
@@ -164,11 +163,9 @@ def help_text() -> str:
 
 def _names(file: str, table: str) -> list[str]:
     """The keys of a table as the text of a module has them."""
-    for node in ast.parse((ROOT / file).read_text()).body:
-        if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == table:
-            assert isinstance(node.value, ast.Dict)
-            return [ast.literal_eval(key) for key in node.value.keys if key]
-    raise LookupError(f"{table} in {file}")
+    text = (ROOT / file).read_text()
+    (body,) = re.findall(rf"^{table}\b.*?= {{$(.*?)^}}", text, re.MULTILINE | re.DOTALL)
+    return re.findall(r'^    "(\w+)":', body, re.MULTILINE)
 
 
 def _define_help_of_config() -> None:

@@ -167,7 +167,7 @@ def _plain(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
 
 
 def _reason(path: Path, error: Exception) -> str:
-    if isinstance(error, Image.UnidentifiedImageError):
+    if type(error) is Image.UnidentifiedImageError:
         return "empty file" if path.stat().st_size == 0 else "not an image"
     text = str(error).removesuffix(f": {str(path)!r}")
     return text or type(error).__name__

@@ -182,8 +182,8 @@ class Transform:
         if self.image_size is None:
             return np.asarray(images)
         size = height_width(self.image_size)
-        if isinstance(images, np.ndarray) and images.shape[1:3] == size:
-            return images
+        if getattr(images, "shape", ())[1:3] == size:
+            return np.asarray(images)
         at = np.full(len(images), 0.5)
         crop = CROPS[self.crop]
         if crop.random:

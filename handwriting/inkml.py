@@ -17,7 +17,7 @@ and repeated (*); hexadecimal values, and ones that are not known (?), are not r
 
 import re
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -47,11 +47,11 @@ def _lines(file: Path) -> list[Ink]:
     root = xml_root(file)
     require(_name(root) == "ink", "file", Words(f"XML of <{_name(root)}>"), "InkML, <ink>")
     writer = _annotation(root, "writer") or file.parent.name
-    groups = [group for group in root.iter() if _name(group) == "traceGroup"]
+    groups = _named(root.iter(), "traceGroup")
     parts = [group for group in groups if _annotation(group, *TRANSCRIPTS)]
     if _annotation(root, *TRANSCRIPTS) or not parts:
         parts = [root]
-    traces = {_identity(trace): trace for trace in root.iter() if _name(trace) == "trace"}
+    traces = {_identity(trace): trace for trace in _named(root.iter(), "trace")}
     channels = _channels(root)
     found = []
     for number, part in enumerate(parts):
@@ -68,6 +68,10 @@ def _name(element: Element) -> str:
     return element.tag.rpartition("}")[2]
 
 
+def _named(elements: Iterable[Element], name: str) -> list[Element]:
+    return [element for element in elements if _name(element) == name]
+
+
 def _identity(element: Element) -> str:
     own = element.get("{http://www.w3.org/XML/1998/namespace}id") or element.get("id")
     return own or f" {id(element)}"  # which nothing refers to
@@ -75,8 +79,8 @@ def _identity(element: Element) -> str:
 
 def _annotation(element: Element, *types: str) -> str:
     """The text of the element's own annotation of one of these types; "" for none."""
-    for child in element:
-        if _name(child) == "annotation" and child.get("type", "").lower() in types:
+    for child in _named(list(element), "annotation"):
+        if child.get("type", "").lower() in types:
             return (child.text or "").strip()
     return ""
 
@@ -94,7 +98,7 @@ def _traces(part: Element, traces: dict[str, Element]) -> Iterator[Element]:
 
 def _channels(root: Element) -> list[tuple[str, float]]:
     """The name of each channel, and 1 or -1 for the way that it points."""
-    found = [element for element in root.iter() if _name(element) == "channel"]
+    found = _named(root.iter(), "channel")
     channels = [
         (c.get("name", ""), -1.0 if c.get("orientation") == "-ve" else 1.0) for c in found
     ] or [("X", 1.0), ("Y", 1.0)]

@@ -12,11 +12,13 @@ taken.
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from handwriting.ink import Collection, Ink, content, files_below, stroke
 from options.choices import require
 from options.errors import InvalidValue, Words
+
+T = TypeVar("T")
 
 
 def read_json(path: str | Path) -> Collection:
@@ -39,19 +41,23 @@ def _lines(file: Path) -> list[Any]:
         data = json.loads(text)
     except (ValueError, RecursionError):
         raise InvalidValue("file", Words("not JSON, or not all of it"), "JSON") from None
-    if isinstance(data, dict):
+    if hasattr(data, "get"):
         data = data.get("lines", [data])
-    require(isinstance(data, list), "lines", Words(type(data).__name__), "a list of lines")
-    return data
+    return _of(list, data, "lines", "a list of lines")
+
+
+def _of(kind: type[T], value: Any, name: str, expected: str) -> T:
+    """The value; InvalidValue for one of another type."""
+    require(type(value) is kind, name, Words(type(value).__name__), expected)
+    return value
 
 
 def _ink(line: Any, file: Path, number: int) -> Ink:
-    require(isinstance(line, dict), "line", Words(type(line).__name__), "an object")
-    strokes = line.get("strokes")
-    require(isinstance(strokes, list), "strokes", Words(type(strokes).__name__), "a list")
+    line = _of(dict, line, "line", "an object")
+    strokes = _of(list, line.get("strokes"), "strokes", "a list")
     said = {"text": "", "writer": file.stem, "split": "train"}
     said |= {name: line[name] for name in said if name in line}
     for name, value in said.items():
-        require(isinstance(value, str), name, value, "a text")
+        require(type(value) is str, name, value, "a text")
     points = [stroke(each) for each in strokes]
     return Ink(points, said["text"], said["writer"], f"{file.name}, line {number}", said["split"])

@@ -82,17 +82,18 @@ def _subpaths(d: str) -> Iterable[Path]:
     while at < len(tokens):
         if tokens[at].isalpha():
             command, at = tokens[at], at + 1
-        if command == "M":
-            yield from _line(points)
-            points, command = [*numbers(2)], "L"
-        elif command == "L":
-            points += [*numbers(2)]
-        elif command == "C":
-            points += [*_cubic(points[-1], *numbers(6))]
-        elif command == "Z":
-            points += points[:1]
-        else:
-            raise ValueError(f"path command {command!r}")
+        match command:
+            case "M":
+                yield from _line(points)
+                points, command = [*numbers(2)], "L"
+            case "L":
+                points += [*numbers(2)]
+            case "C":
+                points += [*_cubic(points[-1], *numbers(6))]
+            case "Z":
+                points += points[:1]
+            case _:
+                raise ValueError(f"path command {command!r}")
     yield from _line(points)
 
 

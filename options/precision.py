@@ -1,6 +1,6 @@
 """The precision of a computation, by what it is for.
 
-An accelerator rounds the operands of float32 products where it is not told otherwise: to TF32 (10
+An accelerator rounds the operands of float32 products where nothing else is asked for: to TF32 (10
 bits of the mantissa, of 23) on an NVIDIA GPU, to bfloat16 (7 bits) on a TPU. Training bears that;
 an exact divergence, an adaptive step size or a published sampler's trace does not. So
 

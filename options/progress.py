@@ -16,7 +16,7 @@ from typing import Any, TextIO
 from tqdm import tqdm
 
 SECONDS = 30.0  # between the lines in a file
-QUIET = 5.0  # after which a file is told what is being done
+QUIET = 5.0  # seconds after which a file says what is being done
 TICK = 1.0  # between two looks at the bars; so often those in a terminal are shown
 PACE = 1.0  # seconds of work between two reports of progress
 FASTER = 8  # at most so many times as much work in one part as in the one before

@@ -28,7 +28,7 @@ from solvers.adaptive import SHORTEST, StepController
 PyTree = Any
 Field = Callable[[Float[Array, " b"], PyTree], PyTree]
 ErrorNorm = Callable[[PyTree, PyTree, PyTree], Float[Array, " b"]]
-PARTS = 1000  # of the time between the ends, by which progress is told
+PARTS = 1000  # of the time between the ends, in which progress is counted
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

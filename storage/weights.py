@@ -71,7 +71,7 @@ def read_meta(path: str | Path) -> dict[str, Any]:
         if record.nbytes > LONGEST_RECORD:
             raise ValueError(f"its record has {record.nbytes:,} bytes")
         meta = json.loads(str(npz.read(path, [_META])[_META]))
-        if not isinstance(meta, dict):
+        if type(meta) is not dict:
             raise ValueError(f"its record is {meta!r}")
         return meta
     except npz.UNREADABLE as error:

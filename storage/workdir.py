@@ -33,7 +33,7 @@ def read_config(workdir: str | Path) -> dict[str, Any]:
         raise StorageError("workdir", but=but)
     try:
         config = json.loads(path.read_text())
-        if not isinstance(config, dict):
+        if type(config) is not dict:
             raise ValueError("it has no sections")
         return config
     except (ValueError, RecursionError) as error:

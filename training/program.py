@@ -81,7 +81,7 @@ class Program:
 
 
 def compiler_options(backend: str, deterministic: bool) -> dict[str, Any]:
-    """What XLA is told of a program that must give the same bits whenever it is compiled and run.
+    """XLA's options for a program that must give the same bits whenever it is compiled and run.
 
     On a GPU: no sums in any order, and no kernels chosen by timing. Others give them anyway.
     """
