@@ -70,11 +70,11 @@ COMMANDS = {
 }
 
 
-SLOW = "loss, likelihood and features"
+SLOW = {"loss, likelihood and features", "linear measurements"}
 
 
 @pytest.mark.parametrize(
-    "case", [pytest.param(case, marks=[pytest.mark.slow] * (case == SLOW)) for case in COMMANDS]
+    "case", [pytest.param(case, marks=[pytest.mark.slow] * (case in SLOW)) for case in COMMANDS]
 )
 def test_nothing_is_rounded_but_in_training(case, tmp_path):
     mode, fields = COMMANDS[case]
@@ -152,6 +152,7 @@ def test_classifiers_are_trained_as_they_are_told(precision):
     assert classifier.precision.products == "highest" and classifier.network.dtype == "float32"
 
 
+@pytest.mark.slow
 def test_sampling_computes_as_it_is_told(tmp_path):
     fields = {"precision.sampling": "bfloat16", "sampling.num_samples": 3}
     weights = tiny_weights.export(tmp_path / "w.npz", DIGITS, fields)
