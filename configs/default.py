@@ -16,9 +16,9 @@ class that is chosen.
 from ml_collections import ConfigDict
 
 SECTIONS = {
-    "image": "process parameterization model conditions loss data optim ema training sampling"
-    " guidance control eval",
-    "classifier": "process parameterization model loss data optim ema training eval",
+    "image": "process parameterization model conditions loss data optim ema training precision"
+    " preview sampling guidance control eval",
+    "classifier": "process parameterization model loss data optim ema training precision eval",
 }
 
 

@@ -171,6 +171,9 @@ def _check_sampling(experiment: Any) -> None:
         raise InvalidValue("sampling.t_end", t_end, but=but)
     grid = experiment.grid
     _validate_solver(sampling, process, grid)
+    preview = experiment.preview.sampler
+    with within("preview.solver"):
+        preview.solver.validate(process, preview.grid)
     learned = experiment.options.parameterization.learned_variance
     predictor = getattr(sampling.solver, "predictor", None)
     if getattr(predictor, "variance", "") == "learned" and not learned:

@@ -19,7 +19,7 @@ from evaluation.measurements import SampleFID
 from experiment import checks, configuration
 from experiment.classifier import ClassifierExperiment
 from experiment.experiment import Experiment, PlacesOf, Trained, at
-from experiment.settings import ImageSettings
+from experiment.settings import ImageSettings, SamplingOptions
 from generation.controls import Controls
 from generation.guide import Guide
 from generation.sampler import DrawSamples, Generator, HeldOutLow, HeldOutMasks
@@ -101,8 +101,8 @@ class ImageExperiment(Experiment):
             bound=bound if learned else None,
             precision=options.precision.training,
             sampler=DrawSamples(
-                self.generator,
-                options.sampling.num_samples,
+                self.preview,
+                min(options.preview.num_samples, options.sampling.num_samples),
                 lambda: self.train_source.class_names,
             ),
         )
@@ -158,6 +158,19 @@ class ImageExperiment(Experiment):
             low,
             None if self.space.is_pixels else HeldOutMasks(lambda: self.held_out),
         )
+
+    @functools.cached_property
+    def preview(self) -> Generator:
+        """The sampler of what is drawn while training."""
+        options = self.options
+        steps = dataclasses.replace(options.sampling, num_steps=options.preview.num_steps)
+        with within("preview"):
+            solver, grid = in_space(options.preview.solver, self.space), steps.nodes(self.process)
+        with within("", precision="precision.sampling"):
+            sampler = dataclasses.replace(
+                self.sampler, solver=solver, grid=grid, denoise=SamplingOptions.denoise
+            )
+        return dataclasses.replace(self.generator, sampler=sampler)
 
     @functools.cached_property
     def num_classes(self) -> int:

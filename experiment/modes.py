@@ -43,6 +43,7 @@ CONTINUABLE = (
     "training.keep_every",
     "data.keep_resized",
     "precision.sampling",
+    "preview",
     "sampling",
     "control",
     "eval",

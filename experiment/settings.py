@@ -47,6 +47,7 @@ from parameterization import C_NOISE, EDMNoise, LogSigma, Parameterization, Scal
 from sampling import DENOISE_CHOICES, Solver
 from sde_lib import PROCESSES, VESDE, Node, Process
 from solvers import SOLVERS
+from solvers.dpm import DPMSolverPP
 from solvers.grids import GRIDS, UniformGrid, end_clean
 from solvers.predictor_corrector import PredictorCorrector
 from tasks.conditions import CONDITIONS, LABELS, Condition, require_dropout
@@ -256,6 +257,25 @@ class SamplingOptions:
 
 
 @dataclasses.dataclass(frozen=True)
+class PreviewOptions:
+    """How samples are drawn while training, every `training.draw_every` steps: cheaply, whatever
+    `sampling` says of solver and steps.
+
+    Attributes:
+      solver: what moves a sample from node to node.
+      num_steps: steps of the grid, which is of the kind of `sampling.grid`.
+      num_samples: at most so many, where `sampling.num_samples` are more.
+    """
+
+    solver: Solver = chosen(SOLVERS, DPMSolverPP())
+    num_steps: int = 30
+    num_samples: int = 64
+
+    def __post_init__(self) -> None:
+        require_at_least_one(self, "num_steps", "num_samples")
+
+
+@dataclasses.dataclass(frozen=True)
 class Unguided:
     """No guidance."""
 
@@ -379,6 +399,7 @@ class ImageSettings:
     ema: EMA = EMA()
     training: ImageTrainOptions = ImageTrainOptions()
     precision: PrecisionOptions = PrecisionOptions()
+    preview: PreviewOptions = PreviewOptions()
     sampling: SamplingOptions = SamplingOptions()
     guidance: GuidanceOptions = GuidanceOptions()
     control: ControlOptions = ControlOptions()

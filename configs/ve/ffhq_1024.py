@@ -17,5 +17,4 @@ def get_config() -> ConfigDict:
     config.training.batch_size = 8
     config.sampling.solver.corrector.snr = 0.15
     config.sampling.num_samples = 4
-    config.sampling.batch_size = 4
     return config

@@ -41,6 +41,6 @@ def get_high_resolution_config(image_size: int, sigma_max: float) -> ConfigDict:
     config.sampling.solver = pc("reverse_diffusion", {"name": "langevin", "snr": 0.075})
     config.sampling.num_steps = 2000
     config.sampling.num_samples = 16
-    config.sampling.batch_size = 16
     config.eval.extractor = "efficientnet_lite0"
+    config.eval.likelihood_images = 64
     return config

@@ -307,9 +307,18 @@ def test_one_process_after_another_leaves_nothing_of_the_first():
 
 def test_every_part_is_built_once():
     made = load(EMOJI)
-    for part in ("task", "sampler", "generator", "network", "grid", "transform", "training"):
+    for part in (
+        "task",
+        "sampler",
+        "generator",
+        "preview",
+        "network",
+        "grid",
+        "transform",
+        "training",
+    ):
         assert getattr(made, part) is getattr(made, part), part
-    assert made.task.sampler.generator is made.generator
+    assert made.task.sampler.generator is made.preview
     assert made.generator.sampler is made.sampler and made.sampler.grid is made.grid
     assert made.sampler.process is made.task.process is made.process
 
