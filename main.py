@@ -33,7 +33,7 @@ from ml_collections import config_flags
 
 from options.program import fail, one_line_errors
 from options.progress import busy
-from options.project import ROOT, find, shipped, version_of
+from options.project import ROOT, find, nearest, version_of
 from storage.files import cache_folder
 
 MODES = {
@@ -125,7 +125,7 @@ def parse(argv: list[str]) -> list[str]:
         sys.exit(0)
     where = given.get("config") or given.get("weights") or given.get("workdir") or str(PRETRAINED)
     if "config" in given and not find(where).is_file():
-        fail(f"--config: there is no file {where}{_nearest(where, shipped('configs'))}")
+        fail(f"--config: there is no file {where}{nearest(where)}")
     overrides = _overrides(given)
     _parse_others(argv)
     # What needs JAX comes after all that does not.

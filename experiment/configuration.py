@@ -15,10 +15,10 @@ from ml_collections import ConfigDict
 
 from experiment import sections
 from experiment.sections import as_section, is_section
-from options.choices import did_you_mean, did_you_mean_path
+from options.choices import did_you_mean
 from options.errors import InvalidValue, StorageError
 from options.fields import entries, fields, flat
-from options.project import find
+from options.project import find, nearest
 from storage.upgrade import upgrade_config
 from storage.weights import read_meta
 from storage.workdir import CONFIG, read_config
@@ -40,7 +40,7 @@ def read_file(path: str | Path) -> dict[str, Any]:
     """The sections that a configuration file gives; its folder can be imported from."""
     path = Path(path)
     if not path.is_file():
-        expected = f"a configuration file{did_you_mean_path(path)}"
+        expected = f"a configuration file{nearest(path)}"
         raise StorageError("config", str(path), expected, but="there is none")
     folder = str(path.parent.resolve())
     if folder not in sys.path:

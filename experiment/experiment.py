@@ -27,10 +27,9 @@ from evaluation.places import Places
 from experiment import checks, configuration, sections
 from metrics.report import Report
 from metrics.resumable import fingerprint
-from options.choices import did_you_mean_path
 from options.errors import InvalidValue, StorageError, UserError, Words, within
 from options.progress import busy
-from options.project import find
+from options.project import find, nearest
 from storage import checkpoint, weights
 from storage.files import cache_folder
 from storage.outputs import spelled
@@ -300,6 +299,6 @@ def at(where: str | Path, field: str = "weights") -> Trained:
     """The parameters in exported weights or in a workdir; `field` is the one that names it."""
     path = find(where)
     if not path.exists():
-        expected = f"exported weights or a workdir{did_you_mean_path(path)}"
+        expected = f"exported weights or a workdir{nearest(path)}"
         raise InvalidValue(field, str(where), expected, but="there is none")
     return Trained(path, path) if path.is_file() else Trained(path)

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from metrics import digits, efficientnet_lite0
 from metrics.features import FeatureExtractor
-from options.choices import choose, did_you_mean_path
+from options.choices import choose
 from options.errors import InvalidValue, Words
-from options.project import find
+from options.project import find, nearest
 from storage.files import cache_folder
 
 AUTO = "auto"
@@ -59,5 +59,5 @@ def load(name: str, weights: str | Path | None = None, judge: str = "") -> Featu
     make = choose(EXTRACTORS, name, "extractor")
     path = find(weights) if weights else None
     if path is not None and not path.is_file():
-        raise InvalidValue("weights", str(path), f"a file{did_you_mean_path(path)}")
+        raise InvalidValue("weights", str(path), f"a file{nearest(path)}")
     return make(path)

@@ -1,11 +1,13 @@
 """The project as it is installed: its files, by name from any folder, and its optional packages."""
 
 import contextlib
+import os
 import re
 from collections.abc import Iterator
 from importlib.machinery import PathFinder
 from pathlib import Path
 
+from options.choices import did_you_mean, did_you_mean_path
 from options.errors import NotInstalled
 
 NAME = "score-sde-jax"
@@ -22,18 +24,26 @@ def find(where: str | Path) -> Path:
     `configs/digits/vp.py` and `pretrained/emoji.npz` are found from every folder, and so are they
     by name, as in `digits/vp` and `emoji`. What is nowhere is left as given.
     """
-    path = Path(where).expanduser()
+    path = Path(os.path.expanduser(where))  # as it is, where there is no such home
     if path.exists():
         return path
     named = (ROOT / folder / f"{path}{suffix}" for folder, suffix in NAMED.items())
     return next((file for file in (ROOT / path, *named) if file.is_file()), path)
 
 
-def shipped(folder: str) -> list[str]:
-    """What `find` knows of one of the folders of NAMED: paths, and names."""
-    paths = sorted((ROOT / folder).rglob(f"*{NAMED[folder]}"))
-    names = [str(path.relative_to(ROOT / folder).with_suffix("")) for path in paths]
-    return [str(path.relative_to(ROOT)) for path in paths] + names
+def nearest(where: str | Path) -> str:
+    """ "; did you mean 'x'?" for what `find` did not find: a path from here, or what is shipped."""
+    return did_you_mean_path(where) or did_you_mean(str(where), shipped())
+
+
+def shipped() -> list[str]:
+    """The project's files that `find` knows: paths, and names."""
+    found = []
+    for folder, suffix in NAMED.items():
+        paths = sorted((ROOT / folder).rglob(f"*{suffix}"))
+        found += [str(path.relative_to(ROOT)) for path in paths]
+        found += [str(path.relative_to(ROOT / folder).with_suffix("")) for path in paths]
+    return found
 
 
 def version_of(distribution: str) -> tuple[int, ...]:

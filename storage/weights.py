@@ -11,9 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from options.choices import did_you_mean_path
 from options.errors import InvalidValue, StorageError
-from options.project import find
+from options.project import find, nearest
 from storage import checkpoint, json_text, npz
 from storage.files import atomic_write
 from storage.upgrade import is_part_of, upgrade_parameters
@@ -131,7 +130,7 @@ class Report:
 
 def require_source(source: str | Path) -> None:
     """StorageError where `init_from` could read nothing; reads no array."""
-    _place(Path(source))
+    _place(source)
 
 
 def init_from(params: PyTree, source: str | Path) -> tuple[PyTree, Report]:
@@ -140,7 +139,7 @@ def init_from(params: PyTree, source: str | Path) -> tuple[PyTree, Report]:
     source: an exported `.npz`, a run's workdir or its checkpoint folder (the newest averaged
     parameters are taken).
     """
-    shapes, read = _source(find(source))
+    shapes, read = _source(source)
     report = compare(flatten_shapes(params), shapes)
     own, arrays = flatten(params), read(report.loaded)
     merged = {name: arrays.get(name, value) for name, value in own.items()}
@@ -150,7 +149,7 @@ def init_from(params: PyTree, source: str | Path) -> tuple[PyTree, Report]:
 Read = Callable[[Collection[str]], Mapping[str, np.ndarray]]
 
 
-def _source(source: Path) -> tuple[Mapping[str, np.ndarray], Read]:
+def _source(source: str | Path) -> tuple[Mapping[str, np.ndarray], Read]:
     """What an exported `.npz`, a workdir or a checkpoint folder has, and what reads some of it."""
     place = _place(source)
     if place.is_file():
@@ -159,16 +158,16 @@ def _source(source: Path) -> tuple[Mapping[str, np.ndarray], Read]:
     return found, lambda names: {name: found[name] for name in names}
 
 
-def _place(source: Path) -> Path:
+def _place(source: str | Path) -> Path:
     """The file of weights, or the folder of checkpoints, that `source` is or has."""
-    source = source.expanduser()
+    source = find(source)
     if source.is_file():
         require_file(source)
         return source
     for folder in (source / "checkpoints", source):
         if checkpoint.latest_step(folder) is not None:
             return folder
-    but = f"{source} is neither exported weights nor a run's folder{did_you_mean_path(source)}"
+    but = f"{source} is neither exported weights nor a run's folder{nearest(source)}"
     raise StorageError("weights", but=but)
 
 
@@ -251,7 +250,7 @@ def require_file(path: str | Path) -> None:
 
 def _unreadable(path: str | Path, error: Exception) -> StorageError:
     if not Path(path).exists():
-        expected = f"a file of exported weights{did_you_mean_path(path)}"
+        expected = f"a file of exported weights{nearest(path)}"
         return StorageError("weights", str(path), expected, but="there is none")
     if Path(path).is_dir():
         expected = "a file of exported weights; the folder of a run is given as --workdir"

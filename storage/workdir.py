@@ -14,9 +14,9 @@ from typing import Any
 
 import jax
 
-from options.choices import did_you_mean_path
 from options.errors import InvalidValue, StorageError
 from options.fields import flat
+from options.project import nearest
 from storage import json_text
 
 CONFIG = "config.json"
@@ -43,7 +43,7 @@ def read_config(workdir: str | Path) -> dict[str, Any]:
 def require_folder(workdir: str | Path) -> None:
     """StorageError, with the nearest that there is, where there is no such folder."""
     if not Path(workdir).is_dir():
-        expected = f"the folder of a run{did_you_mean_path(workdir)}"
+        expected = f"the folder of a run{nearest(workdir)}"
         raise StorageError("workdir", str(workdir), expected, but="there is none")
 
 

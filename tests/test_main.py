@@ -136,8 +136,8 @@ def test_help_names_what_there_is():
         ([CONFIG, "--workdri=a"], "Did you mean: workdir"),
         ([CONFIG], "--workdir: a run needs a folder"),
         ([CONFIG, "--workdir=a", "train"], "got 'train', expected flags"),
-        (["--config=configs/digits/vq.py"], "no file configs/digits/vq.py; did you mean configs"),
-        (["--config=digits/vq"], "no file digits/vq; did you mean digits/vp?"),
+        (["--config=configs/digits/vq.py"], "no file configs/digits/vq.py; did you mean 'configs"),
+        (["--config=digits/vq"], "no file digits/vq; did you mean 'digits/vp'?"),
         (["--workdir=nowhere", "--mode=eval"], "workdir: got 'nowhere', but there is none"),
         (
             ["--weights=pretrained/digit.npz", "--mode=sample"],

@@ -8,8 +8,9 @@ import pytest
 
 from experiment import kinds
 from experiment.experiment import at
-from options.errors import InvalidValue, NotInstalled
-from options.project import NAMED, ROOT, extra, find, shipped, version_of
+from options.errors import InvalidValue, NotInstalled, StorageError
+from options.project import ROOT, extra, find, nearest, shipped, version_of
+from storage import weights
 
 
 @pytest.fixture
@@ -39,12 +40,34 @@ def test_what_is_here_comes_first_and_what_is_nowhere_stays_as_given(elsewhere):
     for where in ("emoji", "configs", "configs/mine.py", "runs/a", "digits/vq"):
         assert str(find(where)) == where
     assert find("~").is_absolute()
+    assert str(find("~nobody_of_this_name/x.npz")) == "~nobody_of_this_name/x.npz"
 
 
 def test_no_name_has_two_files():
-    names = [name for folder in NAMED for name in shipped(folder)]
+    names = shipped()
     assert {"digits/vp", "configs/digits/vp.py", "emoji", "pretrained/emoji.npz"} <= set(names)
     assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize(
+    ("where", "meant"),
+    [
+        ("digits/vq", "digits/vp"),
+        ("configs/digits/vq.py", "configs/digits/vp.py"),
+        ("emojy", "emoji"),
+        ("pretrained/emojy.npz", "pretrained/emoji.npz"),
+        ("runs/mime", "runs/mine"),
+    ],
+)
+def test_the_nearest_of_what_is_here_and_what_is_shipped_is_named(elsewhere, where, meant):
+    (elsewhere / "runs" / "mine").mkdir(parents=True)
+    assert nearest(where) == f"; did you mean {meant!r}?"
+
+
+def test_weights_to_begin_with_are_found_by_name(elsewhere):
+    weights.require_source("emoji")
+    with pytest.raises(StorageError, match="did you mean 'emoji'"):
+        weights.require_source("emojy")
 
 
 def test_experiments_are_opened_by_name(elsewhere):
