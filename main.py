@@ -51,7 +51,6 @@ NAMED = {
     "guidance.strategy": ("controllable/strategies.py", "STRATEGIES"),
     "sampling.solver": ("solvers/__init__.py", "SOLVERS"),
 }
-TRUE = {"1", "t", "true", "y", "yes", "on"}  # as JAX reads its environment
 KINDS_OF_VALUE: dict[type, str] = {
     bool: "True or False",
     int: "a whole number",
@@ -115,9 +114,6 @@ def prepare_jax() -> None:
 
 def parse(argv: list[str]) -> list[str]:
     """Parses the flags and loads the config; returns what is left over of the command line."""
-    double = os.environ.get("JAX_ENABLE_X64", "")
-    if double.lower() in TRUE:
-        fail(f"JAX_ENABLE_X64: got {double!r}, but all here is in float32: expected it unset")
     given = _given(argv) if len(argv) > 1 else dict.fromkeys(HELP, "")
     if HELP & set(given):
         _define_help_of_config()

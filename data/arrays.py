@@ -31,6 +31,7 @@ from storage.npz import UNREADABLE
 
 EXACT = 2**24  # whole numbers up to here are float32 numbers
 MOST_CLASSES = 2**16  # that are not named
+FAR = 32  # labels may lack so many classes, or as many as there are, before the last
 FEW = (1, 2, 3, 4)  # channels of images, where they stand first by mistake
 
 # Names of arrays, and how each is read.
@@ -89,8 +90,11 @@ def _contents(path: Path, split: str) -> Contents:
             with np.load(file) as archive:
                 return archive[name] if name else np.array(archive.files)
         except UNREADABLE as error:
-            expected = f"an {file.suffix} file of plain arrays: {error}"
-            raise InvalidValue("path", str(file), expected) from None
+            # numpy takes what is no file of its own for a pickle, and says how to load that.
+            why = "" if "allow_pickle" in str(error) else f": {error}"
+            got = Words(f"{name} of {file}") if name else str(file)
+            expected = f"an {file.suffix} file of plain arrays{why}"
+            raise InvalidValue("path", got, expected) from None
 
     def reader(file: Path, name: str) -> Callable[[], np.ndarray]:
         return lambda: read(file, name)
@@ -129,7 +133,7 @@ def _examples(path: Path, name: str, array: np.ndarray) -> np.ndarray:
         raise _wrong(path, name, got, "(n, height, width[, channels])")
     if images and array.ndim == 3:
         array = array[..., None]
-    elif images and array.shape[1] in FEW and array.shape[2] == array.shape[3] > FEW[-1]:
+    elif images and _has_channels_first(*array.shape[1:]):
         raise _wrong(path, name, got, "channels last, (n, height, width, channels)")
     if array.dtype == np.uint8:
         return array
@@ -137,6 +141,13 @@ def _examples(path: Path, name: str, array: np.ndarray) -> np.ndarray:
         raise _wrong(path, name, f"{got} with numbers above 2^24", "what float32 holds exactly")
     with np.errstate(over="ignore"):  # found as not finite
         return array.astype(np.float32, copy=False)
+
+
+def _has_channels_first(first: int, second: int, third: int) -> bool:
+    """Whether the shape of an image is (channels, height, width), going by which are few, or by
+    which two are the same."""
+    larger = min(second, third) > max(first, FEW[-1])
+    return larger and (first in FEW or second == third)
 
 
 def _mask(path: Path, split: str, contents: Contents, shape: tuple[int, ...]) -> np.ndarray | None:
@@ -182,7 +193,20 @@ def _labels(
         if labels.size and labels.max() >= MOST_CLASSES:
             expected = f"class_names, or labels below {MOST_CLASSES}"
             raise _wrong(path, name, f"label {labels.max()}", expected)
+        if is_far(labels):
+            got = f"label {labels.max()}, far above all others"
+            raise _wrong(path, name, got, "class_names, or labels 0, 1, ... (-1 is none)")
     return own, tuple(map(str, range(largest + 1)))
+
+
+def is_far(labels: np.ndarray) -> bool:
+    """Whether the largest label is no class, as a -1 that was stored without a sign."""
+    known = np.unique(labels)
+    if len(known) < 2:
+        return False
+    second, largest = (int(label) for label in known[-2:])
+    unsigned = labels.dtype.kind == "u" and largest == np.iinfo(labels.dtype).max
+    return largest > 2 * second + FAR or (unsigned and largest > second + 1)
 
 
 def _wrong(path: Path, name: str, got: str, expected: str) -> InvalidValue:

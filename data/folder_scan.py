@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import zlib
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, dataclass
@@ -15,11 +16,12 @@ from storage import json_text
 
 logger = logging.getLogger(__name__)
 NAMES_SHOWN = 10
-# 16-bit files whose values fill fewer bits than this would keep at most 16 grey levels.
-FEWEST_VALUES = 4096
+# 16-bit files whose values fill fewer bits than this would keep at most 64 of 256 levels; below the
+# second limit fewer than 200.
+FEWEST_VALUES, FEW_VALUES = 2**14, 200 * 257
 TOO_DARK = (
-    "16-bit grey of which no value exceeds {largest} of 65535, so that its range is not known; as "
-    "numbers, with a Scaled space, it is read exactly"
+    "16-bit values of which none exceeds {largest} of 65535, so that their range is not known; as "
+    "numbers, with a Scaled space, grey ones are read exactly"
 )
 
 
@@ -111,12 +113,26 @@ def outcome_of(path: Path, numbers: bool, size: Size = None) -> Outcome:
 
 
 def without_dark(outcomes: dict[str, Outcome]) -> dict[str, Outcome]:
-    """16-bit files refused if their values, taken together, would keep 16 levels of 256."""
-    largest = max((o.largest for o in outcomes.values() if o.largest is not None), default=None)
+    """16-bit files refused if their values, taken together, would keep at most 64 levels of 256."""
+    largest = _largest(outcomes)
     if largest is None or largest >= FEWEST_VALUES:
         return outcomes
     dark = Outcome(refusal=TOO_DARK.format(largest=largest))
     return {file: o if o.largest is None else dark for file, o in outcomes.items()}
+
+
+def said_of_levels(outcomes: dict[str, Outcome]) -> str:
+    """A line where 16-bit files, taken together, keep fewer than 200 levels of 256; else none."""
+    largest = _largest(outcomes)
+    if largest is None or largest >= FEW_VALUES:
+        return ""
+    return f"16-bit values up to {largest} of 65535 become {largest // 257 + 1} levels of 256"
+
+
+def _largest(outcomes: dict[str, Outcome]) -> int | None:
+    """The largest value of all 16-bit files that are not refused; None where there is none."""
+    good = (o.largest for o in outcomes.values() if o.refusal is None and o.largest is not None)
+    return max(good, default=None)
 
 
 def report_of(name: str, outcomes: dict[str, Outcome]) -> Report:
@@ -143,18 +159,25 @@ def stamp(path: Path) -> list[int]:
 def _read_cache(cache: Path | None) -> dict[str, tuple[list[int], Outcome]]:
     """{file: (stamp, outcome)}; empty where there is no readable cache."""
     try:
-        entries = json.loads(cache.read_text()).items() if cache else ()
+        crc, content = json.loads(cache.read_text()) if cache else (_sum({}), {})
+        if crc != _sum(content):
+            return {}
         return {
             file: (stamp, Outcome(height, width, tuple(conversions), refusal, grey, largest))
-            for file, (stamp, height, width, conversions, refusal, grey, largest) in entries
+            for file, (stamp, height, width, conversions, refusal, grey, largest) in content.items()
         }
     except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return {}
 
 
+def _sum(content: dict) -> int:
+    """A checksum of what a cache holds."""
+    return zlib.crc32(json.dumps(content, sort_keys=True).encode())
+
+
 def _write_cache(cache: Path, stamps: dict, outcomes: dict[str, Outcome]) -> None:
     content = {file: (stamps[file], *astuple(outcome)) for file, outcome in outcomes.items()}
     try:
-        json_text.write(cache, content, indent=None)
+        json_text.write(cache, [_sum(content), content], indent=None)
     except OSError as error:
         logger.warning("files are checked again next time: %s", error)

@@ -20,7 +20,8 @@ Then grey is repeated where three channels are asked for, and colours become ITU
 one is. The kind of a file is determined by its content, not by its name.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ from jaxtyping import Float32, UInt8
 from PIL import Image, ImageOps
 
 from options.choices import did_you_mean_path
-from options.errors import InvalidValue
+from options.errors import InvalidValue, OutOfMemory
 
 # Left out are formats without a signature, which take any file for theirs, and those that Pillow
 # hands to another program (EPS). JPEG includes phones' MPO.
@@ -36,6 +37,7 @@ FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "AVIF", "BMP", "TIFF", "PPM", "ICO", "J
 SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
 THIRTY_TWO_BIT = ("I", "F")
 GREY = ("1", "L", "LA", "La", *SIXTEEN_BIT, *THIRTY_TWO_BIT)
+BLOCK = 256  # rows that are brought to 8-bit pixels at a time
 EXACT = 2**24  # whole numbers up to here are float32 numbers
 
 
@@ -55,7 +57,8 @@ class Decoded:
       pixels: the image.
       conversions: those of the table above that were made.
       grey: whether the file has no colours.
-      largest: the largest value of 16-bit grey that was brought to 8 bits, else None.
+      largest: of 16-bit values that were brought to 8 bits, of colours without their lower bits;
+        else None.
     """
 
     pixels: (
@@ -76,25 +79,31 @@ def decode(path: Path, channels: int = 3, numbers: bool = False, size: Size = No
     try:
         with Image.open(path, formats=FORMATS) as file:
             several = getattr(file, "is_animated", False)
-            rotated = file.getexif().get(0x0112, 1) != 1
+            # Before the EXIF data, for which a PNG is read to its end.
             deep = any(";16" in str(tile) for tile in file.tile) and file.mode not in SIXTEEN_BIT
+            rotated = file.getexif().get(0x0112, 1) != 1
             if numbers and deep and file.mode not in THIRTY_TWO_BIT:
                 raise RefusedImage("16-bit colours or alpha, of which 8 bits would be read")
             if size is not None:
                 side = OVERSAMPLING * max(size)  # either way up
                 file.draft(None, (side, side))
-            upright = ImageOps.exif_transpose(file)
-            grey = upright.mode in GREY
+            ImageOps.exif_transpose(file, in_place=True)
+            grey = file.mode in GREY
             read = _numbers if numbers else _eight_bit
-            decoded = read(upright, channels)
-    except (RefusedImage, MemoryError):
+            decoded = read(file, channels)
+            if deep and not numbers:
+                decoded = replace(decoded, largest=257 * _brightest(file))
+    except RefusedImage:
         raise
+    except MemoryError as error:
+        but = "the memory ran out while it was read"
+        raise OutOfMemory(str(path), but=but) from error
     except Exception as error:  # Pillow's decoders share no base class for damaged files
         raise RefusedImage(_reason(path, error)) from error
     conversions = decoded.conversions
     conversions += ("first of several frames",) if several else ()
     conversions += ("turned upright",) if rotated else ()
-    return Decoded(decoded.pixels, conversions, grey, decoded.largest)
+    return replace(decoded, conversions=conversions, grey=grey)
 
 
 def read_pixels(
@@ -123,22 +132,34 @@ def is_grey(path: Path) -> bool:
 
 
 def _eight_bit(image: Image.Image, channels: int) -> Decoded:
-    largest: int | None = None
     conversions: tuple[str, ...] = ("16-bit grey",)
     if image.mode in THIRTY_TWO_BIT:
         raise RefusedImage(f"32-bit pixels (mode {image.mode}), whose range is not known")
     if image.mode in SIXTEEN_BIT:
-        levels = np.asarray(image).astype(np.uint32)
+        levels = np.asarray(image)
         largest = int(levels.max())
-        levels += 128  # round(k / 257), in place: such files can be large
-        levels //= 257
-        image = Image.fromarray(levels.astype(np.uint8))
-    else:
-        image, conversions = _plain(image)
-    pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"))
-    return Decoded(
-        pixels.reshape(image.height, image.width, channels), conversions, largest=largest
-    )
+        eight = np.empty((*levels.shape, channels), np.uint8)
+        for rows in _blocks(image.height):
+            eight[rows] = ((levels[rows].astype(np.uint32) + 128) // 257)[..., None]
+        return Decoded(eight, conversions, largest=largest)
+    image, conversions = _plain(image)
+    mode = "L" if channels == 1 else "RGB"
+    pixels = np.asarray(image if image.mode == mode else image.convert(mode))
+    return Decoded(pixels.reshape(image.height, image.width, channels), conversions)
+
+
+def _blocks(height: int) -> Iterator[slice]:
+    """Some rows at a time, since whole files of many bytes a pixel can be large."""
+    for top in range(0, height, BLOCK):
+        yield slice(top, min(top + BLOCK, height))
+
+
+def _brightest(image: Image.Image) -> int:
+    """The largest 8-bit value of an image, but of its alpha."""
+    extrema = image.getextrema()
+    bands = extrema if isinstance(extrema[0], tuple) else (extrema,)
+    colours = [band for band, name in zip(bands, image.getbands(), strict=True) if name != "A"]
+    return max(int(high) for _, high in colours)
 
 
 def _numbers(image: Image.Image, channels: int) -> Decoded:
@@ -156,9 +177,13 @@ def _numbers(image: Image.Image, channels: int) -> Decoded:
 def _plain(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
     """An 8-bit image of mode L or RGB, and what was done."""
     if image.has_transparency_data:
-        colours = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, colours).convert("RGB"), ("laid over white",)
+        laid = Image.new("RGB", image.size)
+        for rows in _blocks(image.height):
+            box = (0, rows.start, image.width, rows.stop)
+            colours = image.crop(box).convert("RGBA")
+            white = Image.new("RGBA", colours.size, "white")
+            laid.paste(Image.alpha_composite(white, colours).convert("RGB"), box)
+        return laid, ("laid over white",)
     if image.mode in ("L", "RGB"):
         image.load()
         return image, ()

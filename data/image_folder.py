@@ -25,19 +25,21 @@ import numpy as np
 from jaxtyping import Int32
 
 from data.folder_scan import (
+    NAMES_SHOWN,
     Outcome,
     Report,
     below,
     outcome_of,
     paths,
     report_of,
+    said_of_levels,
     scan,
     stamp,
     without_dark,
 )
 from data.image_file import RefusedImage, decode, is_grey
 from data.source import Record, Source
-from options.choices import did_you_mean_path, require
+from options.choices import did_you_mean_path, listed, require
 from options.errors import InvalidValue, StorageError, Words
 from options.fields import hidden
 from storage.files import cache_folder
@@ -92,7 +94,25 @@ class Folder:
         for name in splits:
             _check_classes(root, splits[0], known, name, classes[name])
         found = self._opened(root / split, channels, known or None)
-        return replace(found, name=f"{root.name}/{split}")
+        beside = self._beside(root)
+        if beside:
+            logger.warning("%s", beside)
+        remark = "; ".join(said for said in (found.remark, beside) if said)
+        return replace(found, name=f"{root.name}/{split}", remark=remark)
+
+    def _beside(self, root: Path) -> str:
+        """What of a folder of splits is of none, "" for nothing; InvalidValue if that is more than
+        is in them."""
+        files = [path.relative_to(root) for path in paths(root)]
+        of_none = [file for file in files if file.parts[0] not in SPLITS | set(self.splits)]
+        images = [file for file in of_none if outcome_of(root / file, True).refusal is None]
+        if not images:
+            return ""
+        names = sorted({file.parts[0] for file in images})
+        got = f"{len(images)} images in {root} beside its splits: {listed(names, NAMES_SHOWN)}"
+        if 2 * len(images) > len(images) + len(files) - len(of_none):
+            raise InvalidValue("path", Words(got), "images in the splits, or no folders called so")
+        return f"{got}; they are left out"
 
     def _opened(
         self, root: Path, channels: int, class_names: Sequence[str] | None = None
@@ -195,6 +215,9 @@ def folder(
         raise InvalidValue("path", Words(f"no readable image; {report}"))
     if report.converted or report.left_out:
         logger.warning("%s", report)
+    levels = said_of_levels(good)
+    if levels:
+        logger.warning("%s: %s", root, levels)
 
     index = {name: label for label, name in enumerate(names)}
     channels = channels or (1 if all(outcome.grey for outcome in good.values()) else 3)

@@ -159,6 +159,10 @@ def said_of_data(experiment: Experiment) -> Iterator[str]:
         held_out = len(experiment.held_out)
         aside = f"; {held_out} more are held out (data.holdout={options.holdout:g})"
     yield f"data: {train.name}, {len(train):,} examples{aside}"
+    try:
+        experiment.held_out  # noqa: B018  read here, so that a missing split is known
+    except InvalidValue as error:
+        yield f"warning: nothing is held out, and eval will be refused: {error}"
     if names := train.class_names:
         numbered = [name if name == str(i) else f"{i} {name}" for i, name in enumerate(names)]
         yield f"classes: {listed(numbered)}"

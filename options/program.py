@@ -2,13 +2,16 @@
 
 import contextlib
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Iterator
 from typing import NoReturn
 
-from options.errors import UserError
+from options.errors import InvalidValue, UserError
 from options.interrupts import Interruptible
+
+TRUE = {"1", "t", "true", "y", "yes", "on"}  # as JAX reads its environment
 
 
 def fail(message: str) -> NoReturn:
@@ -26,9 +29,18 @@ def one_line_errors() -> Iterator[None]:
     """
     with Interruptible(), plain_warnings():
         try:
+            require_float32()
             yield
         except UserError as error:
             fail(str(error))
+
+
+def require_float32() -> None:
+    """InvalidValue where the environment asks JAX for double precision."""
+    double = os.environ.get("JAX_ENABLE_X64", "")
+    if double.lower() in TRUE:
+        but = "all here is in float32"
+        raise InvalidValue("JAX_ENABLE_X64", double, "it unset", but)
 
 
 class PlainLines(logging.Handler):

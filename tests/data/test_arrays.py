@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from data import SOURCES, Loader, Scaled, Transform, arrays
+from data.arrays import is_far
 from experiment import kinds
 from options.errors import InvalidValue, UserError
 
@@ -65,6 +66,21 @@ SEQUENCES = np.random.default_rng(1).normal(size=(6, 9, 2))
         ({"train_images": IMAGES * 1j}, r"path: got train_images .* complex128 \(6, 5, 4, 3\)"),
         ({"train_images": IMAGES[0, 0]}, r"path: got train_images .* uint8 \(4, 3\), expected"),
         ({"train_images": FIRST}, r"train_images .*\(6, 3, 16, 16\), expected channels last"),
+        ({"train_images": np.zeros((6, 3, 16, 32))}, r"\(6, 3, 16, 32\), expected channels last"),
+        ({"train_images": np.zeros((6, 1, 32, 8))}, r"\(6, 1, 32, 8\), expected channels last"),
+        ({"train_images": np.zeros((6, 5, 16, 16))}, r"\(6, 5, 16, 16\), expected channels last"),
+        (
+            {"train_images": IMAGES, "train_labels": (LABELS - 1).astype(np.uint8)},
+            "train_labels of .*label 255, far above all others, expected class_names",
+        ),
+        (
+            {"train_images": IMAGES, "train_labels": (LABELS - 1).astype(np.uint16)},
+            "train_labels of .*label 65535, far above",
+        ),
+        (
+            {"train_images": IMAGES, "train_labels": np.array([{}] * 6)},
+            "path: got train_labels of .*mine.npz, expected an .npz file of plain arrays$",
+        ),
         ({"train_images": IMAGES[:0]}, "path: .*mine.npz: .*got 0 examples"),
         ({"train_images": IMAGES.astype(int) + 2**24}, "train_images .*numbers above 2"),
         ({"train_data": SEQUENCES * [1, np.nan]}, "train_data .*54 values that are not finite"),
@@ -93,7 +109,10 @@ SEQUENCES = np.random.default_rng(1).normal(size=(6, 9, 2))
             r"class_names of .*: |S3 \(1,\), expected text",
         ),
         ({"train_images": IMAGES, "class_names": NAMES}, "classes in .*array train_labels too"),
-        ({"train_images": np.array([{}])}, "path: got .*mine.npz', expected an .npz file of plain"),
+        (
+            {"train_images": np.array([{}])},
+            "path: got train_images of .*mine.npz, expected an .npz file of plain arrays$",
+        ),
         ({"train_images": IMAGES, "train_lengths": LABELS}, "train_lengths .*expected integers"),
         (
             {"train_data": SEQUENCES, "train_lengths": LABELS},
@@ -113,6 +132,36 @@ def test_a_file_that_is_no_data_set_is_refused(save, given, message):
     with pytest.raises(InvalidValue, match=message) as refused:
         arrays(save(**given))
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["mine.npz", "mine.npy"])
+def test_a_page_is_no_file_of_arrays(name, tmp_path):
+    (tmp_path / name).write_text("<html>404</html>")
+    with pytest.raises(
+        InvalidValue, match=f"^path: got .*{name}', expected an .np. file of plain arrays$"
+    ):
+        arrays(tmp_path / name)
+
+
+@pytest.mark.parametrize("shape", [(6, 4, 28, 3), (6, 3, 16, 4), (6, 28, 28, 5), (6, 16, 8, 32)])
+def test_channels_last_are_taken(shape, save):
+    assert arrays(save(train_images=np.zeros(shape))).shape == shape[1:]
+
+
+@pytest.mark.parametrize(
+    "labels, far",
+    [
+        ([0, 1, 255], True),
+        ([0, 1, 2], False),
+        ([*range(255), 255], False),
+        ([*range(200), 255], True),
+        ([7, 7], False),
+        ([3, 20], False),  # the others are missing
+        ([3, 90], True),
+    ],
+)
+def test_a_label_far_above_all_others_is_no_class(labels, far):
+    assert is_far(np.array(labels, np.uint8)) == far
 
 
 def test_real_numbers_are_float32(save):

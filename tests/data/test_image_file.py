@@ -6,6 +6,7 @@ from PIL import Image
 
 from data.image_file import RefusedImage, decode
 from data.transforms import resize
+from options.errors import OutOfMemory
 
 LEVELS = (np.arange(48) * 5).reshape(6, 8).astype(np.uint8)
 COLOURS = np.stack([LEVELS, LEVELS[::-1], 255 - LEVELS], -1)
@@ -93,6 +94,29 @@ def test_sixteen_bits_are_rounded_to_eight(tmp_path, name):
     decoded = decode(saved(tmp_path, levels, name), channels=1)
     assert decoded.pixels[0, :, 0].tolist() == [0, 0, 1, 128, 255]
     assert decoded.conversions == ("16-bit grey",)
+
+
+@pytest.mark.parametrize("kind", ["grey", "alpha"])
+def test_high_images_are_what_low_ones_are(kind, tmp_path):
+    """Of more rows than are worked on at a time."""
+    rng = np.random.default_rng(0)
+    high = {
+        "grey": rng.integers(0, 2**16, (600, 5), np.uint16),
+        "alpha": rng.integers(0, 256, (600, 5, 4), np.uint8),
+    }[kind]
+    whole = decode(saved(tmp_path, high)).pixels
+    parts = [decode(saved(tmp_path, high[i : i + 100])).pixels for i in range(0, 600, 100)]
+    np.testing.assert_array_equal(whole, np.concatenate(parts))
+
+
+def test_memory_that_runs_out_names_the_file(tmp_path, monkeypatch):
+    def exhausted(*_):
+        raise MemoryError
+
+    path = saved(tmp_path, COLOURS)
+    monkeypatch.setattr("data.image_file._eight_bit", exhausted)
+    with pytest.raises(OutOfMemory, match="image.png: the memory ran out"):
+        decode(path)
 
 
 def test_cmyk_becomes_rgb(tmp_path):

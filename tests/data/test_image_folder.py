@@ -1,6 +1,8 @@
 import json
 import logging
 import os
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -135,7 +137,11 @@ def test_a_damaged_cache_is_made_anew(pictures, tmp_path):
     cache = tmp_path / "images.json"
     cache.write_text('{"dog/b.png": ')
     assert len(folder(pictures, cache=cache)) == 3
-    assert len(json.loads(cache.read_text())) == 3
+    crc, content = json.loads(cache.read_text())
+    assert len(content) == 3
+    content["cat/z.png"][1] += 1  # another height
+    cache.write_text(json.dumps([crc, content]))
+    assert folder(pictures, cache=cache).shape == (4, 6, 3)
 
 
 def test_a_file_that_breaks_later_is_named(pictures):
@@ -269,7 +275,7 @@ def test_sixteen_bit_files_of_few_values_are_refused(tmp_path):
     ramp = np.arange(4096, dtype=np.uint16).reshape(64, 64)
     for name, values in (("a", ramp), ("b", ramp // 2)):
         Image.fromarray(values).save(tmp_path / f"{name}.png")
-    with pytest.raises(InvalidValue, match="no value exceeds 4095 of 65535"):
+    with pytest.raises(InvalidValue, match="none exceeds 4095 of 65535"):
         folder(tmp_path)
     exact = folder(tmp_path, numbers=True)
     assert exact.dtype == np.float32 and exact.shape == (64, 64, 1)
@@ -280,6 +286,58 @@ def test_sixteen_bit_files_of_few_values_are_refused(tmp_path):
         tmp_path / "c.png"
     )  # beside a bright one they are what they say
     assert len(folder(tmp_path)) == 3
+
+
+def sixteen_bit_colours(path, levels):
+    """A PNG of 16-bit RGB, which Pillow does not write."""
+    height, width = levels.shape
+    rows = b"".join(b"\0" + np.repeat(row, 3).astype(">u2").tobytes() for row in levels)
+    header = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
+    parts = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    content = b"\x89PNG\r\n\x1a\n"
+    for kind, body in parts:
+        content += struct.pack(">I", len(body)) + kind + body
+        content += struct.pack(">I", zlib.crc32(kind + body))
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("colours", [False, True], ids=["grey", "RGB"])
+@pytest.mark.parametrize(
+    ("largest", "outcome"),
+    [(4095, "refused"), (16383, "refused"), (32767, "said"), (65535, "")],
+)
+def test_lost_levels_of_sixteen_bits_are_refused_or_said(
+    largest, outcome, colours, tmp_path, caplog
+):
+    levels = np.linspace(0, largest, 64).astype(np.uint16).reshape(8, 8)
+    if colours:
+        sixteen_bit_colours(tmp_path / "a.png", levels)
+    else:
+        Image.fromarray(levels).save(tmp_path / "a.png")
+    if outcome == "refused":
+        with pytest.raises(InvalidValue, match="16-bit values of which none exceeds"):
+            folder(tmp_path)
+        return
+    if colours:
+        with pytest.raises(InvalidValue, match="16-bit colours or alpha"):
+            folder(tmp_path, numbers=True)
+    assert folder(tmp_path).files == ("a.png",)
+    assert ("become 128 levels of 256" in caplog.text) == (outcome == "said")
+
+
+def test_images_beside_splits_are_said_or_refused(tmp_path, caplog):
+    options = split_folder(tmp_path / "set", train="ab", test="a", valid="b")
+    assert len(options.read("train")) == 2 and not caplog.text
+    (tmp_path / "set" / "notes.txt").write_text("of no image")
+    write(tmp_path / "set" / "car" / "a.png", (0, 0, 0))
+    write(tmp_path / "set" / "b.png", (0, 0, 0))
+    source = options.read("train")
+    assert len(source) == 2 and "2 images in" in source.remark
+    assert "beside its splits: b.png, car; they are left out" in caplog.text
+    for i in range(3):
+        write(tmp_path / "set" / f"{i}.png", (0, 0, 0))
+    with pytest.raises(InvalidValue, match="5 images in .* beside its splits: 0.png, 1.png, 2.png"):
+        options.read("test")
 
 
 def test_a_checksum_follows_the_files(pictures):

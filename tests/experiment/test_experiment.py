@@ -126,6 +126,14 @@ def test_a_run_remembers_its_classes_and_refuses_others(tmp_path):
         claim(kinds.complete(given(folder)))
 
 
+def test_a_missing_split_is_said_when_a_training_begins(tmp_path):
+    np.savez(tmp_path / "mine.npz", train_images=np.zeros((6, 4, 4, 3), np.uint8))
+    _, line = modes.said_of_data(opened(tmp_path / "mine.npz", source="npz"))
+    assert line.startswith(
+        "warning: nothing is held out, and eval will be refused: data.eval_split"
+    )
+
+
 def test_what_a_run_is_trained_on_is_said(tmp_path):
     many = {f"{i:02d}": 1 for i in range(25)}
     lines = list(modes.said_of_data(opened(pictures(tmp_path / "set", many), holdout=0.01)))

@@ -46,3 +46,12 @@ def test_what_modules_installed_for_the_terminal_is_silent_meanwhile(capsys):
     finally:
         logging.root.removeHandler(handler)
     assert capsys.readouterr().err == "warning: once\n"
+
+
+@pytest.mark.parametrize("value", ["1", "True"])
+def test_no_program_runs_in_double_precision(value, monkeypatch, capsys):
+    monkeypatch.setenv("JAX_ENABLE_X64", value)
+    with pytest.raises(SystemExit), one_line_errors():
+        raise AssertionError("it runs")
+    said = f"error: JAX_ENABLE_X64: got '{value}', but all here is in float32, expected it unset\n"
+    assert capsys.readouterr().err == said
