@@ -14,7 +14,6 @@ import argparse
 import contextlib
 import datetime
 import importlib.util
-import json
 import math
 import os
 import subprocess
@@ -32,6 +31,7 @@ from benchmarks.worker import ROOT, Failed, Worker
 from options.choices import choose, require_at_least_one
 from options.errors import InvalidValue
 from options.program import one_line_errors
+from storage import json_text
 from storage.files import atomic_write
 
 NO_TORCH = "not run: no Python with torch and diffusers (--torch_python names one)"
@@ -88,8 +88,7 @@ class Record:
 
     def write(self) -> None:
         known = {"about": self.about, "sections": self.sections}
-        with atomic_write(self.out / "gpu.json", "w") as file:
-            json.dump(known, file, indent=1)
+        json_text.write(self.out / "gpu.json", known, indent=1)
         with atomic_write(self.out / "gpu.md", "w") as file:
             file.write("\n".join(table.markdown() for table in tables(known)))
 
