@@ -143,27 +143,27 @@ def prepare_jax(config: Any, side: str) -> tuple[Callable[[], None], int]:
     import jax.numpy as jnp
 
     from benchmarks.jax_side import image_experiment, new_model
-    from likelihood import _solve
-    from solvers.probability_flow import FlowProblem
+    from likelihood import log_likelihood
 
     experiment = image_experiment(config)
     (predict, shape, cond), process = new_model(experiment), experiment.process
     x = jax.random.uniform(jax.random.key(1), shape)
     probes = jax.random.rademacher(jax.random.key(2), shape, dtype=jnp.float32)
-    ends = process.t_min, process.t_max
     if side == OURS:
-        # No step meets this tolerance, so that the number of evaluations is that of the attempts.
-        start, end = map(jnp.float32, ends)
-        problem = FlowProblem(start, end, 0.0, 1e-30, jnp.int32(STEPS))
+        evaluations = 2 + 6 * STEPS
 
+        # No step meets this tolerance: all steps that there may be are attempted, and all samples
+        # left on their way, which is said once.
         def run() -> None:
-            asked = process, predict, x, probes[:, None], cond, problem, False
-            solved = _solve(*asked, _solve(*asked)).solved()
-            jax.block_until_ready(solved)
-            assert int(solved.evaluations.max()) == 2 + 6 * STEPS
+            found = log_likelihood(
+                jax.random.key(0), process, predict, x, cond=cond, probes=probes[:, None],
+                rtol=1e-30, atol=1e-30, max_steps=STEPS, throw=False,
+            )  # fmt: skip
+            jax.block_until_ready(found.value)
+            assert int(found.evaluations.max()) == evaluations
 
-        return run, 2 + 6 * STEPS
-    functions = two_passes(process, predict, cond, probes)
+        return run, evaluations
+    functions, ends = two_passes(process, predict, cond, probes), (process.t_min, process.t_max)
     return _steps(lambda: scipy_solver(*functions, x, ends, TOLERANCE))
 
 
