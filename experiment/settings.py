@@ -179,7 +179,8 @@ class ImageTrainOptions(TrainOptions):
     """How a generative model is trained.
 
     Attributes:
-      fid_every: when FID to the training set is measured, as `evaluate_every`; 0 for never.
+      fid_every: steps between two measurements of FID to the training set, made as those of
+        `evaluate_every`; 0 for never.
       fid_samples: of how many samples, drawn as `sampling` says and judged by `eval.extractor`.
     """
 

@@ -97,9 +97,9 @@ class TrainOptions:
       microbatch: examples a device differentiates at once, or "auto": the most that fit.
       deterministic: compile for the same bits on every run, also on a GPU, where that costs speed.
       device_memory: bytes that "auto" may use on a device; 0 asks the device.
-      evaluate_every: when the loss of held-out examples is measured, beside that of training
-        examples: where the n_jitted_steps end that have the step, and at the last step of a run
-        that is no shorter.
+      evaluate_every: steps between two measurements of the loss of held-out examples, beside that
+        of training examples; made where the n_jitted_steps end that have the step, and at the last
+        step of a run that is no shorter. 0 for never.
       evaluate_examples: how many of each; fewer where there are fewer.
       log_every: steps between two lines of the log.
       checkpoint_every: steps between two checkpoints.
