@@ -43,7 +43,7 @@ MAY_IMPORT = {
     " generation",
     # Configs.
     "configs": "",
-    "experiment": "sde_lib parameterization losses sampling solvers models data training tasks"
+    "experiment": "sde_lib parameterization losses sampling solvers likelihood models data training tasks"
     " generation evaluation controllable metrics storage",
     "main": "storage experiment",
 }
