@@ -9,7 +9,14 @@ from PIL import Image
 from tiny_weights import export
 
 from configs.digits import classifier, vp
+from data import CENTERED
 from data.digits import PATH
+from generation.sampler import Generator
+from sde_lib import VPSDE
+from solvers.ddim import DDIM
+from solvers.grids import uniform_grid
+from solvers.sampler import Sampler
+from tasks.conditions import ClassLabel
 from tools import guidance_contest
 
 
@@ -82,3 +89,13 @@ def test_a_classifier_of_another_process_is_refused(files, monkeypatch, tmp_path
         )  # fmt: skip
     assert "its process is" in capsys.readouterr().err
     assert not (tmp_path / "none").exists()
+
+
+def test_an_unconditional_model_is_asked_for_no_class():
+    """Its classes are those of the classifier, which its unguided samples are not given."""
+    sampler = Sampler(VPSDE(), DDIM(), uniform_grid(VPSDE(), 2), (4, 4, 1), CENTERED)
+    generator, asked = Generator(sampler, num_classes=10), np.arange(4, dtype=np.int32)
+    plain, labels = guidance_contest.without_class(generator, None, asked)
+    assert plain.num_classes == 0 and plain.cond(labels, 0) == {}
+    hidden = guidance_contest.without_class(generator, ClassLabel(10, 0.1), asked)
+    assert hidden[0] is generator and hidden[1].tolist() == [10] * 4  # the null
