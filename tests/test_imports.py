@@ -43,8 +43,8 @@ MAY_IMPORT = {
     " generation",
     # Configs.
     "configs": "",
-    "experiment": "sde_lib parameterization losses sampling solvers likelihood models data training tasks"
-    " generation evaluation controllable metrics storage",
+    "experiment": "sde_lib parameterization losses sampling solvers likelihood models data training"
+    " tasks generation evaluation controllable metrics storage",
     "main": "storage experiment",
 }
 READ_CONFIGS = {"main", "experiment", "configs", "tools"}

@@ -294,7 +294,7 @@ def test_bad_runs_are_refused(options, match):
         sample(jax.random.key(0), VPSDE(), GAUSSIAN, shape=(6, 2), **call)
 
 
-@pytest.mark.parametrize("corrector", [Langevin(faithful=STEPS), AnnealedLangevin(faithful=STEPS)])
+@pytest.mark.parametrize("corrector", [Langevin(faithful=12), AnnealedLangevin(faithful=12)])
 def test_faithful_choices_refuse_a_process_without_a_chain(corrector):
     solver = PredictorCorrector(EulerMaruyama(), corrector)
     with pytest.raises(ValueError, match="faithful: SubVPSDE"):
