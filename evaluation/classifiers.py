@@ -292,11 +292,11 @@ def draw_reliability(
     figure, axes = _panels(len(levels), 3.6, 3.5)
     for axis, level in zip(axes, levels, strict=True):
         temperature = float(found.temperature[level])
-        for value, colour in ((1.0, "#1f5fa8"), (temperature, "#c8641a")):
+        fitted = (temperature, "#c8641a", f"temperature {temperature:.2f}")
+        for value, colour, label in ((1.0, "#1f5fa8", "as it is"), fitted):
             said = calibration.with_temperature(log_probs[:, level].astype(np.float64), value)
             fraction, accuracy, confidence = calibration.reliability(said, labels)
             there = fraction * len(labels) >= FEWEST
-            label = "as it is" if colour == "#1f5fa8" else f"temperature {value:.2f}"
             sizes = 150 * fraction[there]
             axis.scatter(confidence[there], accuracy[there], sizes, color=colour, alpha=0.6)
             axis.plot(confidence[there], accuracy[there], color=colour, lw=0.8, label=label)
