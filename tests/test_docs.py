@@ -83,9 +83,7 @@ def commands() -> list[tuple[str, str]]:
 @pytest.mark.parametrize(("name", "program"), sections(), ids=[name for name, _ in sections()])
 def test_python_runs(name, program, tmp_path, monkeypatch):
     """As it stands, but that ten digits are drawn where the first screen draws a hundred."""
-    program = program.replace("labels(100)", "labels(10)").replace(
-        'num_steps": 50', 'num_steps": 5'
-    )
+    program = program.replace("sample(100, steps=50)", "sample(10, steps=5)")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data").symlink_to(ROOT / "data")
     exec(compile(program, name, "exec"), {"__name__": name})

@@ -100,9 +100,11 @@ def test_telling_how_far_it_is_changes_no_bit_and_compiles_nothing_twice(cut_at,
 
 def test_a_sample_that_is_lost_is_not_waited_for():
     calls, x = [], jnp.full((2, 3), jnp.nan).at[0].set(0.5)
-    found = log_likelihood(
-        jax.random.key(1), VPSDE(), GAUSSIAN, x, throw=False, progress=lambda *c: calls.append(c)
-    )
+    progress = lambda *c: calls.append(c)  # noqa: E731
+    with pytest.warns(UserWarning, match="not finite: sample 1"):
+        found = log_likelihood(
+            jax.random.key(1), VPSDE(), GAUSSIAN, x, throw=False, progress=progress
+        )
     assert found.ok.tolist() == [True, False] and calls[-1] == (1000, 1000)
 
 
