@@ -79,7 +79,8 @@ def by_class(
     if not len(images) or np.all(labels < 0):
         return [in_square(images)]
     classes = [np.flatnonzero(labels == label) for label in np.unique(labels)]
-    columns = min(max(map(len, classes)), math.ceil(math.sqrt(len(images))))
+    most, side = max(map(len, classes)), math.ceil(math.sqrt(len(images)))
+    columns = most if most <= 1.5 * side else side  # no second row for one or two images
     rows = [of[i : i + columns] for of in classes for i in range(0, len(of), columns)]
     blocks = max(1, round(math.sqrt(len(rows) / columns)))
     size = math.ceil(len(rows) / blocks)

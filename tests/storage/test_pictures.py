@@ -167,6 +167,10 @@ def test_classes_have_a_row_each_with_their_names():
 def test_many_images_of_a_class_have_several_rows_and_many_classes_stand_side_by_side():
     (one,) = pictures.by_class(coloured([3] * 16), np.full(16, 3))
     assert one.images.shape[:2] == (4, 4) and one.names == ["class 3", "", "", ""]
+    # Where one class has somewhat more than others, as in the shares of data, it has one row too.
+    shares = np.repeat([0, 1, 2, 3, 4, 5, 6, 7, 8, 9], [10, 11, 10, 10, 10, 9, 10, 11, 9, 10])
+    (panel,) = pictures.by_class(coloured(shares), shares)
+    assert panel.images.shape[:2] == (10, 11)
     labels = np.arange(64)
     many = pictures.by_class(coloured(labels % 12), labels)
     assert [panel.images.shape[:2] for panel in many] == 8 * [(8, 1)]
