@@ -13,7 +13,9 @@ def compile_quickly(monkeypatch) -> None:
     """The same for programs that are lowered and compiled by hand, as the training step is."""
     compile_fully = jax.stages.Lowered.compile
     monkeypatch.setattr(
-        jax.stages.Lowered, "compile", lambda lowered: compile_fully(lowered, OPTIONS)
+        jax.stages.Lowered,
+        "compile",
+        lambda lowered, options=None: compile_fully(lowered, OPTIONS | (options or {})),
     )
 
 
