@@ -210,10 +210,11 @@ def measure_digits() -> list[dict[str, Any]]:
     import numpy as np
 
     import main
+    from experiment.pipeline import load
     from likelihood import log_likelihood
-    from tools.trained_model import open_model
 
-    experiment, predict = open_model(main.PRETRAINED)
+    model = load(main.PRETRAINED)
+    experiment, predict = model.experiment, model.predictor
     process = experiment.process
     transform = dataclasses.replace(experiment.transform.for_evaluation(), dequantize=True)
     data = transform(experiment.held_out.take(np.arange(IMAGES)), range(IMAGES), 0)

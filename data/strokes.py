@@ -31,8 +31,8 @@ from data.alphabet import Alphabet
 from data.source import Record, Records, Source
 from options.choices import did_you_mean_path, require, require_non_negative
 from options.errors import InvalidValue, Words
-from storage.files import atomic_write
 from storage.npz import UNREADABLE, read, stand_ins
+from storage.pictures import write_npz
 
 EMBEDDED = Path(__file__).parent / "strokes.npz"
 MULTIPLE = 8  # of which padded lengths are, for networks that halve them three times
@@ -199,7 +199,7 @@ def write(path: str | Path, about: str, splits: Mapping[str, Iterable[Line]], un
     names = sorted({line.writer for found in lines.values() for line in found})
     number = {name: k for k, name in enumerate(names)}
     arrays: dict[str, Any] = {
-        "writer_names": np.array(names), "unit": np.float64(unit), "about": np.array(about),
+        "writer_names": np.array(names), "unit": np.array(float(unit)), "about": np.array(about),
     }  # fmt: skip
     for split, found in lines.items():
         require(found, split, Words("no line"), "at least one")
@@ -214,8 +214,7 @@ def write(path: str | Path, about: str, splits: Mapping[str, Iterable[Line]], un
             f"{split}_texts": np.array([line.text for line in found]),
             f"{split}_writers": np.array([number[line.writer] for line in found], np.int32),
         }
-    with atomic_write(path) as file:
-        np.savez_compressed(file, **arrays)
+    write_npz(path, **arrays)
 
 
 def _rounded(offsets: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "n 2"]:

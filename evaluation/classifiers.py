@@ -31,7 +31,7 @@ from metrics.report import Figure, Report
 from metrics.resumable import Resumable, Rows, fill, fingerprint
 from options.choices import MOST_STEPS, require_at_least_one, require_non_negative
 from options.fields import hidden
-from options.memory import AUTO, fitting, number_or_auto
+from options.memory import AUTO, Batched, fitting
 from options.progress import busy
 from storage.files import atomic_write
 from tasks.classifier import ClassifierTask
@@ -43,7 +43,7 @@ FEWEST = 5  # examples of a bin of confidence that is drawn
 
 
 @dataclasses.dataclass(frozen=True)
-class ClassifierEvalOptions:
+class ClassifierEvalOptions(Batched):
     """On how many images a classifier is judged, and how.
 
     Attributes:
@@ -64,11 +64,6 @@ class ClassifierEvalOptions:
         self.at_once  # noqa: B018  its own check
         require_at_least_one(self, "levels", most=MOST_STEPS)
         require_non_negative(self, "max_images")
-
-    @property
-    def at_once(self) -> int | None:
-        """The batch, if that is a number."""
-        return number_or_auto(self.batch_size, "batch_size")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

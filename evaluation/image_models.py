@@ -50,7 +50,7 @@ from options.choices import (
 )
 from options.errors import InvalidValue
 from options.fields import hidden
-from options.memory import AUTO, fitting, number_or_auto
+from options.memory import AUTO, Batched, fitting
 from options.progress import Progress, bar_updater, busy, part_of, progress_bar
 from parameterization import MASK, Predictor
 from sde_lib import dimensions
@@ -70,7 +70,7 @@ SHOWN = 100  # samples, of which there is a picture
 
 
 @dataclasses.dataclass(frozen=True)
-class EvalOptions:
+class EvalOptions(Batched):
     """What is computed, on how many images, and how.
 
     Attributes:
@@ -128,11 +128,6 @@ class EvalOptions:
                 "at least 2 with several dequantization_draws, half of them to weigh the draws and "
                 "half to measure them",
             )
-
-    @property
-    def at_once(self) -> int | None:
-        """The batch, if that is a number."""
-        return number_or_auto(self.batch_size, "batch_size")
 
 
 ALL = "all"

@@ -30,6 +30,7 @@ from metrics.legibility import judged
 from metrics.report import Report
 from options.choices import did_you_mean, listed
 from options.errors import InvalidValue, within
+from parameterization import NetworkPredictor
 from sde_lib import Node, Process
 from solvers.fixed_step import FixedStep
 from solvers.sampler import Sampler, in_space
@@ -130,6 +131,10 @@ class ImageExperiment(Experiment):
                 sampling.denoise,
                 self.options.precision.sampling,
             )
+
+    def sampled(self, params: Any) -> NetworkPredictor:
+        """The network with these parameters, in the precision of sampling."""
+        return self.task.predictor(params).at(self.sampler.precision)
 
     def sampler_from(self, t_start: float | None) -> Sampler:
         """The sampler that begins at another time."""
@@ -353,13 +358,16 @@ class ImageExperiment(Experiment):
 
     def subject(self) -> Subject:
         """What an evaluation is of, and the data it is made on. Reads the disk."""
+        return self._subject(self.held_out, self.guide)
+
+    def _subject(self, held_out: Source, guide: Guide | None) -> Subject:
         return Subject(
             task=self.task,
             generator=self.generator,
             train=self.train_source,
-            held_out=self.held_out,
+            held_out=held_out,
             transform=self.transform,
-            guide=self.guide,
+            guide=guide,
             judge=self._judge,
         )
 
@@ -368,14 +376,7 @@ class ImageExperiment(Experiment):
         if not options.fid_every:
             return found
         # Held-out images and guidance are of no concern, and are not read.
-        subject = Subject(
-            task=self.task,
-            generator=self.generator,
-            train=self.train_source,
-            held_out=self.train_source,
-            transform=self.transform,
-            judge=self._judge,
-        )
+        subject = self._subject(self.train_source, None)
         try:
             with within("eval", images="extractor"):
                 extractor = subject.extractor(self.evaluation)

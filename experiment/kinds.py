@@ -68,6 +68,11 @@ def complete(given: Mapping[str, Any], overrides: Mapping[str, Any] | None = Non
     return configuration.complete(given, overrides or {}, settings_of)
 
 
+def changed(given: Mapping[str, Any], overrides: Mapping[str, Any]) -> ConfigDict:
+    """The complete configuration of what is given, with other values by dotted name."""
+    return configuration.override(complete(given, overrides), overrides, complete)
+
+
 def settings_of(task: str) -> type:
     """The settings of a kind of experiment."""
     return choose(KINDS, task, "task").settings

@@ -320,7 +320,7 @@ def image_experiment(command: Command) -> ImageExperiment:
 
 def guided(experiment: ImageExperiment, params: Any) -> Any:
     """The network with these parameters, guided where that is asked for."""
-    predict = experiment.sampler.prepared(experiment.task.predictor(params))
+    predict = experiment.sampled(params)
     return experiment.guide(predict) if experiment.guide else predict
 
 

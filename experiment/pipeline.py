@@ -25,7 +25,8 @@ from jaxtyping import Float
 
 from data.source import ArraySource
 from evaluation.examples import Examples
-from experiment import kinds
+from evaluation.image_models import PROBE
+from experiment import kinds, modes
 from experiment.experiment import at
 from experiment.image import ImageExperiment
 from generation import controls
@@ -52,13 +53,15 @@ def load(where: str | Path, overrides: Mapping[str, Any] | None = None) -> "Pipe
       overrides: of its configuration, by dotted name, as in {"sampling.num_steps": 50}.
 
     Raises:
-      InvalidValue: there is no such model, it draws no samples, or the configuration cannot work.
+      UserError: there is no such model, it draws no samples, it was trained under another process,
+        network or range of the data, or the configuration cannot work.
     """
     trained = at(where)
-    experiment = kinds.open_experiment(trained.place, overrides)
+    config = kinds.load(trained.place, overrides)
+    command = modes.Command(config, trained.workdir, trained.weights)
+    experiment = modes.checked_as_trained(command)
     if not experiment.draws_samples:
         raise InvalidValue("weights", str(where), "a generative model", but="it draws no samples")
-    experiment.check_all(jax.device_count())
     return Pipeline(cast(ImageExperiment, experiment), trained.params(experiment.template))
 
 
@@ -79,6 +82,11 @@ class Pipeline:
         """The network as solvers and likelihood take it, in float32."""
         return self.experiment.task.predictor(self.params)
 
+    @property
+    def sampled(self) -> NetworkPredictor:
+        """The network as samples are drawn with it, in the precision of sampling."""
+        return self.experiment.sampled(self.params)
+
     def sample(
         self,
         count: int,
@@ -95,9 +103,8 @@ class Pipeline:
           steps: of the grid, or the grid itself; None: as configured. solver: likewise, a name of
             `solvers.SOLVERS` with its defaults, or a solver.
         """
-        generator = self._generator(steps, solver)
-        predict = generator.sampler.prepared(self.predictor)
-        return generator.draw(predict, jax.random.key(seed), self._classes(labels, count))
+        generator, classes = self._generator(steps, solver), self._classes(labels, count)
+        return generator.draw(self.sampled, jax.random.key(seed), classes)
 
     def guide(
         self,
@@ -118,10 +125,8 @@ class Pipeline:
         config = {"guidance.strategy": strategy, "guidance.classifier": classifier} | asked
         guide = self._with(config).guide
         assert guide is not None
-        generator = self.experiment.generator
-        predict = guide(generator.sampler.prepared(self.predictor))
-        count = 1 if labels is None else len(labels)
-        return generator.draw(predict, jax.random.key(seed), self._classes(labels, count))
+        classes = self._classes(labels, 1 if labels is None else len(labels))
+        return self.experiment.generator.draw(guide(self.sampled), jax.random.key(seed), classes)
 
     def log_likelihood(
         self, images: np.ndarray, *, labels: Labels = None, seed: int = 0, **options: Any
@@ -139,7 +144,7 @@ class Pipeline:
         if self.experiment.num_classes:
             classes = self._classes(labels, len(images), UNKNOWN)
             cond["labels"] = jnp.asarray(self.experiment.controls.classes(classes))
-        keys, x = examples.keys(1, numbers), examples.batch(numbers)["image"]
+        keys, x = examples.keys(PROBE, numbers), examples.batch(numbers)["image"]
         process = self.experiment.process
         return log_likelihood(keys, process, self.predictor, x, cond=cond, **options)
 
@@ -168,10 +173,8 @@ class Pipeline:
         self._require_images(images)
         task = named(controls.TASKS, task, "task")
         classes = self._classes(labels, len(images), UNKNOWN)
-        generator = self.experiment.generator
-        predict = generator.sampler.prepared(self.predictor)
         asked = Asked(task, images, classes, results, seed)
-        return self.experiment.controls.run(predict, asked, jax.random.key(seed))
+        return self.experiment.controls.run(self.sampled, asked, jax.random.key(seed))
 
     def inpaint(self, images: np.ndarray, mask: str = "box", **options: Any) -> Controlled:
         """Images with what a mask hides drawn anew; `options` as of `control`."""
@@ -183,10 +186,7 @@ class Pipeline:
 
     def _with(self, overrides: Mapping[str, Any]) -> ImageExperiment:
         """The experiment under other values of its configuration."""
-        given = self.experiment.config.to_dict()
-        config = kinds.configuration.override(
-            kinds.complete(given, overrides), overrides, kinds.complete
-        )
+        config = kinds.changed(self.experiment.config.to_dict(), overrides)
         return cast(ImageExperiment, kinds.experiment(config))
 
     def _generator(self, steps: int | Node | None, solver: Any) -> Generator:

@@ -41,7 +41,7 @@ from options.choices import (
     require_non_negative,
 )
 from options.fields import chosen, several
-from options.memory import AUTO, number_or_auto
+from options.memory import AUTO, Batched
 from options.precision import PRECISIONS
 from parameterization import C_NOISE, EDMNoise, LogSigma, Parameterization, ScaledScore
 from sampling import DENOISE_CHOICES, Solver
@@ -205,7 +205,7 @@ class NoiseInput:
 
 
 @dataclasses.dataclass(frozen=True)
-class SamplingOptions:
+class SamplingOptions(Batched):
     """How samples are drawn, by whatever mode.
 
     Attributes:
@@ -243,11 +243,6 @@ class SamplingOptions:
         require_at_least_one(self, "num_samples", most=MOST_SAMPLES)
         require_seed(self.seed)
         choose(DENOISE_CHOICES, self.denoise, "denoise")
-
-    @property
-    def at_once(self) -> int | None:
-        """The batch, if that is a number."""
-        return number_or_auto(self.batch_size, "batch_size")
 
     def nodes(self, process: Process, t_start: float | None = None) -> Node:
         """The grid, from t_start if that is given."""

@@ -23,6 +23,17 @@ def number_or_auto(batch: str | int, field: str) -> int | None:
     return int(text) if number else None
 
 
+class Batched:
+    """Options with a `batch_size`: a number, or "auto" for the largest that fits."""
+
+    batch_size: str | int
+
+    @property
+    def at_once(self) -> int | None:
+        """The batch, if that is a number; InvalidValue for what is neither."""
+        return number_or_auto(self.batch_size, "batch_size")
+
+
 def largest_batch(compile_for: Callable[[int], Any], most: int, step: int, field: str) -> int:
     """A batch whose program fits a device: `most`, or about the largest multiple of `step` below.
 

@@ -86,10 +86,10 @@ def test_telling_how_far_it_is_changes_no_bit_and_compiles_nothing_twice(cut_at,
     whole = log_likelihood(jax.random.key(1), process, GAUSSIAN, x)
     programs = likelihood._solve._cache_size() - before
     calls = []
-    told = log_likelihood(
+    reported = log_likelihood(
         jax.random.key(1), process, GAUSSIAN, x, progress=lambda *call: calls.append(call)
     )
-    jax.tree.map(np.testing.assert_array_equal, whole, told)
+    jax.tree.map(np.testing.assert_array_equal, whole, reported)
     assert programs <= 2 and likelihood._solve._cache_size() - before == programs
     done = [part for part, _ in calls]
     assert done[0] == 0 and done[-1] == runge_kutta.PARTS and done == sorted(done)

@@ -164,10 +164,10 @@ def test_progress_begins_when_the_rounds_are_compiled():
         programs.append(sampling._run_chunk._cache_size())
 
     before = sampling._run_chunk._cache_size()
-    told = draw(7, progress=progress)
+    reported = draw(7, progress=progress)
     assert calls[0] == (0, 12) and calls == sorted(calls) and calls[-1] == (12, 12)
     assert set(programs) == {before + 1}
-    np.testing.assert_array_equal(told.x, draw(7).x)
+    np.testing.assert_array_equal(reported.x, draw(7).x)
     assert sampling._run_chunk._cache_size() == before + 1
 
 

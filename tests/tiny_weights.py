@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiment import configuration, kinds
+from experiment import kinds
 from storage import weights
 
 TINY = {"nf": 8, "ch_mult": (1,), "attn_resolutions": (), "patch_size": 4}
@@ -23,8 +23,7 @@ def export(path: Path, given: ConfigDict, changes: dict[str, Any] | None = None)
     image = given.task == "image"
     overrides = {f"model.{k}": v for k, v in (TINY if image else TINY_CLASSIFIER).items()}
     overrides |= ({"sampling.num_steps": 2} if image else {}) | (changes or {})
-    config = kinds.complete(given.to_dict(), overrides)
-    config = configuration.override(config, overrides, kinds.complete)
+    config = kinds.changed(given.to_dict(), overrides)
     shapes = kinds.experiment(config).template
     random = np.random.default_rng(0)
     params = jax.tree.map(lambda x: random.normal(0, 0.05, x.shape).astype(np.float32), shapes)

@@ -23,6 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from controllable.super_resolution import CascadeStage, cascade, check_chain
+from experiment import pipeline
 from experiment.image import ImageExperiment
 from experiment.modes import named_classes
 from options.choices import require
@@ -31,14 +32,14 @@ from options.progress import bar_updater, progress_bar
 from sampling import Samples
 from storage import json_text, pictures
 from tools.command_line import folder_of, numbers
-from tools.trained_model import open_model
 
 
 def load(where: str, overrides: dict[str, Any]) -> tuple[ImageExperiment, CascadeStage]:
     """The model that a workdir or a file of weights holds, and as a stage of a cascade."""
-    experiment, predict = open_model(where, overrides)
+    model = pipeline.load(where, overrides)
+    experiment = model.experiment
     classes = experiment.labels.num_classes if experiment.labels else 0
-    return experiment, CascadeStage(experiment.sampler, predict, experiment.low, classes)
+    return experiment, CascadeStage(experiment.sampler, model.sampled, experiment.low, classes)
 
 
 def load_all(args: argparse.Namespace) -> tuple[list[ImageExperiment], list[CascadeStage]]:

@@ -178,10 +178,10 @@ def contest(args: argparse.Namespace) -> None:
     """Everything that the command line asks for."""
     import numpy as np
 
+    from experiment.pipeline import load
     from storage import json_text
     from storage.files import atomic_write
     from storage.pictures import Panel, drawn, write_png
-    from tools.trained_model import open_model
 
     scales, zone = numbers("scales", args.scales), numbers("zone", args.zone)
     require(len(zone) == 2, "zone", args.zone, "two levels, as in '0.1,10'")
@@ -193,7 +193,8 @@ def contest(args: argparse.Namespace) -> None:
     if args.extractor_weights:
         overrides["eval.weights"] = args.extractor_weights
     pyplot()  # An error before the work rather than after it, where there is none.
-    experiment, predict = open_model(args.weights, overrides)
+    model = load(args.weights, overrides)
+    experiment, predict = model.experiment, model.sampled
     guide, subject = experiment.guide, experiment.subject()
     assert guide is not None
     with within("eval", images="extractor"):

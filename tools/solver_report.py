@@ -87,12 +87,13 @@ def subject_of(args: argparse.Namespace) -> "Subject":
         process = choose(PROCESSES, args.process, "process")
         options = {"sigma_max": 10.0} if args.process in ("ve", "smld") else {}
         return MixtureSubject(process(**options), args.t_end or 1e-3)
+    from experiment.pipeline import load
     from metrics.statistics import Statistics
-    from tools.trained_model import open_model
 
     where = args.workdir or args.weights
     weights = {"eval.weights": args.extractor_weights} if args.extractor_weights else {}
-    experiment, predict = open_model(where, weights | {"eval.extractor": args.extractor})
+    model = load(where, weights | {"eval.extractor": args.extractor})
+    experiment, predict = model.experiment, model.sampled
     generator = dataclasses.replace(experiment.generator, batch_size=args.batch_size)
     subject = experiment.subject()
     with within("eval", images="extractor"):

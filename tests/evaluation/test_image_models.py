@@ -267,14 +267,14 @@ def bars(monkeypatch):
             moved.setdefault(bar.desc, []).append(bar.n + n)
         return update(bar, n)
 
-    def told(bar, what):
+    def noted(bar, what):
         if not bar.disable:
             said.setdefault(bar.desc, set()).add(what)
         doing(bar, what)
 
     monkeypatch.setattr(Bar, "update", recorded)
-    monkeypatch.setattr(Bar, "doing", told)
-    monkeypatch.setattr(Bar, "close", lambda bar: told(bar, "") or close(bar))
+    monkeypatch.setattr(Bar, "doing", noted)
+    monkeypatch.setattr(Bar, "close", lambda bar: noted(bar, "") or close(bar))
     return moved, said
 
 

@@ -85,3 +85,10 @@ def test_what_cannot_be_is_one_sentence(ask, said, pipeline):
 def test_a_classifier_is_no_generative_model():
     with pytest.raises(InvalidValue, match="^weights: got 'digits_classifier', but it draws no"):
         load("digits_classifier")
+
+
+@pytest.mark.parametrize("change", [{"process": "ve"}, {"model.nf": 16}, {"data.space.low": 0.0}])
+def test_a_model_is_taken_as_it_was_trained(change, weights):
+    (field,) = change
+    with pytest.raises(InvalidValue, match=f"^{field}.* was trained under another config"):
+        load(weights, change)

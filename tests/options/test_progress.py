@@ -101,7 +101,7 @@ def test_a_bar_in_a_terminal_shows_every_second_what_it_waits_for(on):
     assert "finishing" not in said(stream)  # as it is left
 
 
-def test_a_file_is_told_after_five_seconds_and_then_now_and_then(on):
+def test_a_file_has_a_line_after_five_seconds_and_then_now_and_then(on):
     stream = on(terminal=False)
     with progress_bar(desc="train", total=9) as bar:
         began = bar.start_t

@@ -1,4 +1,4 @@
-"""What XLA is told of the training step."""
+"""The options with which the training step is compiled."""
 
 import contextlib
 
@@ -21,11 +21,11 @@ def test_the_option_for_gpus_is_one_that_xla_knows():
 
 
 @pytest.mark.parametrize(
-    "backend, deterministic, told",
+    "backend, deterministic, asked",
     [("gpu", True, True), ("gpu", False, False), ("cpu", True, False)],
 )
 def test_training_is_deterministic_where_it_is_asked(
-    backend, deterministic, told, tmp_path, monkeypatch
+    backend, deterministic, asked, tmp_path, monkeypatch
 ):
     seen, compile_ = [], jax.stages.Lowered.compile
     monkeypatch.setattr(
@@ -37,7 +37,7 @@ def test_training_is_deterministic_where_it_is_asked(
         draw_every=0,
     )  # fmt: skip
     loop.fit(TinyTask(), TinyLoader(8), options, tmp_path)
-    assert seen == [{"xla_gpu_deterministic_ops": True} if told else {}]
+    assert seen == [{"xla_gpu_deterministic_ops": True} if asked else {}]
 
 
 def test_optimizer_and_average_have_names_in_profiles_that_change_nothing(monkeypatch):
