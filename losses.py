@@ -202,7 +202,7 @@ def loss_at(
     *,
     weighting: Weighting | str = NoiseWeighting(),
     reduction: Reduction | str = Mean(),
-    bound: "VariationalBound | None" = None,
+    auxiliary: "Auxiliary | None" = None,
 ) -> Float[Array, " b"]:
     """The loss of each example at given times and noise, shape (batch,).
 
@@ -211,7 +211,7 @@ def loss_at(
       weighting: a row of the table above or its name; each is finite at alpha = 0 where the
         predictor's pair is, which a network of output "noise" or "score" does not give there.
       reduction: over the coordinates of an example; `REDUCTIONS` or its name.
-      bound: what trains the variances of a predictor that has them; None for none.
+      auxiliary: what trains the other outputs of a predictor that has them; None for nothing.
     """
     weighting = named(WEIGHTINGS, weighting, "weighting")
     reduction = named(REDUCTIONS, reduction, "reduction")
@@ -222,7 +222,51 @@ def loss_at(
     at = Node(*(expand_right(field, x) for field in node))
     error = weighting.error(process, Errors(found.x_0 - x_0, found.eps - eps, at))
     loss = reduction(error**2, mask)
-    return loss + bound.term(process, found, x_0, mask) if bound else loss
+    return loss + auxiliary.term(process, found, x_0, mask) if auxiliary else loss
+
+
+# Other outputs of a predictor.
+
+
+@runtime_checkable
+class Auxiliary(Protocol):
+    """What is minimised beside the denoising loss, of what else a network predicts."""
+
+    def term(
+        self,
+        process: Process,
+        found: Prediction,
+        x_0: Float[Array, "b *shape"],
+        mask: Array | None = None,
+    ) -> Float[Array, " b"]:
+        """What is added to the loss of each example."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class BernoulliLoss:
+    """weight alpha^2 times the cross-entropy of a binary value with the log odds that were
+    predicted for it, its mean over the real values of an example (Luhman & Luhman 2020, eq. 14 and
+    algorithm 1): the more noise there is, the less can be said of it.
+
+    Attributes:
+      value: 0 or 1, (batch, *shape). name: of the log odds in `Prediction.aux`, of the same shape.
+      averaged: the weight is the mean of alpha^2 over the batch, as in the published code.
+    """
+
+    value: Float[Array, "b *shape"]
+    name: str
+    weight: float = 1.0
+    averaged: bool = False
+
+    def term(
+        self, process: Process, found: Prediction, x_0: Array, mask: Array | None = None
+    ) -> Float[Array, " b"]:
+        """See the class; without a mask all values count."""
+        entropy = optax.sigmoid_binary_cross_entropy(found.aux[self.name], self.value)
+        power = found.node.alpha**2
+        power = jnp.mean(power) if self.averaged else power
+        return self.weight * power * example_mean(entropy, mask)
 
 
 # Learned variances.

@@ -99,6 +99,17 @@ class Prediction(NamedTuple):
         return named(OUTPUTS, output, "output").write(self)
 
 
+class NetworkOutput(NamedTuple):
+    """What a network returns that predicts more than the one thing, `aux`; others return an array.
+
+    Attributes:
+      output: of `OUTPUTS`. aux: see `Prediction`.
+    """
+
+    output: Float[Array, "b *shape"]
+    aux: Mapping[str, Any]
+
+
 @runtime_checkable
 class Predictor(Protocol):
     """A pytree callable: parameters are its leaves, so it can be an argument of a jitted function.
@@ -355,11 +366,20 @@ class EDMNoise(NoiseConditioning):
         return jnp.log(node.sigma / node.alpha) / 4
 
 
+@dataclasses.dataclass(frozen=True)
+class Alpha(NoiseConditioning):
+    """alpha, the sqrt(alpha bar) of Chen et al. 2021, "WaveGrad", and Luhman & Luhman 2020."""
+
+    def __call__(self, node: Node) -> Float[Array, "*n"]:
+        return node.alpha
+
+
 C_NOISE: dict[str, type[NoiseConditioning]] = {
     "log_sigma": LogSigma,
     "time": Time,
     "reversed_time": ReversedTime,
     "edm": EDMNoise,
+    "alpha": Alpha,
 }
 
 
@@ -395,7 +415,11 @@ class Parameterization:
         named(C_NOISE, self.c_noise, "c_noise").check(network)
 
     def predict(
-        self, network: Callable[..., Array], x: Float[Array, "b *shape"], node: Node, cond: Cond
+        self,
+        network: Callable[..., Array | NetworkOutput],
+        x: Float[Array, "b *shape"],
+        node: Node,
+        cond: Cond,
     ) -> Prediction:
         """Runs `network(x_in, c_noise, **cond)` and reads its output; 0 in the padding."""
         output = named(OUTPUTS, self.output, "output")
@@ -405,12 +429,14 @@ class Parameterization:
         F, aux = self._split(network(x_in, c_noise, **cond))
         return output.read(F, x, node)._replace(aux=aux).masked(cond)
 
-    def _split(self, output: Array) -> tuple[Array, Mapping[str, Any]]:
+    def _split(self, found: Array | NetworkOutput) -> tuple[Array, Mapping[str, Any]]:
         """The output proper and what came along: the second half of the channels, if learned."""
+        aux = getattr(found, "aux", NO_AUX)
+        output: Any = getattr(found, "output", found)
         if not self.learned_variance:
-            return output, NO_AUX
+            return output, aux
         output, raw = jnp.split(output, 2, axis=-1)
-        return output, {"variance": (raw + 1) / 2}
+        return output, {**aux, "variance": (raw + 1) / 2}
 
 
 @functools.partial(
@@ -449,7 +475,9 @@ class NetworkPredictor:
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _apply(network: Any, params: Any, x: Array, c_noise: Array, **cond: Any) -> Array:
+def _apply(
+    network: Any, params: Any, x: Array, c_noise: Array, **cond: Any
+) -> Array | NetworkOutput:
     """A function of its own to JAX, which traces it once for all the places of a program that call
     it with like arguments."""
     return network.apply({"params": params}, x, c_noise, **cond)

@@ -35,6 +35,7 @@ from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Key, Shaped
 
 from options.choices import MOST_STEPS, require, require_count, require_positive
@@ -672,6 +673,64 @@ class SMLDSchedule(_Table):
         return jnp.exp(self._interpolate(t, table))
 
 
+@dataclasses.dataclass(frozen=True)
+class HandwritingSchedule(Process):
+    """Variance preserving, through levels l_i with any noise between them (Luhman & Luhman 2020,
+    "Diffusion Models for Handwriting Generation", algorithm 1, after Chen et al. 2021, "WaveGrad").
+
+        l_i^2 = prod_{j <= i} (1 - beta_j),   beta_j = offset + geometric from beta_min to beta_max
+        alpha(i / N) = l_i,   l_0 = 1,        alpha linear between
+
+    so that uniform times draw alpha uniformly between two neighbouring levels, which are themselves
+    drawn uniformly. The chain ends at l_N = 0.132, not quite at noise; the numbers are those of the
+    published code.
+
+    Attributes:
+      num_steps: N, how many levels there are beside l_0.
+      offset, beta_min, beta_max: of beta_j.
+      faithful: as the published code has it, alpha^2 is linear between levels, and t_min is 1 / N.
+    """
+
+    num_steps: int = 60
+    offset: float = 0.02
+    beta_min: float = 1e-5
+    beta_max: float = 0.4
+    faithful: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_count("num_steps", self.num_steps, 2, MOST_STEPS)
+        _require_order(self, "beta_min", "beta_max")
+        require(self.offset >= 0, "offset", self.offset, "0 or more")
+        require(self.offset + self.beta_max < 1, "beta_max", self.beta_max, "below 1 - offset")
+        if self.faithful:
+            object.__setattr__(self, "t_min", max(self.t_min, 1 / self.num_steps))
+
+    @property
+    def prior_std(self) -> float:
+        return 1.0
+
+    def _lost(self) -> Float[np.ndarray, " n"]:
+        """1 - l_i^2 for i = 0 .. N."""
+        betas = self.offset + np.geomspace(self.beta_min, self.beta_max, self.num_steps)
+        return np.concatenate([[0.0], -np.expm1(np.cumsum(np.log1p(-betas)))])
+
+    def alpha(self, t):
+        return 1 - self._fall(t)
+
+    def _fall(self, t: Array) -> Array:
+        """1 - alpha(t), with float32's digits also near t = 0."""
+        levels = np.arange(self.num_steps + 1) / self.num_steps
+        if self.faithful:
+            lost = jnp.interp(t, levels, self._lost())
+            return lost / (1 + jnp.sqrt(1 - lost))
+        return jnp.interp(t, levels, self._lost() / (1 + np.sqrt(1 - self._lost())))
+
+    def sigma(self, t):
+        fall = self._fall(t)
+        return jnp.sqrt(fall * (2 - fall))
+
+
 PROCESSES: dict[str, type[Process]] = {
     "ve": VESDE,
     "vp": VPSDE,
@@ -681,4 +740,5 @@ PROCESSES: dict[str, type[Process]] = {
     "flow": FlowMatching,
     "ddpm": DDPMSchedule,
     "smld": SMLDSchedule,
+    "handwriting": HandwritingSchedule,
 }

@@ -1,12 +1,18 @@
 """Networks. A new one is a module of its own and a line in one of these tables."""
 
 from models.ddpm import DDPM
+from models.handwriting import HandwritingNetwork
 from models.ncsnpp import NCSNpp
 from models.resnet import ResNet
 from models.sequence import SequenceNetwork
 from models.wide_resnet import WideResNet
 
-# (x, c_noise, *, dropout_keys, **cond) -> an array like x
-MODELS = {"ncsnpp": NCSNpp, "ddpm": DDPM, "sequence": SequenceNetwork}
+# (x, c_noise, *, dropout_keys, **cond) -> an array like x, or with more `NetworkOutput`
+MODELS = {
+    "ncsnpp": NCSNpp,
+    "ddpm": DDPM,
+    "sequence": SequenceNetwork,
+    "handwriting": HandwritingNetwork,
+}
 # (x, c_noise) -> logits (batch, num_classes)
 CLASSIFIERS = {"wide_resnet": WideResNet, "resnet": ResNet}

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, DTypeLike, Float, Key
 
 from models.layers.activation import ACTIVATIONS, DTYPES
-from models.layers.attention import Tokens, attend
+from models.layers.attention import Tokens, attend, heads_of, join_heads
 from models.layers.conditioning import Embedding, check_names
 from models.layers.convolution import dense, fan_avg_init
 from models.layers.dropout import dropout, fold_keys
@@ -177,13 +177,8 @@ class Attention(nn.Module):
         seen = Tokens(normed, real[..., 0]) if tokens is None else tokens
 
         def heads(name: str, of: Array) -> Float[Array, "b_heads n d"]:
-            y = dense(width, dtype=self.dtype, name=name)(of)
-            y = y.reshape(*y.shape[:2], count, -1)
-            return jnp.moveaxis(y, 2, 1).reshape(-1, y.shape[1], width // count)
+            return heads_of(dense(width, dtype=self.dtype, name=name)(of), count)
 
         q, k, v = heads("query", normed), heads("key", seen.values), heads("value", seen.values)
-        mixed = attend(q, k, v, jnp.repeat(seen.real, count, axis=0))
-        mixed = jnp.moveaxis(mixed.reshape(len(h), count, *mixed.shape[1:]), 1, 2)
-        return h + dense(width, init_scale=0.0, dtype=self.dtype, name="out")(
-            mixed.reshape(h.shape)
-        )
+        mixed = join_heads(attend(q, k, v, jnp.repeat(seen.real, count, axis=0)), count)
+        return h + dense(width, init_scale=0.0, dtype=self.dtype, name="out")(mixed)

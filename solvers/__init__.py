@@ -9,6 +9,7 @@ from solvers.heun import Heun, StochasticHeun
 from solvers.ode import AdaptiveODE, Euler
 from solvers.picard import Picard
 from solvers.predictor_corrector import PredictorCorrector
+from solvers.renoising import Renoising
 
 SOLVERS: dict[str, Any] = {
     "pc": PredictorCorrector,
@@ -20,4 +21,5 @@ SOLVERS: dict[str, Any] = {
     "ode": AdaptiveODE,
     "adaptive_sde": AdaptiveSDE,
     "picard": Picard,
+    "renoising": Renoising,
 }

@@ -1,4 +1,4 @@
-"""What a network is conditioned on: class labels, augmentations, low-resolution images.
+"""What a network is conditioned on: class labels, low-resolution images, texts, styles.
 
 A condition is one object that says everything of it: its name, which is the key of its value in
 `cond`; how values are drawn from a training batch, with a dropout of its own (Ho & Salimans 2022,
@@ -19,7 +19,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, DTypeLike, Float, Int, Key
 
-from models.layers.conditioning import LabelEncoder, LowResolutionEncoder, VectorEncoder
+from models.layers.conditioning import (
+    LabelEncoder,
+    LowResolutionEncoder,
+    StyleEncoder,
+    TextEncoder,
+    VectorEncoder,
+)
 from models.layers.resampling import average_down
 from options.choices import require, require_at_least_one, require_fraction
 from options.errors import InvalidValue, Words
@@ -277,9 +283,85 @@ class LowResolution:
         require(0 <= level <= self.max_level, "level", level, expected)
 
 
+@dataclasses.dataclass(frozen=True)
+class Text:
+    """What is to be written, batch["text"], int32 (b, n): tokens of an alphabet, 0 in the padding.
+
+    The null is a text without characters.
+
+    Attributes:
+      characters: of the alphabet, in the order of their tokens, the first of which is 1; a run
+        takes them from the data that it is trained on.
+      dropout: the rate at which training hides the text.
+    """
+
+    name: ClassVar[str] = "text"
+    characters: str = ""
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        require_fraction(self, "dropout")
+
+    @property
+    def size(self) -> int:
+        """How many tokens there are, that of no character included."""
+        return len(self.characters) + 1
+
+    def example(self, shape: tuple[int, ...]) -> Int[Array, "1 n"]:
+        return jnp.zeros((1, 1), jnp.int32)
+
+    def draw(self, batch: Batch, keys: Key[Array, " b"]) -> Int[Array, "b n"]:
+        return with_dropout(self, batch["text"], keys)
+
+    def null(self, value: Int[Array, "b n"]) -> Int[Array, "b n"]:
+        return jnp.zeros_like(value)
+
+    def encoder(self, width: int, dtype: DTypeLike) -> TextEncoder:
+        return TextEncoder(self.size, width, dtype)
+
+
+@dataclasses.dataclass(frozen=True)
+class Style:
+    """Features of an image of somebody's handwriting, batch["style"], (b, places, features).
+
+    The null is zeros.
+
+    Attributes:
+      places: along the line. features: of each place.
+      group: features of a token that a network attends to; all of an image are divided into such.
+      dropout: the rate at which training hides the style.
+    """
+
+    name: ClassVar[str] = "style"
+    places: int = 14
+    features: int = 128
+    group: int = 256
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        require_at_least_one(self, "places", "features", "group")
+        total = self.places * self.features
+        require(total % self.group == 0, "group", self.group, f"a divisor of {total} features")
+        require_fraction(self, "dropout")
+
+    def example(self, shape: tuple[int, ...]) -> Float[Array, "1 n c"]:
+        return jnp.zeros((1, self.places, self.features))
+
+    def draw(self, batch: Batch, keys: Key[Array, " b"]) -> Float[Array, "b n c"]:
+        return with_dropout(self, batch["style"], keys)
+
+    def null(self, value: Float[Array, "b n c"]) -> Float[Array, "b n c"]:
+        return jnp.zeros_like(value)
+
+    def encoder(self, width: int, dtype: DTypeLike) -> StyleEncoder:
+        return StyleEncoder(self.group, width, dtype)
+
+
 # Conditions by the names that configurations use, which are their own. (`Augmentation` follows the
 # data: a model is conditioned on what its data are augmented by.)
 CONDITIONS: dict[str, type[Condition]] = {
     ClassLabel.name: ClassLabel,
     LowResolution.name: LowResolution,
+    Text.name: Text,
+    Style.name: Style,
 }

@@ -36,7 +36,8 @@ class ImageTask:
         field `dropout` that is not 0.
       shape: of one example, for images (height, width, channels).
       conditions: what the network is conditioned on; if it says itself, these must be the same.
-      weighting, reduction, bound: see `losses.loss_at`.
+      weighting, reduction: see `losses.loss_at`.
+      bound: what trains the variances of a network that predicts them; None for none.
       times: how training times are drawn, of `losses.TIMES`.
       coupling: how noise goes with images, of `losses.COUPLINGS`. "optimal_transport" pairs them
         within what a device differentiates at once, so that the trajectory depends on the
@@ -123,7 +124,7 @@ class ImageTask:
             cond[MASK] = batch[MASK]
         if self._has_dropout:
             cond["dropout_keys"] = dropout_keys
-        at = self.loss_at(context.params, x_0, t, eps, cond)
+        at = self.loss_at(context.params, x_0, t, eps, cond, self.auxiliary(batch))
         values = times.weight(self.process, t) * at
         return jnp.mean(values), {"loss": values, "level": t / self.process.t_max}
 
@@ -134,6 +135,7 @@ class ImageTask:
         t: Float[Array, " b"],
         eps: Float[Array, "b *shape"],
         cond: Cond,
+        auxiliary: losses.Auxiliary | None = None,
     ) -> Float[Array, " b"]:
         """The loss of each example at given times and noise, not weighted by how they are drawn."""
         return losses.loss_at(
@@ -145,8 +147,12 @@ class ImageTask:
             cond,
             weighting=self.weighting,
             reduction=self.reduction,
-            bound=self.bound,
+            auxiliary=auxiliary,
         )
+
+    def auxiliary(self, batch: Batch) -> losses.Auxiliary | None:
+        """What is minimised beside the denoising loss of a batch."""
+        return self.bound
 
     def draw(self, context: Context, key: Key[Array, ""]) -> dict[str, Plot]:
         """Samples of the model as it is, (height, width[, 3]) uint8 by name."""

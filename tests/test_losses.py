@@ -349,7 +349,7 @@ def test_transport_ends_on_data_that_is_not_finite():
         (lambda: VariationalBound(low=1.0), "low: got 1.0"),
         (lambda: off_loss(weighting="sum"), "weighting: got 'sum'"),
         (lambda: off_loss(reduction="sum"), "reduction: got 'sum'"),
-        (lambda: off_loss(bound=VariationalBound()), "learned_variance: got False"),
+        (lambda: off_loss(auxiliary=VariationalBound()), "learned_variance: got False"),
         (lambda: sliced_score_matching(jnp.cos, PADDED, KEYS, num_probes=0), "num_probes: got 0"),
     ],
 )
@@ -399,7 +399,7 @@ def test_a_padded_loss_is_the_unpadded_one(weighting, reduction, dtype):
             predict,
             weighting=weighting,
             reduction=reduction,
-            bound=VariationalBound(50),
+            auxiliary=VariationalBound(50),
         )
     )
     got = at(PADDED, t, eps, {MASK: REAL[..., None].astype(dtype)})

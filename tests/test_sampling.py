@@ -426,7 +426,7 @@ class WithTime:
 
 # From the end of the grid, the node of the last evaluation; adaptive solvers go there directly.
 LAST = {"euler": 2, "heun": 1, "ddim": 2, "dpm": 2, "picard": 2, "pc": 2, "stochastic_heun": 1,
-        "ode": 1, "adaptive_sde": 1}  # fmt: skip
+        "ode": 1, "adaptive_sde": 1, "renoising": 2}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", SOLVERS)

@@ -15,6 +15,7 @@ from sde_lib import (
     CosineVP,
     DDPMSchedule,
     FlowMatching,
+    HandwritingSchedule,
     Process,
     SMLDSchedule,
     SubVPSDE,
@@ -227,3 +228,32 @@ def test_prior_sample_has_the_prior_density():
     process = VESDE(0.01, 50.0)
     z = process.prior_sample(jax.random.key(0), (4096, 3))
     assert float(jnp.std(z)) == pytest.approx(50.0, rel=0.03)
+
+
+def test_the_handwriting_schedule_has_the_published_levels():
+    """beta = 0.02 + geomspace(1e-5, 0.4, 60), whose chain runs from 0.990 to 0.132."""
+    betas = 0.02 + np.geomspace(1e-5, 0.4, 60)
+    levels = np.sqrt(np.cumprod(1 - betas))
+    times = jnp.arange(61) / 60
+    for process in (HandwritingSchedule(), HandwritingSchedule(faithful=True)):
+        np.testing.assert_allclose(process.alpha(times), [1.0, *levels], rtol=2e-6)
+        np.testing.assert_allclose(process.sigma(times[1:]), np.sqrt(1 - levels**2), rtol=2e-6)
+    np.testing.assert_allclose([levels[0], levels[-1]], [0.990, 0.132], atol=5e-4)
+
+
+def test_uniform_times_draw_its_levels_as_published():
+    """Between two levels sqrt(alpha bar) is uniform; in the published code alpha bar is."""
+    paper, code = HandwritingSchedule(), HandwritingSchedule(faithful=True)
+    ends = paper.alpha(jnp.array([30, 31]) / 60)
+    half = jnp.float32(30.25 / 60)
+    np.testing.assert_allclose(paper.alpha(half), 0.75 * ends[0] + 0.25 * ends[1], rtol=1e-6)
+    square = 0.75 * ends[0] ** 2 + 0.25 * ends[1] ** 2
+    np.testing.assert_allclose(code.alpha(half) ** 2, square, rtol=1e-6)
+    assert paper.t_min == 1e-5 and code.t_min == pytest.approx(1 / 60)
+
+
+def test_its_noise_keeps_float32_accuracy_near_zero():
+    t = np.array([1e-5, 1e-4, 1e-3])
+    fall = 60 * t * (1 - np.sqrt(1 - 0.02 - 1e-5))
+    exact = np.sqrt(1 - (1 - fall) ** 2)
+    np.testing.assert_allclose(HandwritingSchedule().sigma(jnp.float32(t)), exact, rtol=2e-6)

@@ -38,13 +38,30 @@ def attend(
     real: Bool[Array, "b j"] | None = None,
 ) -> Float[Array, "b i c"]:
     """(1) over the keys where `real` holds, None for all; 0 for an example without any."""
+    return jnp.einsum("bij,bjc->bic", attention_weights(q, k, real).astype(q.dtype), v)
+
+
+def attention_weights(
+    q: Float[Array, "b i c"], k: Float[Array, "b j c"], real: Bool[Array, "b j"] | None = None
+) -> Float[Array, "b i j"]:
+    """The softmax of (1) over the keys where `real` holds; float32."""
     logits = jnp.einsum("bic,bjc->bij", q, k).astype(jnp.float32) * q.shape[-1] ** -0.5
     if real is None:
-        weights = jax.nn.softmax(logits)
-    else:
-        keys = real[:, None]
-        weights = jnp.where(keys, jax.nn.softmax(jnp.where(keys, logits, -1e30)), 0.0)
-    return jnp.einsum("bij,bjc->bic", weights.astype(q.dtype), v)
+        return jax.nn.softmax(logits)
+    keys = real[:, None]
+    return jnp.where(keys, jax.nn.softmax(jnp.where(keys, logits, -1e30)), 0.0)
+
+
+def heads_of(x: Float[Array, "b n c"], count: int) -> Float[Array, "b_heads n d"]:
+    """The channels of each of `count` heads, along the batch axis."""
+    x = x.reshape(*x.shape[:2], count, -1)
+    return jnp.moveaxis(x, 2, 1).reshape(-1, x.shape[1], x.shape[-1])
+
+
+def join_heads(x: Float[Array, "b_heads n d"], count: int) -> Float[Array, "b n c"]:
+    """The inverse of `heads_of`."""
+    x = jnp.moveaxis(x.reshape(-1, count, *x.shape[1:]), 1, 2)
+    return x.reshape(*x.shape[:2], -1)
 
 
 class AttentionBlock(nn.Module):

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float, Int
 
-from models.layers.attention import Tokens
+from models.layers.attention import Tokens, attend
 from models.layers.convolution import dense
 from models.layers.embedding import positional_features
 from options.choices import did_you_mean, require
@@ -138,6 +138,42 @@ class VectorEncoder(nn.Module):
         size = (vector.shape[-1], self.width)
         kernel = self.param("kernel", nn.initializers.lecun_normal(), size)
         return Encoding(embedding=vector.astype(self.dtype) @ kernel.astype(self.dtype))
+
+
+class TextEncoder(nn.Module):
+    """A token for each character of a text, int32 (b, n), 0 in the padding: a vector of the
+    character, features of its place, and one layer of self-attention."""
+
+    size: int
+    width: int
+    dtype: DTypeLike = "float32"
+
+    @nn.compact
+    def __call__(self, text: Int[Array, "b n"], shape: tuple[int, ...]) -> Encoding:
+        table = nn.Embed(self.size, self.width, dtype=self.dtype, name="characters")
+        places = positional_features(jnp.arange(text.shape[1], dtype=jnp.float32), self.width)
+        h = table(text) + places.astype(self.dtype)
+        layer = {
+            name: dense(self.width, dtype=self.dtype, name=name)
+            for name in ("query", "key", "value", "out")
+        }
+        seen = nn.LayerNorm(dtype=self.dtype, name="norm")(h)
+        mixed = attend(layer["query"](seen), layer["key"](seen), layer["value"](seen), text > 0)
+        return Encoding(tokens=Tokens(h + layer["out"](mixed), text > 0))
+
+
+class StyleEncoder(nn.Module):
+    """Features of a style (b, n, c), taken as tokens of `group` features, through two layers."""
+
+    group: int
+    width: int
+    dtype: DTypeLike = "float32"
+
+    @nn.compact
+    def __call__(self, style: Float[Array, "b n c"], shape: tuple[int, ...]) -> Encoding:
+        h = nn.swish(style.astype(self.dtype).reshape(len(style), -1, self.group))
+        h = nn.swish(dense(2 * self.width, dtype=self.dtype, name="dense_0")(h))
+        return Encoding(tokens=Tokens(dense(self.width, dtype=self.dtype, name="dense_1")(h)))
 
 
 class LowResolutionEncoder(nn.Module):

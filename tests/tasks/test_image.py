@@ -116,9 +116,9 @@ def test_transport_pairs_the_noise_within_the_batch_that_it_is_given():
     seen = []
 
     class Spy(ImageTask):
-        def loss_at(self, params, x_0, t, eps, cond):
+        def loss_at(self, params, x_0, t, eps, cond, auxiliary=None):
             seen.append((t, eps))
-            return super().loss_at(params, x_0, t, eps, cond)
+            return super().loss_at(params, x_0, t, eps, cond, auxiliary)
 
     def drawn(one):
         spy = Spy(**{f.name: getattr(one, f.name) for f in dataclasses.fields(one)})
