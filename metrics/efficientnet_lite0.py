@@ -9,29 +9,18 @@ of Inception: compare them with one another only.
 """
 
 from pathlib import Path
-from typing import NamedTuple
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
 from metrics.features import Activations, FeatureExtractor, read_weights
+from metrics.inverted_bottlenecks import InvertedBottlenecks, Maps, Stage
 from options.errors import InvalidValue, Words
 from options.precision import FLOAT32
 
 SIZE = 224
-
-
-class Stage(NamedTuple):
-    """Repeated bottlenecks, of which the first has the stride."""
-
-    repeats: int
-    kernel: int
-    stride: int
-    expand: int
-    width: int
 
 
 STAGES = (
@@ -45,61 +34,10 @@ STAGES = (
 )
 
 
-class Depthwise(nn.Module):
-    """Depthwise convolution with SAME padding, as a sum of shifted slices.
-
-    XLA's CPU backend runs a grouped convolution several times slower.
-    """
-
-    kernel: int
-    stride: int
-
-    @nn.compact
-    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 c"]:
-        k, s = self.kernel, self.stride
-        weight = self.param("kernel", nn.initializers.lecun_normal(), (k, k, x.shape[-1]))
-        out = self.param("bias", nn.initializers.zeros, (x.shape[-1],))
-        pads = [(0, 0), *(_same_padding(n, k, s) for n in x.shape[1:3]), (0, 0)]
-        height, width = (-(-n // s) for n in x.shape[1:3])
-        x = jnp.pad(x, pads)
-        for i in range(k):
-            for j in range(k):
-                rows = slice(i, i + (height - 1) * s + 1, s)
-                columns = slice(j, j + (width - 1) * s + 1, s)
-                out = out + weight[i, j] * x[:, rows, columns]
-        return out
-
-
-def _same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
-    """TensorFlow's: the odd pixel goes to the right."""
-    total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
-    return total // 2, total - total // 2
-
-
-class EfficientNetLite0(nn.Module):
+class EfficientNetLite0(InvertedBottlenecks):
     """x: (b, H, W, 3), normalised; any H and W from 32 up, 224 as trained."""
 
-    @nn.compact
-    def __call__(self, x: Float[Array, "b h w 3"]) -> Activations:
-        x = nn.relu6(nn.Conv(32, (3, 3), strides=2, name="stem")(x))
-        index = 0
-        for stage in STAGES:
-            for repeat in range(stage.repeats):
-                x = self._bottleneck(x, stage, stage.stride if repeat == 0 else 1, f"block_{index}")
-                index += 1
-        x = nn.relu6(nn.Conv(1280, (1, 1), name="head")(x))
-        features = jnp.mean(x, axis=(1, 2))
-        return Activations(features, nn.Dense(1000, name="classifier")(features))
-
-    def _bottleneck(
-        self, x: Float[Array, "b h w c"], stage: Stage, stride: int, name: str
-    ) -> Float[Array, "b h2 w2 d"]:
-        h, width = x, x.shape[-1]
-        if stage.expand != 1:
-            h = nn.relu6(nn.Conv(width * stage.expand, (1, 1), name=f"{name}_expand")(h))
-        h = nn.relu6(Depthwise(stage.kernel, stride, name=f"{name}_depthwise")(h))
-        h = nn.Conv(stage.width, (1, 1), name=f"{name}_project")(h)
-        return x + h if stride == 1 and width == stage.width else h
+    stages: tuple[Stage, ...] = STAGES
 
 
 def preprocess(images: UInt8[Array, "b h w c"], size: int = SIZE) -> Float[Array, "b size size 3"]:
@@ -120,7 +58,8 @@ def extractor(path: Path, size: int = SIZE) -> FeatureExtractor:
     def forward(params: dict, images: UInt8[Array, "b h w c"]) -> Activations:
         with FLOAT32.context():
             x = preprocess(images, size)
-            return Activations(*EfficientNetLite0().apply({"params": params}, x))
+            found = Maps(*EfficientNetLite0().apply({"params": params}, x))
+            return Activations(found.features, found.logits)
 
     def apply(images: UInt8[Array | np.ndarray, "b h w c"]) -> Activations:
         return forward(params, jnp.asarray(images))

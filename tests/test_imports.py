@@ -31,8 +31,8 @@ MAY_IMPORT = {
     # Images in, batches and metrics out.
     "storage": "",
     "data": "storage",
-    "handwriting": "storage data",
     "metrics": "sde_lib storage data",
+    "handwriting": "storage data metrics",
     # Training, of whatever task.
     "training": "storage tasks",
     # Drawing from a model, and judging it.

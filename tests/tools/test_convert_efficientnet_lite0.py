@@ -20,6 +20,7 @@ from metrics import efficientnet_lite0
 from metrics.efficientnet_lite0 import STAGES, EfficientNetLite0
 from options.errors import StorageError
 from tools import convert_efficientnet_lite0 as tool
+from tools.torch_file import read_state_dict
 
 BLOCKS = [
     (stage.kernel, stage.stride if i == 0 else 1, stage.expand, stage.width)
@@ -204,7 +205,7 @@ def test_a_damaged_package_is_named(content, tmp_path):
 
 def test_refuses_pickles_of_anything_else_and_other_networks(tmp_path):
     with pytest.raises(pickle.UnpicklingError, match="expected a state dict"):
-        tool.read_legacy(b"".join(pickle.dumps(part, 2) for part in (1, 2, {}, print)))
+        read_state_dict(b"".join(pickle.dumps(part, 2) for part in (1, 2, {}, print)))
     np.savez(tmp_path / "other.npz", kernel=np.zeros(3))
     with pytest.raises(ValueError, match="other parameters.* expected those of EfficientNetLite0"):
         efficientnet_lite0.extractor(tmp_path / "other.npz")
