@@ -13,6 +13,8 @@ these is one. A transcript is an `annotation` of the type "truth", "transcriptio
 Channels are read in the order of the file's `traceFormat`, X and Y by default; Y points down unless
 its orientation is "-ve". Values may be first and second differences ('v and "v, explicit ones !v)
 and repeated (*); hexadecimal values, and ones that are not known (?), are not read.
+
+`to_inkml` writes such a file of a drawing, in millimetres to four digits after the point.
 """
 
 import re
@@ -22,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
+from handwriting.drawing import Drawing, Look
 from handwriting.ink import Collection, Ink, files_below, stroke, xml_root
 from options.choices import require
 from options.errors import InvalidValue, Words
@@ -29,6 +32,23 @@ from options.errors import InvalidValue, Words
 TRANSCRIPTS = ("truth", "transcription", "text", "label")
 VALUE = re.compile(r"([!'\"]?)([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|\*)\s*")
 Element = ElementTree.Element
+NAMESPACE = "http://www.w3.org/2003/InkML"
+
+
+def to_inkml(drawing: Drawing, look: Look) -> bytes:
+    """The file of one line; `look` does not matter."""
+    root = Element("ink", xmlns=NAMESPACE)
+    for kind, text in (("truth", drawing.text), ("writer", drawing.writer)):
+        if text:
+            ElementTree.SubElement(root, "annotation", type=kind).text = text
+    channels = ElementTree.SubElement(root, "traceFormat")
+    for name in "XY":
+        ElementTree.SubElement(channels, "channel", name=name, type="decimal", units="mm")
+    for points in drawing.strokes:
+        trace = ElementTree.SubElement(root, "trace")
+        trace.text = ", ".join(f"{x:.4f} {y:.4f}" for x, y in points)
+    ElementTree.indent(root)
+    return ElementTree.tostring(root, "utf-8", xml_declaration=True) + b"\n"
 
 
 def read_inkml(path: str | Path) -> Collection:

@@ -8,17 +8,38 @@ A file holds a list of lines, or an object with that list under "lines", or one 
 A stroke is a list of points [x, y], x to the right and y down, in any unit; what follows in a point
 (time, pressure) is not read. "writer" and "split" may be left out: the file's name and "train" are
 taken.
+
+`to_json` writes such a file of a drawing, one line in millimetres to four digits after the point;
+where it is known which points write which character, with
+
+    "spans": [{"char": "C", "start": 0, "end": 9}, ...]
+
+of points that are counted over all strokes, `end` not among them. They are not read again.
 """
 
 import json
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+
+from handwriting.drawing import Drawing, Look
 from handwriting.ink import Collection, Ink, content, files_below, stroke
 from options.choices import require
 from options.errors import InvalidValue, Words
 
 T = TypeVar("T")
+
+
+def to_json(drawing: Drawing, look: Look) -> bytes:
+    """The file of one line; `look` does not matter."""
+    line: dict[str, Any] = {"text": drawing.text}
+    if drawing.writer:
+        line["writer"] = drawing.writer
+    line["strokes"] = [np.round(stroke, 4).tolist() for stroke in drawing.strokes]
+    if drawing.spans:
+        line["spans"] = [span._asdict() for span in drawing.spans]
+    return f"{json.dumps(line, ensure_ascii=False, allow_nan=False)}\n".encode()
 
 
 def read_json(path: str | Path) -> Collection:

@@ -79,7 +79,7 @@ def test_what_stands_in_the_padding_does_not_count(batch, params):
 
 
 def test_the_pen_is_trained_and_hidden_conditions_are(batch):
-    """The gradient reaches the pen's layer; with dropout near 1 neither text nor style changes it."""
+    """The gradient reaches the pen's layer; with dropout near 1 text and style change nothing."""
     task = make_task()
     start = task.init(jax.random.key(0))
     gradient = jax.grad(lambda p: task.loss(Context(p), batch, KEYS)[0])(start)
