@@ -31,7 +31,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from options.choices import choose, named, require_positive
+from options.choices import choose, require_positive
+from options.classes import named
 from options.errors import InvalidValue
 from options.precision import FLOAT32, PRECISIONS, Precision
 from sde_lib import Node, Process, ScoreFn, expand_right, masked

@@ -24,6 +24,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from options.choices import choose, require
+from options.classes import ask
 from options.errors import InvalidValue, NotFinite, Words
 from options.progress import Pace, Progress
 from parameterization import MASK, NO_COND, Cond, Prediction, Predictor, as_pytree
@@ -240,13 +241,12 @@ class SamplerState(NamedTuple):
 class Solver(Protocol):
     """Moves a batch over a grid, in rounds. Frozen, hashable, without parameters.
 
+    One that cannot take every process and grid also has `validate(process, grid)`, which raises
+    InvalidValue before anything is compiled.
+
     `solvers.fixed_step.FixedStep` is the base of solvers that visit every node of the grid, and
     `solvers.adaptive.Adaptive` of those that choose each sample's steps.
     """
-
-    def validate(self, process: Process, grid: Node) -> None:
-        """InvalidValue, before anything is compiled, where it cannot take the process or grid."""
-        ...
 
     def budget(self, steps: int) -> int:
         """The number of rounds after which a run over a grid of `steps` steps is stopped."""
@@ -466,7 +466,7 @@ def sample(
     """
     steps = _check_grid(grid)
     finish = choose(DENOISE_CHOICES, denoise, "denoise")
-    solver.validate(process, grid)
+    ask(solver, "validate", process, grid)
     predict, constraint = as_pytree(predict), as_pytree(constraint)
     if guidance is not None:
         predict = as_pytree(guidance(predict))
