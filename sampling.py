@@ -27,7 +27,7 @@ from options.choices import choose, require
 from options.classes import ask
 from options.errors import InvalidValue, NotFinite, Words
 from options.progress import Pace, Progress
-from parameterization import MASK, NO_COND, Cond, Prediction, Predictor, as_pytree
+from parameterization import MASK, NO_COND, Cond, Prediction, Predictor, as_predictor, as_pytree
 from sde_lib import Node, Process, expand_right, masked
 
 # Tolerance of the virtual Brownian tree, relative to the interval of the run.
@@ -457,8 +457,8 @@ def sample(
         divide the batch. Parameters are copied to all.
 
     Raises:
-      InvalidValue: an unknown `denoise`, a grid that does not fall or does not begin at `start`, a
-        solver that the process cannot serve, recorded noise that does not last.
+      InvalidValue: no predictor, an unknown `denoise`, a grid that does not fall or does not begin
+        at `start`, a solver that the process cannot serve, recorded noise that does not last.
       NotFinite: a sample is not finite; names it and the time at which that happened.
 
     A sample that spends the solver's budget before the end is returned as it is, with a warning and
@@ -467,9 +467,9 @@ def sample(
     steps = _check_grid(grid)
     finish = choose(DENOISE_CHOICES, denoise, "denoise")
     ask(solver, "validate", process, grid)
-    predict, constraint = as_pytree(predict), as_pytree(constraint)
+    predict, constraint = as_predictor(predict), as_pytree(constraint)
     if guidance is not None:
-        predict = as_pytree(guidance(predict))
+        predict = as_predictor(guidance(predict), "guidance")
     noise = KeyedNoise(keys_for(key, shape[0], first_index)) if noise is None else noise
     noise.validate(steps)
     if sharding is not None:
