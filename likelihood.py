@@ -44,7 +44,7 @@ from jaxtyping import Array, Float, Int, Key
 from options.choices import choose, require
 from options.errors import InvalidValue
 from options.progress import Progress
-from parameterization import MASK, NO_COND, Cond, Predictor, as_pytree
+from parameterization import MASK, NO_COND, Cond, Predictor, as_predictor
 from sde_lib import Process, dimensions, example_mean, example_sum, masked
 from solvers.adaptive import scaled_norm
 from solvers.probability_flow import FlowOptions, FlowProblem, report_failures
@@ -141,8 +141,8 @@ def log_likelihood(
         has the same bits with and without it.
 
     Raises:
-      InvalidValue: a constraint, an unknown probe, tolerances or counts that are not positive,
-        times outside of the process's.
+      InvalidValue: no predictor, a constraint, an unknown probe, tolerances or counts that are not
+        positive, times outside of the process's.
       NotFinite: a sample is not finite; names it and the time at which that happened.
     """
     if constraint is not None:
@@ -154,7 +154,7 @@ def log_likelihood(
         keys = key if key.ndim else jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(len(x)))
         probes = jax.vmap(lambda key: draw(key, num_probes, x.shape[1:]))(keys)
     exact = draw is _unit_vectors
-    asked = process, as_pytree(predict), x, probes, cond
+    asked = process, as_predictor(predict), x, probes, cond
 
     def further(now: Underway, max_steps: int) -> Underway:
         return _solve(*asked, problem._replace(max_steps=jnp.int32(max_steps)), exact, now)
@@ -182,7 +182,7 @@ def lower(
     )
     probes = jax.ShapeDtypeStruct((x.shape[0], count, *x.shape[1:]), jnp.float32)
     solve = functools.partial(_solve, process, problem=problem, exact=exact)
-    asked = as_pytree(predict), x, probes, dict(cond)
+    asked = as_predictor(predict), x, probes, dict(cond)
     now = jax.eval_shape(solve, *asked)
     return _solve.lower(process, *asked, problem, exact, now)
 

@@ -44,7 +44,8 @@ import optax
 from jax.scipy.special import log_ndtr, ndtri
 from jaxtyping import Array, Float, Int, Key
 
-from options.choices import MOST_STEPS, named, require, require_count, require_positive
+from options.choices import MOST_STEPS, require, require_count, require_positive
+from options.classes import named
 from options.errors import InvalidValue
 from options.fields import hidden
 from parameterization import MASK, NO_COND, Cond, Prediction, Predictor, zero_padding

@@ -24,6 +24,7 @@ prediction is in any of the rows, so a network trained on one of them serves as 
 import abc
 import dataclasses
 import functools
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
@@ -31,8 +32,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from options.choices import choose, named, require_positive
-from options.errors import InvalidValue
+from options.choices import choose, require_positive
+from options.classes import named
+from options.errors import InvalidValue, Words
 from options.precision import FLOAT32, PRECISIONS, Precision
 from sde_lib import Node, Process, ScoreFn, expand_right, masked
 
@@ -483,21 +485,76 @@ def _apply(
     return network.apply({"params": params}, x, c_noise, **cond)
 
 
-@functools.partial(jax.tree_util.register_dataclass, data_fields=[], meta_fields=["score_fn"])
-@dataclasses.dataclass(frozen=True)
-class ScorePredictor:
-    """A plain score function `score_fn(x, t)`, such as an exact one, as a predictor."""
+# Predictors of plain functions.
 
-    score_fn: ScoreFn
+StateFn = Callable[[Array, Array], Array]  # (x (b, *shape), t (b,)) -> an array like x
+
+
+@dataclasses.dataclass(frozen=True)
+class FlowVelocity(Output):
+    """F = alpha' x_0 + sigma' eps, dx/dt of the probability flow of a process: with (1), two linear
+    equations of determinant alpha' sigma - alpha sigma'."""
+
+    process: Process
+
+    def read(self, output: Array, x: Array, node: Node) -> Prediction:
+        slopes = self.process.alpha_dot(node.t), self.process.sigma_dot(node.t)
+        fields = (expand_right(field, x) for field in (node.alpha, node.sigma, *slopes))
+        alpha, sigma, alpha_dot, sigma_dot = fields
+        norm = alpha_dot * sigma - alpha * sigma_dot
+        x_0 = (sigma * output - sigma_dot * x) / norm
+        return Prediction(x_0, (alpha_dot * x - alpha * output) / norm, node)
+
+    def write(self, prediction: Prediction) -> Array:
+        return prediction.velocity(self.process)
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass, data_fields=[], meta_fields=["function", "output"]
+)
+@dataclasses.dataclass(frozen=True)
+class FunctionPredictor:
+    """A plain function of (x, t), such as an exact one, as a predictor; `output` is what it gives.
+    Conditions are not handed to it."""
+
+    function: StateFn
+    output: Output
 
     def __call__(self, x: Array, node: Node, cond: Cond = NO_COND) -> Prediction:
-        score = self.score_fn(x, node.t)
-        return Score().read(score, x, node).masked(cond)
+        return self.output.read(self.function(x, node.t), x, node).masked(cond)
 
 
-def from_score(score_fn: ScoreFn) -> ScorePredictor:
+def from_score(score_fn: ScoreFn) -> FunctionPredictor:
     """The predictor of a score function; `score_fn(x, t)` takes t of shape (batch,)."""
-    return ScorePredictor(score_fn)
+    return FunctionPredictor(score_fn, Score())
+
+
+def from_noise(eps_fn: StateFn) -> FunctionPredictor:
+    """The predictor of `eps_fn(x, t)`, E[eps | x_t]; t as of `from_score`."""
+    return FunctionPredictor(eps_fn, Noise())
+
+
+def from_denoiser(x_0_fn: StateFn) -> FunctionPredictor:
+    """The predictor of `x_0_fn(x, t)`, E[x_0 | x_t]; t as of `from_score`."""
+    return FunctionPredictor(x_0_fn, Data())
+
+
+def from_velocity(velocity_fn: StateFn, process: Process) -> FunctionPredictor:
+    """The predictor of `velocity_fn(x, t)`, dx/dt of the probability flow of `process`, towards its
+    prior; t as of `from_score`. Flow matching with data at t = 1 has -velocity_fn(x, 1 - t)."""
+    return FunctionPredictor(velocity_fn, FlowVelocity(process))
+
+
+def as_predictor(predict: Any, field: str = "predict") -> Any:
+    """The predictor as a pytree; InvalidValue for what cannot be called as (x, node, cond)."""
+    try:
+        inspect.signature(predict).bind(None, None, NO_COND)
+    except TypeError as error:
+        got = Words(f"{getattr(predict, '__name__', type(predict).__name__)!r}, {error}")
+        expected = "a predictor (x, node, cond) -> Prediction, which from_score, from_noise, "
+        expected += "from_denoiser and from_velocity of parameterization make of a function (x, t)"
+        raise InvalidValue(field, got, expected) from None
+    return as_pytree(predict)
 
 
 def as_pytree(function: Any) -> Any:

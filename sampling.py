@@ -24,9 +24,10 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from options.choices import choose, require
+from options.classes import ask
 from options.errors import InvalidValue, NotFinite, Words
 from options.progress import Pace, Progress
-from parameterization import MASK, NO_COND, Cond, Prediction, Predictor, as_pytree
+from parameterization import MASK, NO_COND, Cond, Prediction, Predictor, as_predictor, as_pytree
 from sde_lib import Node, Process, expand_right, masked
 
 # Tolerance of the virtual Brownian tree, relative to the interval of the run.
@@ -240,13 +241,12 @@ class SamplerState(NamedTuple):
 class Solver(Protocol):
     """Moves a batch over a grid, in rounds. Frozen, hashable, without parameters.
 
+    One that cannot take every process and grid also has `validate(process, grid)`, which raises
+    InvalidValue before anything is compiled.
+
     `solvers.fixed_step.FixedStep` is the base of solvers that visit every node of the grid, and
     `solvers.adaptive.Adaptive` of those that choose each sample's steps.
     """
-
-    def validate(self, process: Process, grid: Node) -> None:
-        """InvalidValue, before anything is compiled, where it cannot take the process or grid."""
-        ...
 
     def budget(self, steps: int) -> int:
         """The number of rounds after which a run over a grid of `steps` steps is stopped."""
@@ -457,8 +457,8 @@ def sample(
         divide the batch. Parameters are copied to all.
 
     Raises:
-      InvalidValue: an unknown `denoise`, a grid that does not fall or does not begin at `start`, a
-        solver that the process cannot serve, recorded noise that does not last.
+      InvalidValue: no predictor, an unknown `denoise`, a grid that does not fall or does not begin
+        at `start`, a solver that the process cannot serve, recorded noise that does not last.
       NotFinite: a sample is not finite; names it and the time at which that happened.
 
     A sample that spends the solver's budget before the end is returned as it is, with a warning and
@@ -466,10 +466,10 @@ def sample(
     """
     steps = _check_grid(grid)
     finish = choose(DENOISE_CHOICES, denoise, "denoise")
-    solver.validate(process, grid)
-    predict, constraint = as_pytree(predict), as_pytree(constraint)
+    ask(solver, "validate", process, grid)
+    predict, constraint = as_predictor(predict), as_pytree(constraint)
     if guidance is not None:
-        predict = as_pytree(guidance(predict))
+        predict = as_predictor(guidance(predict), "guidance")
     noise = KeyedNoise(keys_for(key, shape[0], first_index)) if noise is None else noise
     noise.validate(steps)
     if sharding is not None:

@@ -30,6 +30,7 @@ knows neither step counts nor networks, and nothing outside this file asks for i
 
 import dataclasses
 import math
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import ClassVar, NamedTuple
 
@@ -160,10 +161,12 @@ class Process:
 
     # What a process defines.
 
+    @abstractmethod
     def alpha(self, t: Float[Array, "*n"]) -> Float[Array, "*n"]:
         """Scale of the data at time t."""
         raise TypeError(f"{type(self).__name__} must define alpha(t)")
 
+    @abstractmethod
     def sigma(self, t: Float[Array, "*n"]) -> Float[Array, "*n"]:
         """Standard deviation of the noise at time t."""
         raise TypeError(f"{type(self).__name__} must define sigma(t)")

@@ -29,6 +29,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from options.choices import require
+from options.classes import ask
 from options.errors import InvalidValue, Words
 from sampling import RunContext, SamplerState, at, latest
 from sde_lib import Node, Process, expand_right, masked
@@ -203,7 +204,7 @@ class PublishedControl:
     solver: PredictorCorrector
 
     def validate(self, process: Process, grid: Node) -> None:
-        self.solver.validate(process, grid)
+        ask(self.solver, "validate", process, grid)
 
     def budget(self, steps: int) -> int:
         return steps

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from options.choices import MOST_STEPS, require_at_least_one
+from options.classes import ask
 from options.errors import InvalidValue
 from sampling import CONSTRAINT_DRAW, NoiseSource, RunContext, SamplerState, at
 from sde_lib import Node, Process, expand_right, transition
@@ -67,7 +68,7 @@ class Resampled:
             raise InvalidValue("repeats", but=f"{name} chooses its own steps; {needed}")
 
     def validate(self, process: Process, grid: Node) -> None:
-        self.solver.validate(process, grid)
+        ask(self.solver, "validate", process, grid)
 
     def budget(self, steps: int) -> int:
         return self.solver.budget(steps)

@@ -16,6 +16,7 @@ Pen movements (dx, dy, pen), see `data.strokes`, have one standard deviation for
     x = (dx / std, dy / std, pen)                           (5)
 """
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from math import log, log2
 from typing import Any, ClassVar, Protocol, runtime_checkable
@@ -44,14 +45,17 @@ class Space(Protocol):
     is_pixels: ClassVar[bool] = False
 
     @property
+    @abstractmethod
     def unit(self) -> Any:
         """What a difference of 1 between states is in the units of the data."""
         ...
 
+    @abstractmethod
     def encode(self, data: Any) -> Any:
         """Data as states, float32."""
         ...
 
+    @abstractmethod
     def decode(self, x: Any) -> Any:
         """States as data, of the data's own type."""
         ...

@@ -13,6 +13,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from data.source import Source
+from options.classes import ask
 from options.errors import InvalidValue, UserError, within
 from options.fields import flat
 from parameterization import Parameterization
@@ -117,7 +118,7 @@ def check_image(experiment: Any) -> None:
     _check_conditions(experiment)
     _check_parameterization(options.parameterization, options.data.space)
     with within("model"):
-        experiment.network.check(*experiment.shape[:-1])
+        ask(experiment.network, "check", *experiment.shape[:-1])
     with within("parameterization"):
         options.parameterization.check(experiment.network)
     _check_sampling(experiment)
@@ -173,7 +174,7 @@ def _check_sampling(experiment: Any) -> None:
     _validate_solver(sampling, process, grid)
     preview = experiment.preview.sampler
     with within("preview.solver"):
-        preview.solver.validate(process, preview.grid)
+        ask(preview.solver, "validate", process, preview.grid)
     learned = experiment.options.parameterization.learned_variance
     predictor = getattr(sampling.solver, "predictor", None)
     if getattr(predictor, "variance", "") == "learned" and not learned:
@@ -189,7 +190,7 @@ def _validate_solver(sampling: Any, process: Any, grid: Node) -> None:
     """What the solver refuses; where that is of the grid, the field is one of `sampling`."""
     of_grid = {field.name for field in dataclasses.fields(sampling)} - {"solver"}
     try:
-        sampling.solver.validate(process, grid)
+        ask(sampling.solver, "validate", process, grid)
     except UserError as error:
         section = "sampling" if error.field in of_grid else "sampling.solver"
         with within(section):

@@ -9,6 +9,8 @@ from experiment import checks
 from experiment.experiment import Experiment, PlacesOf, Trained
 from experiment.settings import ClassifierSettings
 from metrics.report import Report
+from options.choices import require
+from options.classes import ask
 from options.errors import within
 from sde_lib import Process
 from tasks.classifier import ClassifierTask
@@ -46,9 +48,11 @@ class ClassifierExperiment(Experiment):
 
     def check(self) -> None:
         model = self.options.model
+        counts = hasattr(model, "num_classes")
+        require(counts, "model", type(model).__name__, "a network with a field `num_classes`")
         checks.check_process(self.process)
         with within("model"):
-            model.check(*self.shape[:-1])
+            ask(model, "check", *self.shape[:-1])
         checks.check_classes(self, "model.num_classes", model.num_classes)
 
     def subject(self) -> ClassifierSubject:

@@ -6,7 +6,6 @@ overridden on the command line with its type checked, and a saved configuration 
 """
 
 import importlib.util
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,12 +15,13 @@ from ml_collections import ConfigDict
 from experiment import sections
 from experiment.sections import as_section, is_section
 from options.choices import did_you_mean
+from options.classes import import_from
 from options.errors import InvalidValue, StorageError
 from options.fields import entries, fields, flat
 from options.project import find, nearest
 from storage.upgrade import upgrade_config
 from storage.weights import read_meta
-from storage.workdir import CONFIG, read_config
+from storage.workdir import CONFIG, read_config, read_folders
 
 TASK, DEFAULT_TASK = "task", "image"
 SettingsOf = Callable[[str], type]
@@ -30,10 +30,17 @@ SettingsOf = Callable[[str], type]
 def read(where: str | Path) -> dict[str, Any]:
     """The sections given by a configuration file (.py), or remembered by weights or a workdir.
 
+    Classes of one's own are found in the folder of the file, and in those that the workdir
+    remembers; weights bring no folder, see `options.classes`.
+
     where: a path, or a name of what the project ships; see `options.project.find`.
     """
     path = find(where)
-    return read_file(path) if path.suffix == ".py" else remembered(path)
+    if path.suffix == ".py":
+        return read_file(path)
+    for folder in read_folders(path):
+        import_from(folder)
+    return remembered(path)
 
 
 def read_file(path: str | Path) -> dict[str, Any]:
@@ -42,9 +49,7 @@ def read_file(path: str | Path) -> dict[str, Any]:
     if not path.is_file():
         expected = f"a configuration file{nearest(path)}"
         raise StorageError("config", str(path), expected, but="there is none")
-    folder = str(path.parent.resolve())
-    if folder not in sys.path:
-        sys.path.append(folder)
+    import_from(path.parent)
     spec = importlib.util.spec_from_file_location(f"configuration_{path.stem}", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -87,9 +92,9 @@ def complete(
     own[TASK] = overrides.get(TASK, own.get(TASK, DEFAULT_TASK))
     config = _complete(own, settings_of)
     # The outer ones first, since what is chosen decides which fields there are.
-    for name in sorted(overrides, key=lambda name: name.count(".")):
-        path = name.removesuffix(".name")
-        if _choose(config, own, path, overrides[name], settings_of):
+    paths = {name.removesuffix(".name"): value for name, value in overrides.items()}
+    for path in sorted(paths, key=lambda path: path.count(".")):
+        if _choose(config, own, path, paths[path], settings_of):
             config = _complete(own, settings_of)
     return config
 
@@ -120,15 +125,16 @@ def _choose(
 ) -> bool:
     """Makes the choice of an override in `given`; whether that changed which fields there are."""
     outer, _, last = path.rpartition(".")
-    for field in fields(settings_of(config.task)):
-        if entries(field) and path.startswith(f"{field.name}."):
-            entry = path.split(".")[1]
-            if entry not in config[field.name]:
-                _at(given, field.name).setdefault(entry, {})
-                return True
+    several = [field.name for field in fields(settings_of(config.task)) if entries(field)]
+    own = next((name for name in several if path.startswith(f"{name}.")), "")
+    key, _, inner = path.removeprefix(f"{own}.").partition(".")
+    if own and key not in config[own]:
+        _at(given, own)[key] = {} if inner else as_section(value)
+        return True
     section = _section(config, path)
     current: Any = section.get(last) if section is not None else None
-    if not is_section(current) or "name" not in current or current["name"] == value:
+    is_choice = is_section(current) and ("name" in current or outer in several)
+    if not is_choice or current.get("name", last) == value:
         return False
     _at(given, outer)[last] = as_section(value)
     return True

@@ -1,6 +1,7 @@
 """The kinds of experiment, by the name that a configuration gives as its `task`."""
 
 import contextlib
+import dataclasses
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ from experiment import configuration
 from experiment.classifier import ClassifierExperiment
 from experiment.experiment import Experiment
 from experiment.image import ImageExperiment
-from options.choices import choose
+from options.choices import require
+from options.classes import choose_class
 from options.errors import InvalidValue, UserError
 from options.project import find
 from storage.workdir import CONFIG
@@ -75,12 +77,15 @@ def changed(given: Mapping[str, Any], overrides: Mapping[str, Any]) -> ConfigDic
 
 def settings_of(task: str) -> type:
     """The settings of a kind of experiment."""
-    return choose(KINDS, task, "task").settings
+    settings: Any = getattr(choose_class(KINDS, task, "task"), "settings", None)
+    is_one = dataclasses.is_dataclass(settings)
+    require(is_one, "task", task, "a class whose `settings` is a dataclass")
+    return settings
 
 
 def experiment(config: ConfigDict) -> Experiment:
     """The experiment of a complete configuration."""
-    return KINDS[config.task](config)
+    return choose_class(KINDS, config.task, "task")(config)
 
 
 def open_experiment(where: str | Path, overrides: Mapping[str, Any] | None = None) -> Experiment:

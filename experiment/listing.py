@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from experiment import sections
+from options.classes import choose_class, name_of
 from options.fields import Table, choices, entries, fields, meanings, summary
 
 WIDTH = 100
@@ -32,15 +33,16 @@ def listing(default: Any, section: Mapping[str, Any], path: str = "") -> Iterato
         place = f"{path}.{field.name}" if path else field.name
         meaning = about.get(field.name, "")
         if table := choices(field):
-            yield from _entry(place, value["name"], sections.name_in(table, own), meaning)
-            yield from _choices("one", table)
-            chosen = table[value["name"]]
+            yield from _entry(place, value["name"], name_of(table, type(own)), meaning)
+            chosen = choose_class(table, value["name"], place)
+            yield from _choices("one", {**table, value["name"]: chosen})
             yield from listing(own if type(own) is chosen else chosen, value, place)
         elif table := entries(field):
             yield from _entry(place, ", ".join(value) or "none", "none", meaning)
             yield from _choices("any", table)
             for name in value:
-                yield from listing(table[name], value[name], f"{place}.{name}")
+                cls = sections.entry_of(table, name, value[name], place)
+                yield from listing(cls, value[name], f"{place}.{name}")
         elif dataclasses.is_dataclass(own):
             yield from _wrapped(f"{place}: {meaning or summary(type(own))}")
             yield from listing(own, value, place)
@@ -67,7 +69,7 @@ def _default(cls: type, field: dataclasses.Field) -> str:
     """The default of a field of a choice, in short."""
     own = sections.own_value(cls, field)
     if table := choices(field):
-        return sections.name_in(table, own)
+        return name_of(table, type(own))
     return _said(own)
 
 

@@ -19,6 +19,7 @@ from experiment.outputs import CONTROL, EVALUATIONS, SAMPLES
 from generation import controls
 from metrics.report import Report
 from options.choices import listed
+from options.classes import folders_of
 from options.errors import InvalidValue, OutOfMemory, UserError, within
 from options.fields import flat
 from options.interrupts import STATUS as INTERRUPTED
@@ -184,7 +185,8 @@ def claim_of(command: Command, experiment: Experiment) -> workdir.Claim:
             found["data"]["class_names"] = names
         return found
 
-    return workdir.Claim(config, command.force, CONTINUABLE, remembered, about)
+    folders = folders_of(flat(config).values())
+    return workdir.Claim(config, command.force, CONTINUABLE, remembered, about, folders)
 
 
 def run_eval(command: Command) -> int:

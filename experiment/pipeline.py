@@ -33,7 +33,7 @@ from generation import controls
 from generation.controls import Asked, Controlled
 from generation.sampler import Generated, Generator
 from likelihood import LogLikelihood, log_likelihood
-from options.choices import named
+from options.classes import ask, named
 from options.errors import InvalidValue, Words, within
 from parameterization import NetworkPredictor
 from sampling import Solver
@@ -197,7 +197,7 @@ class Pipeline:
         if solver is not None:
             chosen = in_space(named(SOLVERS, solver, "solver"), experiment.space)
             sampler = dataclasses.replace(sampler, solver=chosen)
-        sampler.solver.validate(sampler.process, sampler.grid)
+        ask(sampler.solver, "validate", sampler.process, sampler.grid)
         return dataclasses.replace(experiment.generator, sampler=sampler)
 
     def _grid(self, steps: Any) -> Node:

@@ -5,7 +5,8 @@ of field are sections in turn:
 
     a dataclass               its fields
     one of a table            `name`, a key of the table, and the fields of the class of that name
-    several of a table        for each name that is there, the fields of the class of that name
+    several of a table        for each name that is there, the fields of the class of that name; one
+                              that has its own field `name` may have any key
 
 A field says so itself (`options.fields`), so that a new class in a table can be chosen, and all of
 its fields set, with no edit here.
@@ -15,6 +16,7 @@ its fields set, with no edit here.
 """
 
 import dataclasses
+import functools
 import inspect
 import types
 import typing
@@ -23,7 +25,8 @@ from typing import Any
 
 from ml_collections import ConfigDict, config_dict
 
-from options.choices import choose, did_you_mean
+from options.choices import did_you_mean
+from options.classes import choose_class, name_of
 from options.errors import InvalidValue, within
 from options.fields import Table, choices, entries, fields
 from storage import json_text
@@ -37,11 +40,6 @@ def is_section(value: Any) -> bool:
 def as_section(given: Any) -> Any:
     """A choice by its name alone as the section with that name; anything else as it is."""
     return {"name": given} if isinstance(given, str) else given
-
-
-def name_in(table: Table, value: Any) -> str:
-    """The name under which the class of `value` stands in the table."""
-    return next(name for name, cls in table.items() if cls is type(value))
 
 
 def complete(default: Any, given: Mapping[str, Any], path: str = "") -> ConfigDict:
@@ -83,21 +81,31 @@ def _name(default: Any) -> str:
 
 def _complete_choice(table: Table, default: Any, given: Any, path: str) -> ConfigDict:
     given = dict(_mapping(as_section(given), path))
-    name = given.pop("name", name_in(table, default))
-    cls = choose(table, name, path)
+    name = given.pop("name", name_of(table, type(default)))
+    cls = choose_class(table, name, path)
     section = ConfigDict({"name": name})
     section.update(complete(default if cls is type(default) else cls, given, path))
     return section
 
 
 def _complete_several(table: Table, default: tuple, given: Any, path: str) -> ConfigDict:
-    own = {name_in(table, value): value for value in default}
+    own = {name_of(table, type(value)): value for value in default}
     section = ConfigDict()
-    for name, values in _mapping({n: {} for n in own} if given is None else given, path).items():
-        place = _join(path, name)
-        entry = own[name] if name in own else choose(table, name, path)
-        section[name] = complete(entry, _mapping(values, place), place)
+    for key, values in _mapping({n: {} for n in own} if given is None else given, path).items():
+        place = _join(path, key)
+        values = dict(_mapping(as_section(values), place))
+        said = {"name": values.pop("name")} if "name" in values else {}
+        entry = own[key] if key in own and not said else entry_of(table, key, said, path)
+        section[key] = ConfigDict(said)
+        section[key].update(complete(entry, values, place))
     return section
+
+
+def entry_of(table: Table, key: str, section: Mapping[str, Any], path: str) -> type:
+    """The class of one of several: that of its `name`, or where it has none of its key."""
+    if "name" in section:
+        return choose_class(table, section["name"], _join(path, key))
+    return choose_class(table, key, path)
 
 
 def _mapping(given: Any, path: str) -> Mapping[str, Any]:
@@ -161,11 +169,11 @@ def make(cls: type, section: Mapping[str, Any], path: str = "") -> Any:
     for field in fields(cls):
         value, place, own = section[field.name], _join(path, field.name), own_value(cls, field)
         if table := choices(field):
-            values[field.name] = make(choose(table, value["name"], place), value, place)
+            values[field.name] = make(choose_class(table, value["name"], place), value, place)
         elif table := entries(field):
             values[field.name] = tuple(
-                make(choose(table, name, place), value[name], _join(place, name))
-                for name in sorted(value, key=list(table).index)
+                make(entry_of(table, key, value[key], place), value[key], _join(place, key))
+                for key in sorted(value, key=functools.partial(_rank, list(table)))
             )
         elif dataclasses.is_dataclass(own):
             values[field.name] = make(type(own), value, place)
@@ -176,6 +184,11 @@ def make(cls: type, section: Mapping[str, Any], path: str = "") -> Any:
             values[field.name] = _tuple(value)
     with within(path):
         return cls(**values)
+
+
+def _rank(names: list[str], key: str) -> tuple[int, str]:
+    """The order of several: that of the table, then the user's own by their keys."""
+    return (names.index(key), "") if key in names else (len(names), key)
 
 
 def _join(path: str, name: str) -> str:

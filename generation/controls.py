@@ -28,6 +28,7 @@ from controllable.sdedit import noised_start
 from generation.sampler import in_range
 from metrics.feature_distance import FeatureDistance
 from options.choices import did_you_mean, did_you_mean_path, require_non_negative
+from options.classes import ask
 from options.errors import InvalidValue, Words
 from options.fields import chosen
 from options.progress import Progress, busy
@@ -487,7 +488,7 @@ class Controls:
         if self.low is not None and not task.enlarges:
             but = "an upsampler (conditions.low) needs an image to enlarge"
             raise InvalidValue("", type(task).__name__.lower(), "'upscale'", but=but)
-        task.check(self)
+        ask(task, "check", self)
 
     def run(
         self,

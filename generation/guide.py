@@ -22,7 +22,7 @@ from metrics.calibration import Classifier
 from metrics.resumable import fingerprint
 from options.memory import largest_batch
 from options.progress import bar_updater, progress_bar
-from parameterization import Predictor, as_pytree
+from parameterization import Predictor, as_predictor
 from sde_lib import Process
 from storage import npz
 from storage.files import atomic_write
@@ -61,7 +61,7 @@ class Guide:
         """Measurements for automatic guidance of this predictor, with a progress bar."""
         assert self.classifier is not None
         x_0, labels = self.held_out()
-        kept = self._kept(as_pytree(predict), x_0, labels)
+        kept = self._kept(as_predictor(predict), x_0, labels)
         if kept is not None and kept.exists():
             try:
                 return Measured(**npz.read(kept))

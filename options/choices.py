@@ -60,11 +60,6 @@ def listed(names: Sequence[str], most: int = 20) -> str:
     return ", ".join(names[:most]) + more
 
 
-def named(table: Mapping[str, type[T]], value: "T | str", field: str) -> T:
-    """`value`, or where it is a name, the entry of the table with that entry's defaults."""
-    return choose(table, value, field)() if isinstance(value, str) else value
-
-
 def require(holds: object, field: str, got: object, expected: str) -> None:
     """InvalidValue unless `holds` is true."""
     if not holds:

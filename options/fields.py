@@ -5,9 +5,11 @@ conditions: tuple[Condition, ...] = several(CONDITIONS)  any of a table
 seed: int = hidden(0)                                    set elsewhere
 """
 
+import copy
 import dataclasses
 import inspect
 import re
+import typing
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -34,7 +36,15 @@ def fields(cls: Any) -> Iterator[dataclasses.Field]:
     """The fields of a dataclass, or of an instance, that a configuration has."""
     for field in dataclasses.fields(cls):
         if field.init and field.name not in RESERVED and field.metadata.get("config", True):
-            yield field
+            yield _with_type(cls, field)
+
+
+def _with_type(cls: Any, field: dataclasses.Field) -> dataclasses.Field:
+    """The field; with the type itself, where a module has its annotations as text."""
+    if type(field.type) is str:
+        field = copy.copy(field)
+        field.type = typing.get_type_hints(cls if inspect.isclass(cls) else type(cls))[field.name]
+    return field
 
 
 def choices(field: dataclasses.Field) -> Table | None:

@@ -13,6 +13,7 @@ out the same in any batch.
 """
 
 import dataclasses
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
 
@@ -132,15 +133,18 @@ class Adaptive:
         require_positive(self, *(name for name in fields if name not in unset))
 
     @property
+    @abstractmethod
     def stages(self) -> int:
         """Evaluations of one attempt."""
         raise TypeError(f"{type(self).__name__} must define stages")
 
     @property
+    @abstractmethod
     def controller(self) -> StepController:
         """How long the next attempt is."""
         raise TypeError(f"{type(self).__name__} must define controller")
 
+    @abstractmethod
     def attempt(
         self,
         process: Process,

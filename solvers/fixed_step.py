@@ -1,6 +1,7 @@
 """The base of solvers that visit every node of the grid."""
 
 import dataclasses
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -39,6 +40,7 @@ class FixedStep:
     """
 
     @property
+    @abstractmethod
     def stages(self) -> int:
         """Evaluations of one step."""
         raise TypeError(f"{type(self).__name__} must define stages")
@@ -54,6 +56,7 @@ class FixedStep:
         """What is remembered, a pytree with leading batch axes; None for a one-step solver."""
         return None
 
+    @abstractmethod
     def step(
         self,
         process: Process,

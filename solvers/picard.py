@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int
 
 from options.choices import require_at_least_one, require_positive
+from options.classes import ask
 from options.errors import InvalidValue, Words
 from sampling import RunContext, SamplerState, latest, select
 from sde_lib import Node, Process, example_mean, expand_right
@@ -69,7 +70,7 @@ class Picard:
         if self.solver.init(jnp.zeros((1, 1))) is not None:
             got = Words(f"{name}, which remembers the step before")
             raise InvalidValue("solver", got, "a one-step solver")
-        self.solver.validate(process, grid)
+        ask(self.solver, "validate", process, grid)
 
     def budget(self, steps: int) -> int:
         return steps

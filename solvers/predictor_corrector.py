@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from options.choices import MOST_STEPS, choose, require, require_count
+from options.classes import ask
 from options.errors import InvalidValue, Words
 from parameterization import Prediction
 from sde_lib import (
@@ -58,8 +59,6 @@ class Predictor(Protocol):
 
     @property
     def stages(self) -> int: ...
-
-    def validate(self, process: Process, grid: Node) -> None: ...
 
     def move(
         self, process: Process, predict: Predict, x: Array, node: Node, node_next: Node, z: Array
@@ -196,9 +195,6 @@ class NoPredictor:
 
     stages = 0
 
-    def validate(self, process: Process, grid: Node) -> None:
-        pass
-
     def move(self, process, predict, x, node, node_next, z) -> Moved:
         return Moved(x, x)
 
@@ -209,8 +205,6 @@ class Corrector(Protocol):
 
     @property
     def num_steps(self) -> int: ...
-
-    def validate(self, process: Process, grid: Node) -> None: ...
 
     def move(
         self,
@@ -318,9 +312,6 @@ class NoCorrector:
 
     num_steps = 0
 
-    def validate(self, process: Process, grid: Node) -> None:
-        pass
-
     def move(self, process, predict, x, node, node_next, draw) -> Moved:
         return Moved(x, x)
 
@@ -361,8 +352,8 @@ class PredictorCorrector(FixedStep):
     def validate(self, process: Process, grid: Node) -> None:
         neither = Words("neither a predictor nor a corrector")
         require(self.stages > 0, "predictor", neither, "at least one of them")
-        self.predictor.validate(process, grid)
-        self.corrector.validate(process, grid)
+        ask(self.predictor, "validate", process, grid)
+        ask(self.corrector, "validate", process, grid)
 
     def step(self, process, predict, x, node, node_next, state, draw) -> StepResult:
         moved = self.corrector.move(process, predict, x, node, node_next, draw)

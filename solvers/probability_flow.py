@@ -27,7 +27,7 @@ from jaxtyping import Array, Float, Int
 
 from options.choices import require, require_positive
 from options.errors import NotFinite
-from parameterization import MASK, NO_COND, Cond, Predictor, as_pytree
+from parameterization import MASK, NO_COND, Cond, Predictor, as_predictor
 from sampling import named_at
 from sde_lib import Process, masked
 from solvers.adaptive import scaled_norm
@@ -184,7 +184,7 @@ def _carry(
     problem: FlowProblem,
     throw: bool,
 ) -> Flowed:
-    solved = _flow(process, as_pytree(predict), x, cond, problem)
+    solved = _flow(process, as_predictor(predict), x, cond, problem)
     report_failures(solved, problem.end, throw)
     return Flowed(solved.y, solved.evaluations, solved.t == problem.end)
 

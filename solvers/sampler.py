@@ -16,7 +16,7 @@ from jaxtyping import Array, Key
 from options.choices import choose
 from options.errors import InvalidValue
 from options.precision import FLOAT32, PRECISIONS
-from parameterization import Cond, Predictor, as_pytree
+from parameterization import Cond, Predictor, as_predictor
 from sampling import KeyedNoise, RunContext, Samples, Solver, keys_for, lower, sample
 from sde_lib import Node, Process
 
@@ -75,7 +75,7 @@ class Sampler:
     def lower(self, predict: Predictor, count: int, cond: Cond) -> jax.stages.Lowered:
         """The program of `draw` on one device, to be compiled: what memory it needs."""
         noise = KeyedNoise(keys_for(jax.random.key(0), count))
-        run = RunContext(as_pytree(predict), None, self.grid, noise, cond, jnp.zeros(0))
+        run = RunContext(as_predictor(predict), None, self.grid, noise, cond, jnp.zeros(0))
         return lower(self.process, self.solver, run, (count, *self.shape))
 
 

@@ -20,6 +20,7 @@ from options.project import nearest
 from storage import json_text
 
 CONFIG = "config.json"
+FOLDERS = "folders.json"  # from which the config's own classes are imported
 REMOTE = re.compile(r"[A-Za-z][\w+.-]*:")  # the first part of gs://bucket/run
 PATTERN = set("*?[]\\")
 
@@ -36,6 +37,19 @@ def read_config(workdir: str | Path) -> dict[str, Any]:
         if type(config) is not dict:
             raise ValueError("it has no sections")
         return config
+    except (ValueError, RecursionError) as error:
+        raise StorageError("workdir", but=f"{path} is damaged: {error}") from None
+
+
+def read_folders(workdir: str | Path) -> list[str]:
+    """The folders from which `remember` says that classes are imported; none where `workdir` is
+    none. StorageError for a damaged record."""
+    path = Path(workdir) / FOLDERS
+    try:
+        found = json.loads(path.read_text()) if path.is_file() else []
+        if type(found) is not list or not all(type(folder) is str for folder in found):
+            raise ValueError("it has no list of folders")
+        return found
     except (ValueError, RecursionError) as error:
         raise StorageError("workdir", but=f"{path} is damaged: {error}") from None
 
@@ -57,6 +71,7 @@ class Claim:
       free: dotted fields, or their prefixes, that a continued run may change.
       read: the config that a workdir remembers, in the present shape.
       about: lines that are printed once the folder is the run's.
+      folders: from which classes that the config names are imported.
     """
 
     config: Mapping[str, Any] | None = None
@@ -64,6 +79,7 @@ class Claim:
     free: Sequence[str] = ()
     read: Callable[[Path], Mapping[str, Any]] = read_config
     about: Sequence[str] = ()
+    folders: Sequence[str] = ()
 
 
 NO_CLAIM = Claim()
@@ -85,8 +101,10 @@ def require_own(workdir: Path, claim: Claim) -> None:
 
 
 def remember(workdir: Path, claim: Claim) -> None:
-    """Write the config of the run that `workdir` is now of."""
+    """Write the config of the run that `workdir` is now of, and the folders of its classes."""
     if claim.config is not None and jax.process_index() == 0:
+        if claim.folders or (workdir / FOLDERS).exists():
+            json_text.write(workdir / FOLDERS, list(claim.folders))
         json_text.write(workdir / CONFIG, json_text.of_config(claim.config), sort_keys=True)
 
 

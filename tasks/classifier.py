@@ -20,7 +20,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 import losses
-from options.choices import choose, named, require_fraction
+from options.choices import choose, require_fraction
+from options.classes import named
 from options.precision import FLOAT32, PRECISIONS, Precision
 from parameterization import C_NOISE, LogSigma, NoiseConditioning
 from sde_lib import Node, Process, expand_right

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Key
 
 import losses
 from models.layers.conditioning import check_names
-from options.choices import named
+from options.classes import named
 from options.errors import InvalidValue
 from options.precision import FLOAT32
 from parameterization import MASK, Cond, NetworkPredictor, Parameterization

@@ -5,6 +5,7 @@ import gc
 import os
 import pathlib
 import signal
+import sys
 import tempfile
 
 from options.project import version_of
@@ -100,3 +101,25 @@ def golden() -> Golden:
             pytest.fail(f"REQUIRE_GOLDEN is set, but there is no folder {path}")
         pytest.skip(f"golden outputs are not at {path} (set GOLDEN_DIR)")
     return Golden(path)
+
+
+@pytest.fixture
+def forget_own(monkeypatch):
+    """`forget_own()`: as in a new process, no class of a user's is imported, nor is its folder
+    known. So it is after the test."""
+    from options import classes
+
+    monkeypatch.setattr(classes, "_folders", [])
+    path, modules = list(sys.path), set(sys.modules)
+
+    def forget() -> None:
+        for name in set(sys.modules) - modules:
+            file = getattr(sys.modules[name], "__file__", None) or ""
+            if any(pathlib.Path(file).is_relative_to(folder) for folder in classes._folders):
+                del sys.modules[name]
+        classes._folders.clear()
+        sys.path[:] = path
+        sys.path_importer_cache.clear()
+
+    yield forget
+    forget()

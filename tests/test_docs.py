@@ -31,6 +31,7 @@ PAGES = [
 PRODUCTS = {"runs", "eval", "checkpoints", "tensorboard", "pictures", "samples", "control", "docs"}
 # The configuration of a run that a page speaks of, where it says no other.
 OF_A_RUN = "configs/digits/vp.py"
+FILE = re.compile(r"(?:^|\f)# (\w+\.py)\n([^\f]*)")  # a block that is one
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -64,7 +65,7 @@ def sections() -> list[tuple[str, str]]:
             blocks = [text for kind, text in BLOCK.findall(section) if kind == "python"]
             if blocks:
                 heading = section.splitlines()[0].lstrip("# ")
-                found.append((f"{page.name}: {heading}", "\n".join(blocks)))
+                found.append((f"{page.name}: {heading}", "\f".join(blocks)))
     return found
 
 
@@ -79,14 +80,17 @@ def commands() -> list[tuple[str, str]]:
     return found
 
 
-@pytest.mark.usefixtures("_tables_as_they_were")
+@pytest.mark.usefixtures("_tables_as_they_were", "forget_own")
 @pytest.mark.parametrize(("name", "program"), sections(), ids=[name for name, _ in sections()])
 def test_python_runs(name, program, tmp_path, monkeypatch):
-    """As it stands, but that ten digits are drawn where the first screen draws a hundred."""
+    """As it stands, in a folder with the files that it shows, but that ten digits are drawn where
+    the first screen draws a hundred."""
     program = program.replace("sample(100, steps=50)", "sample(10, steps=5)")
     monkeypatch.chdir(tmp_path)
+    for file, text in FILE.findall(program):
+        (tmp_path / file).write_text(text)
     (tmp_path / "data").symlink_to(ROOT / "data")
-    exec(compile(program, name, "exec"), {"__name__": name})
+    exec(compile(program.replace("\f", "\n"), name, "exec"), {"__name__": name})
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -17,7 +17,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
-from options.choices import choose, require_fraction, require_non_negative, require_positive
+from options.choices import require_fraction, require_non_negative, require_positive
+from options.classes import choose_class
 from options.errors import InvalidValue
 from options.fields import hidden
 
@@ -72,13 +73,17 @@ class Optimizer:
 
     def __post_init__(self) -> None:
         require_positive(self, "lr", "eps")
-        choose(DECAYS, self.decay, "decay")
+        self._decay  # noqa: B018  its own check
         require_non_negative(self, "warmup", "grad_clip", "weight_decay")
         require_fraction(self, "b1", "b2")
 
+    @property
+    def _decay(self) -> Decay:
+        return choose_class(DECAYS, self.decay, "decay")
+
     def for_run(self, steps: int) -> "Optimizer":
         """The optimizer of a run of so many updates."""
-        if DECAYS[self.decay].ends and self.warmup >= steps:
+        if self._decay.ends and self.warmup >= steps:
             raise InvalidValue("warmup", self.warmup, f"fewer than training.steps = {steps}")
         return replace(self, steps=steps)
 
@@ -86,7 +91,7 @@ class Optimizer:
         """Equation (4): the learning rate of update n, counted from 0."""
         n = jnp.asarray(n, jnp.float32)
         rise = jnp.minimum(n / self.warmup, 1) if self.warmup else 1.0
-        return jnp.float32(self.lr) * rise * DECAYS[self.decay].factor(n, self.warmup, self.steps)
+        return jnp.float32(self.lr) * rise * self._decay.factor(n, self.warmup, self.steps)
 
     def transformation(self) -> optax.GradientTransformation:
         """Equations (1) to (3) as an optax chain."""

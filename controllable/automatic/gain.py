@@ -43,7 +43,7 @@ from controllable.automatic.measurement import (
 )
 from options.choices import require
 from options.errors import Words
-from parameterization import as_pytree
+from parameterization import as_predictor
 from sde_lib import Process
 from solvers.dpm import DPMSolverPP
 from solvers.grids import log_snr_grid
@@ -97,7 +97,7 @@ def measure(
     got = Words(f"{len(x_0)} and {len(labels)} labels")
     require(len(x_0) == len(labels) >= 2, "x_0", got, "as many, 2 or more")
     require_dropout(model.conditions, (LABELS,))
-    model = dataclasses.replace(model, predict=as_pytree(model.predict))
+    model = dataclasses.replace(model, predict=as_predictor(model.predict))
     s = options.nodes(model.process)
     at = levels_at(s, model, options.batch_size)
     total = options.levels + (len(GAINS) if options.pilots else 0)
