@@ -42,6 +42,7 @@ CONTINUABLE = (
     "training.fid_samples",
     "training.keep",
     "training.keep_every",
+    "training.tracker",
     "data.keep_resized",
     "precision.sampling",
     "preview",

@@ -28,7 +28,9 @@ PAGES = [
     *sorted((ROOT / "docs").glob("*.md")),
 ]
 # What runs and the examples make.
-PRODUCTS = {"runs", "eval", "checkpoints", "tensorboard", "pictures", "samples", "control", "docs"}
+PRODUCTS = {
+    "runs", "eval", "checkpoints", "tensorboard", "wandb", "pictures", "samples", "control", "docs",
+}  # fmt: skip
 # The configuration of a run that a page speaks of, where it says no other.
 OF_A_RUN = "configs/digits/vp.py"
 FILE = re.compile(r"(?:^|\f)# (\w+\.py)\n([^\f]*)")  # a block that is one

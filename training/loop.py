@@ -28,7 +28,7 @@ from options.choices import (
     require_non_negative,
 )
 from options.errors import InvalidValue, NotFinite, within
-from options.fields import hidden
+from options.fields import chosen, hidden
 from options.memory import AUTO, device_memory, number_or_auto
 from options.progress import busy
 from storage import weights
@@ -52,6 +52,8 @@ from training.optimizer import Optimizer
 from training.parallel import Parallelism, State
 from training.program import Program, return_free_memory
 from training.telemetry import Telemetry
+from training.trackers import TRACKERS, NoTracker, Tracker
+from training.writers import NOTHING
 
 PyTree = Any
 MOST_BYTES = 2**63 - 1
@@ -109,6 +111,7 @@ class TrainOptions:
         included, over all resumptions; 0 for no limit.
       init_from: weights or the workdir of a run to start from (see `weights.init_from`); only a
         new run reads it.
+      tracker: the service that follows the run beside metrics.jsonl and TensorBoard.
       unit: what an example is called in the logs.
     """
 
@@ -131,6 +134,7 @@ class TrainOptions:
     keep_every: int = 50_000
     max_seconds: float = 0.0
     init_from: str = ""
+    tracker: Tracker = chosen(TRACKERS, NoTracker())
     unit: str = hidden("images")
 
     def __post_init__(self) -> None:
@@ -190,8 +194,10 @@ def fit(
     training is the same with any of them.
 
     Raises NotFinite if the loss or the gradient is no longer finite, OSError if the folder cannot
-    be written, InvalidValue if the options do not suit the devices or the folder.
+    be written, InvalidValue if the options do not suit the devices or the folder, NotInstalled if
+    the tracker's package is missing.
     """
+    options.tracker.require()
     require_beginning(options, Path(workdir) / "checkpoints")
     workdir = prepare_workdir(workdir)
     with sole_writer(workdir):  # a run that is refused leaves the config of the one that trains
@@ -224,7 +230,7 @@ def _fit(
         step, stopped = int(state.step), why_stop(options, interrupts, record.seconds)
         chunks = read_chunks(loader, strategy, options, step)
         upcoming = next(chunks, None) if stopped is Stop.FINISHED else None
-        with Telemetry(workdir, step, options.steps, options.batch_size, options.unit) as log:
+        with open_log(workdir, step, options, claim) as log:
             measuring = Measuring(measurements, log, options.steps)
             if upcoming is not None:
                 log.say("compiling the training step")
@@ -270,6 +276,13 @@ def _fit(
                 if risky:
                     stopped = why_stop(options, interrupts, record.seconds)
     return Result(state, step, record.seconds, stopped)
+
+
+def open_log(workdir: Path, step: int, options: TrainOptions, claim: Claim) -> Telemetry:
+    """The logs of the run at `step`; the first process has the tracker write too."""
+    first = jax.process_index() == 0
+    tracked = options.tracker.open(workdir, claim.config) if first else NOTHING
+    return Telemetry(workdir, step, options.steps, options.batch_size, options.unit, tracked)
 
 
 def due(step: int, every: int, last: int = 0) -> bool:

@@ -21,7 +21,7 @@ from training import microbatch
 from training.ema import EMA
 from training.optimizer import Optimizer
 from training.parallel import Parallelism, State
-from training.telemetry import LEVELS
+from training.writers import LEVELS
 
 PyTree = Any
 # (context, batch, keys) -> (mean loss, metrics: scalars or one value per example)

@@ -1,8 +1,6 @@
-"""Watching a run: a progress bar, lines in the terminal, metrics.jsonl, TensorBoard, pictures."""
+"""Watching a run: a progress bar, lines in the terminal, pictures, and what the writers keep."""
 
 import contextlib
-import json
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,23 +9,29 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from options.errors import NotInstalled, StorageError
+from options.errors import NotInstalled
 from options.progress import progress_bar
-from options.project import extra
-from storage import json_text
-from storage.files import atomic_write
 from storage.pictures import write_png
-
-LEVELS = 10  # bins of the noise level for the loss per level
+from training.writers import NOTHING, Board, Lines, Row, Writer
 
 
 class Telemetry:
     """The logs of one run in `workdir`, written by the first process.
 
     Opened at `step`, it forgets what a killed run logged after that step.
+
+    tracked: what else writes, beside metrics.jsonl and TensorBoard.
     """
 
-    def __init__(self, workdir: Path, step: int, steps: int, batch_size: int, unit: str):
+    def __init__(
+        self,
+        workdir: Path,
+        step: int,
+        steps: int,
+        batch_size: int,
+        unit: str,
+        tracked: Writer = NOTHING,
+    ):
         self.workdir, self.unit, self.batch_size = workdir, unit, batch_size
         self.active = active = jax.process_index() == 0
         self._pending: list[dict[str, np.ndarray]] = []
@@ -36,18 +40,19 @@ class Telemetry:
             desc="train", total=steps, initial=step, disable=not active, smoothing=0.1
         )
         self._newest: dict[str, int] = {}
+        self._writers: list[Writer] = []
         if active:
-            self._path = workdir / "metrics.jsonl"
-            self._newest = _truncate(self._path, step)
-            self._board = self._open_board(step)
+            lines = Lines(workdir / "metrics.jsonl", step)
+            self._newest = lines.newest
+            self._writers = [lines, self._open_board(step), tracked]
 
     def __enter__(self) -> "Telemetry":
         return self
 
     def __exit__(self, *error: object) -> None:
         self._bar.close()
-        if self.active:
-            self._board.close()
+        for writer in self._writers:
+            writer.close(failed=error[0] is not None)
 
     def begin(self, line: str) -> None:
         """Print a line and start the clock of the steps per second."""
@@ -79,12 +84,17 @@ class Telemetry:
         scalars["learning_rate"] = float(stacked["learning_rate"][-1])
         scalars["steps_per_second"] = rate
         scalars[f"{self.unit}_per_second"] = rate * self.batch_size
-        row: dict[str, Any] = {"step": step, **scalars}
+        levels: list[float | None] = []
         if losses is not None and fractions is not None:
-            row["loss_by_level"] = _ratio(losses.mean(0), fractions.mean(0))
-        if self.active:
-            self._write(row, scalars)
-        return row
+            levels = _ratio(losses.mean(0), fractions.mean(0))
+        row = Row(step, "train", scalars, levels)
+        self._write(row)
+        self.say(
+            f"step {step}: loss {scalars['loss']:.4g}, gradient norm "
+            f"{scalars['gradient_norm']:.3g}, learning rate {scalars['learning_rate']:.3g}, "
+            f"{rate:.2f} steps/s, {rate * self.batch_size:.0f} {self.unit}/s"
+        )
+        return row.plain()
 
     def newest(self, name: str) -> int:
         """The newest step at which an earlier run, up to where this one begins, logged a number of
@@ -93,20 +103,17 @@ class Telemetry:
 
     def measured(self, step: int, values: Mapping[str, float]) -> None:
         """Write what was measured of the averaged parameters: a row, a line, and curves."""
-        self._append({"step": step, **values})
-        for name, value in values.items():
-            self._board.scalar(f"measured/{name}", value, step)
-        self._board.flush()
+        self._write(Row(step, "measured", values))
         said = (f"{name.replace('_', ' ')} {value:.4g}" for name, value in values.items())
         self.say(f"step {step}: {', '.join(said)}")
 
     def pictures(self, step: int, pictures: Mapping[str, np.ndarray]) -> None:
-        """Show uint8 pictures, (H, W[, channels]), in TensorBoard and in workdir/pictures."""
+        """Show uint8 pictures, (H, W[, channels]), and keep them in workdir/pictures."""
         for name, picture in pictures.items():
             picture = picture if picture.ndim == 3 else picture[..., None]
             write_png(self.workdir / "pictures" / f"{name}-{step:08d}.png", picture)
-            self._board.picture(name, picture, step)
-        self._board.flush()
+            for writer in self._writers:
+                writer.picture(name, picture, step)
 
     @contextlib.contextmanager
     def doing(self, what: str) -> Iterator[None]:
@@ -120,114 +127,18 @@ class Telemetry:
         if self.active:
             tqdm.write(line)
 
-    def _open_board(self, step: int) -> "NoBoard":
+    def _open_board(self, step: int) -> Writer:
         try:
             return Board(self.workdir / "tensorboard", step)
         except NotInstalled as error:
             self.say(f"no logs for TensorBoard: {error}")
-            return NoBoard()
+            return NOTHING
 
-    def _write(self, row: dict[str, Any], scalars: dict[str, float]) -> None:
-        """A line of the file and of the terminal; in TensorBoard, the scalars as curves."""
-        self._append(row)
-        step = row["step"]
-        for name, value in scalars.items():
-            self._board.scalar(f"train/{name}", value, step)
-        for i, value in enumerate(row.get("loss_by_level", [])):
-            if value is not None:
-                tag = f"loss_by_level/{i / LEVELS:.1f}-{(i + 1) / LEVELS:.1f}"
-                self._board.scalar(tag, value, step)
-        self._board.flush()
-        self.say(
-            f"step {step}: loss {row['loss']:.4g}, gradient norm {row['gradient_norm']:.3g}, "
-            f"learning rate {row['learning_rate']:.3g}, {row['steps_per_second']:.2f} steps/s, "
-            f"{row[f'{self.unit}_per_second']:.0f} {self.unit}/s"
-        )
-
-    def _append(self, row: dict[str, Any]) -> None:
-        """A row of the file."""
-        try:
-            with open(self._path, "a") as file:
-                file.write(json.dumps(json_text.plain(row), allow_nan=False) + "\n")
-        except OSError as error:
-            but = f"{self._path} cannot be written: {error}"
-            raise StorageError("workdir", but=but) from error
-
-
-class NoBoard:
-    """Shows nothing; what a `Board` can do."""
-
-    def scalar(self, tag: str, value: float, step: int) -> None:
-        """One point of a curve."""
-
-    def picture(self, tag: str, picture: np.ndarray, step: int) -> None:
-        """A uint8 picture, (H, W, 3) or (H, W)."""
-
-    def flush(self) -> None:
-        """Shows what was written."""
-
-    def close(self) -> None:
-        """Ends."""
-
-
-class Board(NoBoard):
-    """TensorBoard events in `folder`; what an earlier run wrote after `step` is hidden.
-
-    They are written at once. tensorboardX's own writer queues them for a thread, and once a full
-    disk has ended that thread, the next event waits for ever.
-    """
-
-    def __init__(self, folder: Path, step: int):
-        with extra("train"):
-            from tensorboardX import summary
-            from tensorboardX.event_file_writer import EventsWriter
-            from tensorboardX.proto import event_pb2
-
-        self._summary, self._event = summary, event_pb2.Event
-        folder.mkdir(exist_ok=True)
-        self._events = EventsWriter(str(folder / "events"))
-        restart = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
-        self._write(step + 1, session_log=restart)
-
-    def scalar(self, tag: str, value: float, step: int) -> None:
-        self._write(step, summary=self._summary.scalar(tag, value))
-
-    def picture(self, tag: str, picture: np.ndarray, step: int) -> None:
-        formats = "HW" if picture.ndim == 2 else "HWC"
-        self._write(step, summary=self._summary.image(tag, picture, dataformats=formats))
-
-    def flush(self) -> None:
-        self._events.flush()
-
-    def close(self) -> None:
-        self._events.close()
-
-    def _write(self, step: int, **content: Any) -> None:
-        self._events.write_event(self._event(wall_time=time.time(), step=step, **content))
+    def _write(self, row: Row) -> None:
+        for writer in self._writers:
+            writer.row(row)
 
 
 def _ratio(losses: np.ndarray, fractions: np.ndarray) -> list[float | None]:
     """Mean loss per bin; None where a bin is empty."""
     return [float(s / n) if n > 0 else None for s, n in zip(losses, fractions, strict=True)]
-
-
-def _truncate(path: Path, step: int) -> dict[str, int]:
-    """Drop the rows after `step`, one cut short by a kill, and damaged ones.
-
-    Returns the newest step of each name in the rows that are kept.
-    """
-    if not path.exists():
-        return {}
-    kept: list[str] = []
-    newest: dict[str, int] = {}
-    for line in path.read_bytes().splitlines():
-        try:
-            row = json.loads(line)
-            if row["step"] <= step:
-                newest |= dict.fromkeys(row, row["step"])
-                kept.append(line.decode() + "\n")
-        except (ValueError, TypeError, KeyError, RecursionError):
-            continue
-    with atomic_write(path, "w") as file:
-        file.writelines(kept)
-    return newest

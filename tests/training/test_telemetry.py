@@ -11,7 +11,8 @@ from PIL import Image
 from tensorboardX.proto import event_pb2
 from tiny_runs import events, scalars
 
-from training.telemetry import LEVELS, Board, Telemetry
+from training.telemetry import Telemetry
+from training.writers import LEVELS, Board, Row
 
 
 def summaries(losses, fractions=None):
@@ -71,8 +72,8 @@ def test_pictures_are_in_both_places(tmp_path):
 
 def test_a_reopened_board_hides_what_came_after_its_step(tmp_path):
     board = Board(tmp_path / "tensorboard", 5)
-    board.scalar("a", math.pi, 6)
-    board.close()
+    board.row(Row(6, "train", {"loss": math.pi}))
+    board.close(failed=False)
     _, restart, scalar = events(tmp_path / "tensorboard")
     assert restart.step == 6 and restart.session_log.status == event_pb2.SessionLog.START
     assert scalar.step == 6 and scalar.summary.value[0].simple_value == pytest.approx(math.pi)
