@@ -300,6 +300,7 @@ class ImageExperiment(Experiment):
             num_classes=self.num_classes,
             class_names=self.class_names,
             low_level=sampling.low_level,
+            batch_size=sampling.at_once,
             judge=_judge_digits if self._judge else None,
             distance=self._feature_distance(),
         )

@@ -292,10 +292,11 @@ def controlled(
     images, labels = experiment.control_images()
     predict, key = guided(experiment, params), jax.random.key(options.seed)
     field, most = max(("images", len(images)), ("results", options.results), key=lambda of: of[1])
-    progress = progress_bar(desc=experiment.config.control.task.name)
-    with within("control"), lowering(field, most), progress as bar:
-        asked = controls.Asked(options.task, images, labels, options.results, options.seed)
-        made = experiment.controls.run(predict, asked, key, bar_updater(bar))
+    asked = controls.Asked(options.task, images, labels, options.results, options.seed)
+    with within("control"), lowering(field, most):
+        setup = experiment.controls.setup(asked)
+    with progress_bar(desc=experiment.config.control.task.name) as bar:
+        made = experiment.controls.draw(predict, asked, setup, key, bar_updater(bar))
     return images, labels, made
 
 
@@ -332,6 +333,6 @@ MODES: dict[str, tuple[Callable[[Command], int], str, str]] = {
     "train": (run_train, "training.microbatch", "training.batch_size"),
     "eval": (run_eval, "eval.batch_size", "eval.num_samples"),
     "sample": (run_sample, "sampling.batch_size", "sampling.num_samples"),
-    "control": (run_control, "control.results", "control.images"),
+    "control": (run_control, "sampling.batch_size", "control.images"),
     "fields": (run_fields, "", ""),
 }

@@ -25,13 +25,15 @@ from jaxtyping import Array, Key, UInt8
 
 from controllable import inverse_problems, masks, replacement
 from controllable.sdedit import noised_start
+from generation.batches import FIELD, at_once, batches
 from generation.sampler import in_range
 from metrics.feature_distance import FeatureDistance
 from options.choices import did_you_mean, did_you_mean_path, require_non_negative
 from options.classes import ask
 from options.errors import InvalidValue, Words
 from options.fields import chosen
-from options.progress import Progress, busy
+from options.memory import lowering
+from options.progress import Progress, busy, part_of
 from parameterization import NO_COND, Predictor
 from sampling import keys_for
 from solvers.sampler import Sampler
@@ -67,7 +69,8 @@ class Setup(NamedTuple):
     """How a task controls a run of n images, each with several results side by side.
 
     Attributes:
-      options: arguments of `sampling.sample` for n * results samples.
+      options: the arguments of `sampling.sample` for some of the n * results samples, given their
+        numbers (b,): they are drawn in batches.
       shown: what is known, in the process's range, or None.
       metrics: of results (n, results, *shape), by name, in units of [0, 1].
       t_start: where the run begins; None: at the prior.
@@ -76,7 +79,7 @@ class Setup(NamedTuple):
       title: above what is known.
     """
 
-    options: dict[str, Any]
+    options: Callable[[np.ndarray], dict[str, Any]]
     shown: Array | None
     metrics: Callable[[np.ndarray], dict[str, float]]
     t_start: float | None = None
@@ -129,6 +132,11 @@ def colourfulness(x: np.ndarray) -> float:
     return float(np.sqrt(np.mean((x - x.mean(-1, keepdims=True)) ** 2)))
 
 
+def no_options(of: np.ndarray) -> dict[str, Any]:
+    """Of a task that asks nothing of the run but its conditioning."""
+    return {}
+
+
 class _OfImages:
     """A control task that an ordinary model can do."""
 
@@ -173,8 +181,12 @@ class Inpaint(_OfImages):
                 "spread_hidden": float(found.std(axis=1)[~where[:, 0]].mean()),
             }
 
-        constraint = replacement.inpainting(asked.each(x), mask, (space.low, space.high))
-        return Setup({"constraint": constraint}, x, metrics, hidden=mask != 1)
+        image, ends = asked.each(x), (space.low, space.high)
+
+        def options(of: np.ndarray) -> dict[str, Any]:
+            return {"constraint": replacement.inpainting(image[of], mask, ends)}
+
+        return Setup(options, x, metrics, hidden=mask != 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -199,8 +211,12 @@ class Colorize(_OfImages):
                 "colourfulness_of_images": colourfulness(truth),
             }
 
-        constraint = replacement.colorization(asked.each(grey), (space.low, space.high))
-        return Setup({"constraint": constraint}, jnp.broadcast_to(grey, x.shape), metrics)
+        known, ends = asked.each(grey), (space.low, space.high)
+
+        def options(of: np.ndarray) -> dict[str, Any]:
+            return {"constraint": replacement.colorization(known[of], ends)}
+
+        return Setup(options, jnp.broadcast_to(grey, x.shape), metrics)
 
 
 # What a measurement is made by: the options of an operator, and the operator for a shape.
@@ -329,7 +345,7 @@ class Restore(_OfImages):
         noise = jax.random.normal(jax.random.key(asked.seed), clean.shape)
         sigma = self.sigma_y * space.width
         y = clean + sigma * noise
-        guidance = self.method.guidance(operator, asked.each(y), sigma, float(jnp.std(x)))
+        known, spread = asked.each(y), float(jnp.std(x))
         truth = np.asarray(space.to_unit(x))[:, None]
 
         def metrics(found: np.ndarray) -> dict[str, float]:
@@ -341,8 +357,11 @@ class Restore(_OfImages):
                 "noise_std": self.sigma_y,
             }
 
+        def options(of: np.ndarray) -> dict[str, Any]:
+            return {"guidance": self.method.guidance(operator, known[of], sigma, spread)}
+
         back = operator.adjoint(operator.solve(y, jnp.ones(len(x)), jnp.full(len(x), 1e-2)))
-        return Setup({"guidance": guidance}, back, metrics)
+        return Setup(options, back, metrics)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -365,16 +384,18 @@ class Edit(_OfImages):
         space = controls.space
         key = jax.random.fold_in(jax.random.key(asked.seed), 1)
         ends = (space.low, space.high)
-        start = noised_start(key, controls.process, asked.each(x), self.t, ends)
+        noised, node = noised_start(key, controls.process, asked.each(x), self.t, ends)
         truth = np.asarray(space.to_unit(x))[:, None]
 
         def metrics(found: np.ndarray) -> dict[str, float]:
             return {"psnr_to_image": psnr(found, np.broadcast_to(truth, found.shape))}
 
-        noised, node = start
+        def options(of: np.ndarray) -> dict[str, Any]:
+            return {"start": (noised[of], node)}
+
         seen = in_range(noised[:: asked.results], float(node.sigma), space)
         title = f"noised, t = {self.t:g}"
-        return Setup({"start": start}, seen, metrics, t_start=self.t, title=title)
+        return Setup(options, seen, metrics, t_start=self.t, title=title)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -384,7 +405,7 @@ class Guide(_OfImages):
     resembles = False
 
     def setup(self, controls: "Controls", x: Array, asked: Asked) -> Setup:
-        return Setup({}, None, lambda found: {})
+        return Setup(no_options, None, lambda found: {})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -428,7 +449,7 @@ class Upscale:
                 made["psnr_of_cubic"] = psnr(cubic, truth)
             return made
 
-        return Setup({}, enlarged("nearest"), metrics, cond=cond)
+        return Setup(no_options, enlarged("nearest"), metrics, cond=cond)
 
 
 TASKS: dict[str, type] = {
@@ -450,6 +471,7 @@ class Controls:
       conditions: of the model. num_classes: classes that can be asked for; 0 for none.
       class_names: in the order of their numbers, as far as they are known.
       low_level: of the noise on what an upsampler enlarges.
+      batch_size: results drawn at once, over all devices of the host; None for the most that fit.
       judge: metrics of images and the classes they should be, if there is a judge of such data.
       distance: how unlike two images look; None without a network that says so.
     """
@@ -459,6 +481,7 @@ class Controls:
     num_classes: int = 0
     class_names: tuple[str, ...] = ()
     low_level: float = 0.0
+    batch_size: int | None = None
     judge: Callable[[Images, np.ndarray], dict[str, float]] | None = None
     distance: FeatureDistance | None = None
 
@@ -497,27 +520,71 @@ class Controls:
         key: Key[Array, ""],
         progress: Progress | None = None,
     ) -> Controlled:
-        """Runs the task on each image, `asked.results` times, as one batch.
+        """Runs the task on each image, `asked.results` times; see `setup` and `draw`."""
+        return self.draw(predict, asked, self.setup(asked), key, progress)
+
+    def setup(self, asked: Asked) -> Setup:
+        """What controls the run, with the classes asked for in its conditioning."""
+        self.check(asked.task)
+        setup = asked.task.setup(self, jnp.asarray(self.space.encode(asked.images)), asked)
+        if not self.num_classes:
+            return setup
+        labels = asked.each(jnp.asarray(self.classes(asked.labels)))
+        return setup._replace(cond=dict(setup.cond) | {"labels": labels})
+
+    def draw(
+        self,
+        predict: Predictor,
+        asked: Asked,
+        setup: Setup,
+        key: Key[Array, ""],
+        progress: Progress | None = None,
+    ) -> Controlled:
+        """The results, in batches; result i depends on the key and on i, not on its batch.
 
         predict: guided, where guidance is asked for.
         """
-        space, shape, images = self.space, self.shape, asked.images
-        self.check(asked.task)
-        x = jnp.asarray(space.encode(images))
-        setup = asked.task.setup(self, x, asked)
-        cond = dict(setup.cond)
-        if self.num_classes:
-            cond["labels"] = asked.each(jnp.asarray(self.classes(asked.labels)))
         began = time.perf_counter()
-        made = self.sampler_from(setup.t_start).draw(
-            key, predict, len(images) * asked.results, cond=cond, progress=progress, **setup.options
-        )
-        results = np.asarray(made.x).reshape(len(images), asked.results, *shape)
-        metrics = setup.metrics(np.asarray(space.to_unit(results)))
-        data = space.decode(results)
+        x, nfe = self._drawn(predict, setup, len(asked.images) * asked.results, key, progress)
+        results = x.reshape(len(asked.images), asked.results, *self.shape)
+        metrics = setup.metrics(np.asarray(self.space.to_unit(results)))
+        data = self.space.decode(results)
         metrics |= self._judged(asked, data)
-        metrics |= {"evaluations": float(made.nfe.mean()), "seconds": time.perf_counter() - began}
+        metrics |= {"evaluations": float(nfe.mean()), "seconds": time.perf_counter() - began}
         return Controlled(self._panel(asked, setup, data), data, metrics)
+
+    def _drawn(
+        self,
+        predict: Predictor,
+        setup: Setup,
+        count: int,
+        key: Key[Array, ""],
+        progress: Progress | None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Results (count, *shape) in the process's range, and the evaluations of each (count,)."""
+        sampler = self.sampler_from(setup.t_start)
+
+        def options(of: np.ndarray) -> dict[str, Any]:
+            return {"cond": jax.tree.map(lambda a: a[of], dict(setup.cond)), **setup.options(of)}
+
+        def lower(size: int) -> jax.stages.Lowered:
+            return sampler.lower(predict, size, **options(np.arange(size)))
+
+        size, found = at_once(self.batch_size, lower, count), []
+        parts = list(batches(count, size))
+        for number, of in enumerate(parts):
+            with lowering(FIELD, size):
+                made = sampler.draw(
+                    key,
+                    predict,
+                    size,
+                    first_index=number * size,
+                    progress=part_of(progress, number, len(parts)) if progress else None,
+                    **options(of),
+                )
+                found.append((np.asarray(made.x), np.asarray(made.nfe)))
+        x, nfe = (np.concatenate(of)[:count] for of in zip(*found, strict=True))
+        return x, nfe
 
     def _panel(self, asked: Asked, setup: Setup, data: np.ndarray) -> pictures.Panel:
         """Rows of (image, what was known, results); the image where results should look like it."""

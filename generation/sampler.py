@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -13,7 +12,8 @@ from jaxtyping import Array, Key
 
 from data.source import Source
 from data.space import Space
-from options.memory import largest_batch, lowering
+from generation.batches import FIELD, at_once, batches
+from options.memory import lowering
 from options.progress import Progress, bar_updater, part_of, progress_bar
 from parameterization import MASK, Predictor
 from sampling import keys_for
@@ -21,8 +21,6 @@ from solvers.sampler import Sampler
 from storage import pictures
 from tasks.conditions import LowResolution
 
-# Samples drawn at once where more would fit: by then they take no less time each.
-MOST, MOST_ELSEWHERE = {"cpu": 64}, 512
 LOW_SEED = 0  # of the noise on low-resolution images
 
 
@@ -144,8 +142,7 @@ class Generator:
 
     Attributes:
       num_classes: classes that can be asked for; 0 for none.
-      batch_size: drawn at once, over all devices of the host; None for the most that fit, up to
-        MOST.
+      batch_size: drawn at once, over all devices of the host; None for the most that fit.
       low: the images that an upsampler enlarges; None for other models.
       masks: the padding of samples; None where data are never padded.
     """
@@ -185,18 +182,16 @@ class Generator:
           frames: length of the first batch's path, 0 for none.
           progress: called as progress(steps done, steps in all), over all batches.
         """
-        count, size = len(labels), self._batch(predict, len(labels))
+        count, size = len(labels), self._at_once(predict, len(labels))
         frames = min(frames, len(self.sampler.grid.t)) if self.sampler.space.is_pixels else 0
-        batches = math.ceil(count / size)
+        parts = list(batches(count, size))
         found: list[tuple[np.ndarray, ...]] = []
         path, masks = None, []
-        for number in range(batches):
-            # The last batch is filled up with samples that are dropped: one program serves all.
-            chosen = np.resize(labels[number * size :], size)
+        for number, chosen in enumerate(parts):
             first = first_index + number * size
-            cond = self.cond(chosen, first)
+            cond = self.cond(labels[chosen], first)
             masks += [np.asarray(cond[MASK])] if MASK in cond else []
-            with lowering("sampling.batch_size", size):
+            with lowering(FIELD, size):
                 samples = self.sampler.draw(
                     key,
                     predict,
@@ -204,7 +199,7 @@ class Generator:
                     cond=cond,
                     first_index=first,
                     frames=0 if number else frames,
-                    progress=part_of(progress, number, batches) if progress else None,
+                    progress=part_of(progress, number, len(parts)) if progress else None,
                 )
                 x, nfe, ok = (np.asarray(a) for a in (samples.x, samples.nfe, samples.ok))
             data = self.sampler.space.decode(x)
@@ -213,7 +208,7 @@ class Generator:
             found.append((data, nfe, ok))
             if samples.path is not None:
                 path = self._shown(samples.path)[:count]
-        data, nfe, ok = (np.concatenate(parts)[:count] for parts in zip(*found, strict=True))
+        data, nfe, ok = (np.concatenate(of)[:count] for of in zip(*found, strict=True))
         mask = np.concatenate(masks)[:count] if masks else None
         times = (
             None if path is None else np.asarray(self.sampler.grid.t)[self._nodes(path.shape[1])]
@@ -221,27 +216,18 @@ class Generator:
         return Generated(data, labels, float(nfe.mean()), ok, path, times, mask)
 
     def fitted(self, predict: Predictor, count: int) -> "Generator":
-        """The generator with a number for its batch, the largest that fits for so many samples.
-
-        A batch that fits at once costs nothing: its program is the one that is run.
-        """
+        """The generator with a number for its batch, the largest that fits for so many samples."""
         if self.batch_size is not None:
             return self
-        most = min(count, MOST.get(jax.default_backend(), MOST_ELSEWHERE))
-        devices = jax.local_device_count()
+        return dataclasses.replace(self, batch_size=self._at_once(predict, count))
 
-        def compile_for(size: int) -> Any:
-            cond = self.cond(self.labels(size), 0)
-            return self.sampler.lower(predict, size, cond).compile()
-
-        on_each = largest_batch(compile_for, math.ceil(most / devices), 1, "sampling.batch_size")
-        return dataclasses.replace(self, batch_size=on_each * devices)
-
-    def _batch(self, predict: Predictor, count: int) -> int:
+    def _at_once(self, predict: Predictor, count: int) -> int:
         """Samples drawn at once: as many on each device of the host."""
-        size, devices = self.fitted(predict, count).batch_size, jax.local_device_count()
-        assert size is not None
-        return math.ceil(min(size, count) / devices) * devices
+
+        def lower(size: int) -> jax.stages.Lowered:
+            return self.sampler.lower(predict, size, self.cond(self.labels(size), 0))
+
+        return at_once(self.batch_size, lower, count)
 
     def _nodes(self, frames: int) -> np.ndarray:
         """The numbers of the nodes at which `sampling.sample` keeps so many frames."""

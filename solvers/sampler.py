@@ -5,6 +5,7 @@ over the devices of the host in one place.
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -16,7 +17,7 @@ from jaxtyping import Array, Key
 from options.choices import choose
 from options.errors import InvalidValue
 from options.precision import FLOAT32, PRECISIONS
-from parameterization import Cond, Predictor, as_predictor
+from parameterization import Cond, Predictor, as_predictor, as_pytree
 from sampling import KeyedNoise, RunContext, Samples, Solver, keys_for, lower, sample
 from sde_lib import Node, Process
 
@@ -72,10 +73,22 @@ class Sampler:
             **options,
         )
 
-    def lower(self, predict: Predictor, count: int, cond: Cond) -> jax.stages.Lowered:
-        """The program of `draw` on one device, to be compiled: what memory it needs."""
+    def lower(
+        self,
+        predict: Predictor,
+        count: int,
+        cond: Cond,
+        *,
+        guidance: Callable[[Predictor], Predictor] | None = None,
+        constraint: Callable[[Array, Node, Array], Array] | None = None,
+        start: Any = None,
+    ) -> jax.stages.Lowered:
+        """The program of `draw` on one device, to be compiled: what memory it needs. The options
+        are those of `draw`; where a run starts changes no program."""
+        predict = as_predictor(predict)
+        guided = as_predictor(guidance(predict), "guidance") if guidance is not None else predict
         noise = KeyedNoise(keys_for(jax.random.key(0), count))
-        run = RunContext(as_predictor(predict), None, self.grid, noise, cond, jnp.zeros(0))
+        run = RunContext(guided, as_pytree(constraint), self.grid, noise, cond, jnp.zeros(0))
         return lower(self.process, self.solver, run, (count, *self.shape))
 
 

@@ -248,7 +248,7 @@ IN_MEMORY = {
         ("eval", "the host", "^eval.num_samples: got 1000, but the memory"),
         ("sample", "a CPU", "^sampling.batch_size: got '?50'?, but the device"),
         ("sample", "the host", "^sampling.num_samples: got 50, but the memory"),
-        ("control", "a CPU", "^control.results: got 4, but the device"),
+        ("control", "a CPU", "^sampling.batch_size: got '?50'?, but the device"),
         ("control", "the host", "^control.images: got 4, but the memory"),
     ],
 )
@@ -262,11 +262,11 @@ def test_where_memory_runs_out_the_field_to_lower_is_named(mode, of, message, mo
         modes.run(mode, command)
 
 
-def test_control_out_of_memory_names_what_there_is_more_of(monkeypatch):
+def test_images_to_control_that_do_not_fit_name_what_there_is_more_of(monkeypatch):
     def exhausted(*_):
         raise IN_MEMORY["a CPU"]
 
-    monkeypatch.setattr(Controls, "run", exhausted)
+    monkeypatch.setattr(Controls, "setup", exhausted)
     for more, fewer in (("images", "results"), ("results", "images")):
         fields = {f"control.{more}": 6, f"control.{fewer}": 2}
         made = kinds.open_experiment("pretrained/digits.npz", fields)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import sampling
 from controllable.classifier_free import classifier_free
 from data.space import CENTERED, UNIT
 from experiment import kinds
@@ -27,6 +28,7 @@ from generation.controls import (
 )
 from metrics.feature_distance import FeatureDistance
 from metrics.features import Activations, FeatureExtractor
+from options import memory
 from options.errors import InvalidValue
 from oracles import Gaussian
 from parameterization import Prediction, as_pytree
@@ -35,7 +37,7 @@ from solvers import DDIM, AdaptiveODE, DPMSolverPP, PredictorCorrector
 from solvers.grids import log_snr_grid
 from solvers.predictor_corrector import Ancestral, NoCorrector
 from solvers.sampler import Sampler
-from tasks.conditions import ClassLabel
+from tasks.conditions import ClassLabel, LowResolution
 
 PROCESS = VPSDE()
 KEY = jax.random.key(0)
@@ -100,6 +102,50 @@ def test_every_task_runs_with_three_solvers(task, solver):
         assert figures["residual_std"] == pytest.approx(figures["noise_std"], rel=0.35)
     if task == "edit":
         assert 15 < figures["psnr_to_image"] < 60
+
+
+@pytest.mark.one_in(3)
+@pytest.mark.parametrize("task", TASKS)
+def test_results_do_not_depend_on_the_batch(task):
+    fields = {"edit": {"t": 0.3}}.get(task, {})
+    low = (LowResolution(4),) if task == "upscale" else ()
+    predict = as_pytree(two_classes)
+
+    def draw(batch_size):
+        model = controls(batch_size=batch_size, num_classes=2, conditions=(*CONDITIONS, *low))
+        return run(TASKS[task](**fields), predict, labels=np.array([0, 1]), results=2, model=model)
+
+    whole, parts = draw(None), draw(3)
+    np.testing.assert_allclose(parts.results.astype(int), whole.results, atol=1)
+    assert parts.metrics["evaluations"] == whole.metrics["evaluations"]
+    assert (whole.results[:, 0] != whole.results[:, 1]).any()
+
+
+def test_as_many_are_drawn_at_once_as_fit_with_what_controls_them(monkeypatch):
+    lowered, drawn, lower, draw = [], [], Sampler.lower, Sampler.draw
+
+    def needs(self, predict, count, cond, **options):
+        lowered.append((count, sorted(options)))
+        found = lower(self, predict, count, cond, **options)
+        programs[count] = memory.footprint(found.compile())
+        return found
+
+    def noted(self, key, predict, count, **options):
+        drawn.append(count)
+        return draw(self, key, predict, count, **options)
+
+    programs = {}
+    monkeypatch.setattr(Sampler, "lower", needs)
+    monkeypatch.setattr(Sampler, "draw", noted)
+    before = sampling._run_chunk._cache_size()
+    whole = run(Inpaint(), data(), results=10)
+    assert lowered == [(20, ["constraint"])] and drawn == [20]
+    assert sampling._run_chunk._cache_size() == before + 1  # what was lowered is what was run
+    monkeypatch.setattr(memory, "device_memory", lambda: int(0.6 * programs[20]))
+    parts = run(Inpaint(), data(), results=10)
+    size = drawn[-1]
+    assert 6 <= size <= 12 and drawn[1:] == [size] * -(-20 // size)
+    np.testing.assert_allclose(parts.results.astype(int), whole.results, atol=1)
 
 
 @pytest.mark.one_in(5)

@@ -45,9 +45,9 @@ def spy_on_compilations(monkeypatch):
     """The batches of the rounds that are compiled."""
     compiled, lower = [], Sampler.lower
 
-    def spy(self, predict, count, cond):
+    def spy(self, predict, count, cond, **options):
         compiled.append(count)
-        return lower(self, predict, count, cond)
+        return lower(self, predict, count, cond, **options)
 
     monkeypatch.setattr(Sampler, "lower", spy)
     return compiled
