@@ -23,14 +23,15 @@ BLOCK = 256  # examples that a checksum reads at a time
 
 
 class Record(TypedDict):
-    """One example, whatever it is, under "image". mask: see `Source`; text, writer: of a line of
-    handwriting, see `data.strokes`."""
+    """One example, whatever it is, under "image". mask: see `Source`; text, writer, style: of a
+    line of handwriting, see `data.strokes`."""
 
     image: Example
     label: int
     mask: NotRequired[Bool[np.ndarray, "..."]]
     text: NotRequired[Int32[np.ndarray, " characters"]]
     writer: NotRequired[int]
+    style: NotRequired[Float32[np.ndarray, "places features"]]
 
 
 class Records(TypedDict):
@@ -41,6 +42,7 @@ class Records(TypedDict):
     mask: NotRequired[Bool[np.ndarray, "b ..."]]
     text: NotRequired[Int32[np.ndarray, "b characters"]]
     writer: NotRequired[Int32[np.ndarray, "b"]]
+    style: NotRequired[Float32[np.ndarray, "b places features"]]
 
 
 @runtime_checkable

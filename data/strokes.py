@@ -17,6 +17,7 @@ above the paper, as it does in row 0, which is (0, 0, 1) or comes from outside o
 `data.holdout` sets some aside. `data/strokes.npz` has lines derived from fonts, see data/README.md.
 """
 
+import copy
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int, Int32
+from jaxtyping import Float, Int, Int32, Shaped
 
 from data.alphabet import Alphabet
 from data.source import Record, Records, Source
@@ -99,7 +100,8 @@ class Strokes:
 class StrokeSource(Source):
     """Lines of one split, padded to (length, 3) float32; the classes are the writers.
 
-    Records also have "text", the tokens int32 (characters,), padded by 0, and "writer", int32.
+    Records also have "text", the tokens int32 (characters,), padded by 0, "writer", int32, and
+    "style", features of an image of the writer's hand, where `with_style` says which.
 
     Attributes:
       alphabet: of the tokens.
@@ -136,19 +138,41 @@ class StrokeSource(Source):
         self.texts: Sequence[str] = [str(text) for text in arrays["texts"][fits]]
         self.writers: Int32[np.ndarray, " n"] = arrays["writers"][fits]
         self._tokens = np.stack([alphabet.encode(text, characters) for text in self.texts])
+        self._style: tuple[np.ndarray, np.ndarray] | None = None
 
     def __len__(self) -> int:
         return len(self._starts)
 
     def __getitem__(self, index: int) -> Record:
         found = self.take(np.array([index]))
-        return Record(
+        record = Record(
             image=found["image"][0],
             label=int(found["label"][0]),
             mask=found["mask"][0],
             text=found["text"][0],
             writer=int(found["writer"][0]),
         )
+        if "style" in found:
+            record["style"] = found["style"][0]
+        return record
+
+    @property
+    def lengths(self) -> Int32[np.ndarray, " n"]:
+        """Points of every line."""
+        return self._lengths
+
+    @property
+    def tokens(self) -> Int32[np.ndarray, "n characters"]:
+        """The texts of every line."""
+        return self._tokens
+
+    def with_style(
+        self, features: Shaped[np.ndarray, "n places c"], of: Int[np.ndarray, " n"]
+    ) -> "StrokeSource":
+        """The same lines, line i in the style of line of[i], by the features of all lines."""
+        found = copy.copy(self)
+        found._style = features, of
+        return found
 
     def take(self, indices: Int[np.ndarray, "b"]) -> Records:
         """As `Source.take`, in one array; 0 in the padding."""
@@ -158,13 +182,17 @@ class StrokeSource(Source):
         at = np.where(mask, self._starts[indices, None] + steps, 0)
         rows = np.concatenate([self._offsets[at] * self._unit, self._pen[at][..., None]], -1)
         writers = self.writers[indices]
-        return Records(
+        found = Records(
             image=np.where(mask[..., None], rows, 0).astype(np.float32),
             label=writers,
             mask=mask[..., None],
             text=self._tokens[indices],
             writer=writers,
         )
+        if self._style is not None:
+            features, of = self._style
+            found["style"] = features[of[indices]].astype(np.float32)
+        return found
 
     def line(self, index: int) -> Line:
         """A line without its padding."""

@@ -39,7 +39,7 @@ CROPS = {
 class Batch(TypedDict):
     """What a step is given. `image`: states, 0 where `mask`, of their rank, is False.
 
-    text, writer: of lines of handwriting, see `data.strokes`.
+    text, writer, style: of lines of handwriting, see `data.strokes`.
     """
 
     image: Float32[np.ndarray, "b *shape"]
@@ -48,6 +48,7 @@ class Batch(TypedDict):
     mask: NotRequired[Bool[np.ndarray, "b ..."]]
     text: NotRequired[Int32[np.ndarray, "b characters"]]
     writer: NotRequired[Int32[np.ndarray, "b"]]
+    style: NotRequired[Float32[np.ndarray, "b places features"]]
 
 
 @dataclass(frozen=True)
@@ -168,6 +169,8 @@ class Transform:
             batch["image"] = np.where(records["mask"], x, np.float32(0))
         if "text" in records:
             batch |= {"text": records["text"], "writer": records["writer"]}
+        if "style" in records:
+            batch["style"] = records["style"]
         return batch
 
     def resized(self, example: Example) -> Example:

@@ -163,6 +163,10 @@ class Experiment(ABC):
         data = self.options.data
         return data.class_names or getattr(data.source, "class_names", ())
 
+    def said_by_data(self) -> dict[str, Any]:
+        """Fields, by dotted name, that a run takes from the data that it is trained on."""
+        return {"data.class_names": list(self.train_source.class_names)}
+
     @property
     def sets_aside(self) -> bool:
         """Whether some of the examples of the training split are held out."""

@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 from experiment import configuration
 from experiment.classifier import ClassifierExperiment
 from experiment.experiment import Experiment
+from experiment.handwriting import HandwritingExperiment
 from experiment.image import ImageExperiment
 from options.choices import require
 from options.classes import choose_class
@@ -19,7 +20,7 @@ from options.project import find
 from storage.workdir import CONFIG
 
 KINDS: dict[str, type[Experiment]] = {
-    cls.kind: cls for cls in (ImageExperiment, ClassifierExperiment)
+    cls.kind: cls for cls in (ImageExperiment, ClassifierExperiment, HandwritingExperiment)
 }
 
 

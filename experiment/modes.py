@@ -177,17 +177,26 @@ def claim_of(command: Command, experiment: Experiment) -> workdir.Claim:
         about += [f"warning: {line}" for line in checks.warnings_of_width(experiment)]
     about += said_of_data(experiment)
     config = json.loads(command.config.to_json())
-    names = list(experiment.train_source.class_names)
-    config["data"]["class_names"] = names
+    said = experiment.said_by_data()
+    for name, value in said.items():
+        set_field(config, name, value)
 
     def remembered(where: Path) -> dict[str, Any]:
         found = kinds.load(where).to_dict()
         if not found["data"]["class_names"]:  # as older versions left them
-            found["data"]["class_names"] = names
+            found["data"]["class_names"] = said["data.class_names"]
         return found
 
     folders = folders_of(flat(config).values())
     return workdir.Claim(config, command.force, CONTINUABLE, remembered, about, folders)
+
+
+def set_field(config: dict[str, Any], name: str, value: Any) -> None:
+    """Sets a field of nested sections by its dotted name."""
+    *sections, last = name.split(".")
+    for section in sections:
+        config = config[section]
+    config[last] = value
 
 
 def run_eval(command: Command) -> int:

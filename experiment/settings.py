@@ -205,8 +205,8 @@ class NoiseInput:
 
 
 @dataclasses.dataclass(frozen=True)
-class SamplingOptions(Batched):
-    """How samples are drawn, by whatever mode.
+class DrawingOptions(Batched):
+    """How anything is drawn from a model, by whatever mode.
 
     Attributes:
       solver: what moves a sample from node to node.
@@ -216,9 +216,6 @@ class SamplingOptions(Batched):
       t_end: where it ends; unset: the process's t_min.
       end_clean: the last of the steps goes on from t_end to sigma = 0.
       denoise: "tweedie", "mean" or "none", see `sampling.sample`.
-      low_level: of the noise on what an upsampler enlarges.
-      num_samples: how many `--mode sample` draws.
-      labels: their classes by name or number, as in "3,3,7"; empty: all in turn.
       batch_size: drawn at once, over all devices of the host, and measured at once for guidance;
         "auto": the most that fit.
       seed: of the samples.
@@ -231,16 +228,12 @@ class SamplingOptions(Batched):
     t_end: float | None = None
     end_clean: bool = False
     denoise: str = "tweedie"
-    low_level: float = 0.1
-    num_samples: int = 64
-    labels: str = ""
     batch_size: str | int = AUTO
     seed: int = 0
 
     def __post_init__(self) -> None:
         self.at_once  # noqa: B018  its own check
         require_at_least_one(self, "num_steps", most=MOST_STEPS)
-        require_at_least_one(self, "num_samples", most=MOST_SAMPLES)
         require_seed(self.seed)
         choose(DENOISE_CHOICES, self.denoise, "denoise")
 
@@ -250,6 +243,25 @@ class SamplingOptions(Batched):
         start = self.t_start if t_start is None else t_start
         grid = self.grid(process, steps, t_start=start, t_end=self.t_end)
         return end_clean(grid) if self.end_clean else grid
+
+
+@dataclasses.dataclass(frozen=True)
+class SamplingOptions(DrawingOptions):
+    """How samples are drawn, by whatever mode.
+
+    Attributes:
+      low_level: of the noise on what an upsampler enlarges.
+      num_samples: how many `--mode sample` draws.
+      labels: their classes by name or number, as in "3,3,7"; empty: all in turn.
+    """
+
+    low_level: float = 0.1
+    num_samples: int = 64
+    labels: str = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_at_least_one(self, "num_samples", most=MOST_SAMPLES)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,7 +15,8 @@ The padding is 0 before every convolution, is not averaged and not attended to, 
 real points depend neither on what stands in the padding nor on how much of it there is.
 """
 
-from typing import Any
+import math
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -25,7 +26,7 @@ from jaxtyping import Array, Bool, DTypeLike, Float, Int, Key
 from models.layers.activation import DTYPES
 from models.layers.attention import Tokens, attention_weights, heads_of, join_heads
 from models.layers.conditioning import Embedding, check_names, value_of
-from models.layers.convolution import dense, fan_avg_init
+from models.layers.convolution import Conv1D, dense
 from models.layers.dropout import dropout
 from models.layers.embedding import positional_features
 from models.sizes import check_channels
@@ -35,6 +36,7 @@ from options.fields import hidden
 from parameterization import NetworkOutput
 
 TEXT, STYLE = "text", "style"  # the conditions that it knows by name
+NEAR = 1.5  # characters, the width of the attention to the text where it begins
 ALIGNMENT = "alignment"  # the weights of the attention to the text, in "intermediates"
 
 
@@ -54,7 +56,11 @@ class HandwritingNetwork(nn.Module):
       noise_width: of the hidden layer for the noise level. noise_features: how many it gives.
       scale_strokes: positions of strokes rather than those of the text are multiplied, as in the
         published code, so that both go alike; the paper multiplies those of the text.
+      expected_places: characters are placed where `points` expects them, and the attention to the
+        text begins as one to the nearest of them; positions are then not multiplied.
       dropout: rate, of the features of style.
+      points: how many points each token takes, the first that of no character; for
+        `expected_places`.
       conditions: see `tasks.conditions.Condition`.
       dtype: "float32" or "bfloat16", of the computation; parameters and output are float32.
     """
@@ -67,7 +73,9 @@ class HandwritingNetwork(nn.Module):
     noise_width: int = 2048
     noise_features: int = 32
     scale_strokes: bool = False
+    expected_places: bool = False
     dropout: float = 0.3
+    points: tuple[float, ...] = hidden(())
     conditions: tuple[Any, ...] = hidden(())
     dtype: str = hidden("float32")
 
@@ -90,6 +98,8 @@ class HandwritingNetwork(nn.Module):
         for width, count in pairs:
             divides = count == 0 or (count > 0 and width % count == 0)
             require(divides, "heads", count, f"0 or a divisor of the width {width}")
+        known = len(self.points) > 0 or not self.expected_places
+        require(known, "points", self.points, "those of each token, since places are expected")
         check_names(self.conditions)
         names = [condition.name for condition in self.conditions]
         require(TEXT in names, "conditions", names, f"{TEXT!r} among them")
@@ -118,34 +128,54 @@ class HandwritingNetwork(nn.Module):
         real = jnp.ones((*x.shape[:2], 1), bool) if mask is None else mask > 0
         level, text = self._encoded(x, c_noise, cond, dropout_keys)
 
+        places = self._places(cond, x, real) if self.expected_places else None
         h = dense(self.widths[0], dtype=self.dtype, name="in")(jnp.where(real, x, 0))
         kept, last = [], len(self.widths) - 1
         for i, width in enumerate(self.widths[:-1]):
             h = ConvolutionBlock(width, self.dtype, name=f"down_{i}")(h, real, level)
             if self.heads[i]:
-                factor, name = 2 ** (last - i), f"attend_{i}"
-                h = AttentionBlock(
-                    self.heads[i], factor, self.scale_strokes, self.dtype, name=name
-                )(h, real, text, level)
+                at = self._positions(text, places, i)
+                block = AttentionBlock(self.heads[i], self.dtype, name=f"attend_{i}")
+                h = block(h, real, text, level, at)
             kept.append((h, real))
             h, real = halved(h, real)
         h = dense(self.widths[-1], dtype=self.dtype, name="middle")(h)
         for number in range(self.middle if self.heads[-1] else 0):
-            name = f"middle_{number}"
-            h = AttentionBlock(self.heads[-1], 1, self.scale_strokes, self.dtype, name=name)(
-                h, real, text, level
-            )
+            at = self._positions(text, places, last)
+            block = AttentionBlock(self.heads[-1], self.dtype, name=f"middle_{number}")
+            h = block(h, real, text, level, at)
         for i in reversed(range(last)):
             skip, real = kept[i]
             h = jnp.repeat(h, 2, axis=1)
-            h = h + convolution(self.widths[i + 1], self.dtype, f"skip_{i}")(
-                jnp.where(real, skip, 0)
-            )
+            across = Conv1D(self.widths[i + 1], dtype=self.dtype, name=f"skip_{i}")
+            h = h + across(jnp.where(real, skip, 0))
             h = ConvolutionBlock(self.widths[i], self.dtype, name=f"up_{i}")(h, real, level)
-        eps = dense(x.shape[-1], dtype=self.dtype, name="out")(h)
-        pen = dense(1, dtype=self.dtype, name="pen")(h)
+        eps = dense(x.shape[-1], init_scale=0.0, dtype=self.dtype, name="out")(h)
+        pen = dense(1, init_scale=0.0, dtype=self.dtype, name="pen")(h)
         zero = lambda y: jnp.where(real, y, 0).astype(jnp.float32)  # noqa: E731
         return NetworkOutput(zero(eps), {"pen": zero(pen)})
+
+    def _places(
+        self, cond: dict[str, Any], x: Array, real: Bool[Array, "b n 1"]
+    ) -> tuple[Float[Array, "b k"], Float[Array, "b"]]:
+        """Where each character is expected, in points, and how many points one takes."""
+        (condition,) = (c for c in self.conditions if c.name == TEXT)
+        tokens = value_of(condition, cond, x.shape[1:], len(x))
+        sizes = jnp.asarray(self.points)[tokens] * (tokens > 0)
+        total = jnp.maximum(jnp.sum(sizes, axis=1, keepdims=True), 1e-6)
+        length = jnp.sum(real, axis=1).astype(jnp.float32)
+        ends = jnp.cumsum(sizes, axis=1)
+        count = jnp.maximum(jnp.sum(tokens > 0, axis=1), 1)
+        return (ends - sizes / 2) / total * length, length[:, 0] / count
+
+    def _positions(self, text: Tokens, places: Any, level: int) -> "Positions":
+        """Of strokes and text at a resolution."""
+        if places is not None:
+            return Positions(float(2**level), *places)
+        factor = 2 ** (len(self.widths) - 1 - level)
+        of_text, of_strokes = (1, factor) if self.scale_strokes else (factor, 1)
+        steps = of_text * jnp.arange(text.values.shape[1], dtype=jnp.float32)
+        return Positions(float(of_strokes), jnp.broadcast_to(steps, text.values.shape[:2]))
 
     def _encoded(
         self, x: Array, c_noise: Array, cond: dict[str, Any], dropout_keys: Array | None
@@ -178,6 +208,26 @@ class HandwritingNetwork(nn.Module):
         return level, Tokens(Norm(self.dtype, name="norm_text")(text, level), tokens > 0)
 
 
+class Positions(NamedTuple):
+    """Where strokes and characters are, in the same unit.
+
+    Attributes:
+      step: from one position of the strokes to the next.
+      text: of each character. character: how far apart characters are, where their places are
+        expected ones; None where they are but numbers.
+    """
+
+    step: float
+    text: Float[Array, "b k"]
+    character: Float[Array, "b"] | None = None
+
+    def distance(self, count: int) -> Float[Array, "b n k"]:
+        """Of `count` positions of the strokes to the characters, in characters."""
+        assert self.character is not None
+        strokes = self.step * (jnp.arange(count) + 0.5)
+        return (strokes[:, None] - self.text[:, None]) / self.character[:, None, None]
+
+
 class Encodings(nn.Module):
     """Conditions by their encoders: tokens of `width`, and one vector of `features`."""
 
@@ -195,11 +245,6 @@ class Encodings(nn.Module):
         return found._replace(
             embedding=dense(self.features, dtype=self.dtype, name="features")(found.embedding)
         )
-
-
-def convolution(width: int, dtype: DTypeLike, name: str) -> nn.Conv:
-    """Over three neighbours."""
-    return nn.Conv(width, (3,), kernel_init=fan_avg_init(), dtype=dtype, name=name)
 
 
 def halved(
@@ -261,7 +306,7 @@ class ConvolutionBlock(nn.Module):
         self, h: Float[Array, "b n c"], real: Bool[Array, "b n 1"], level: Float[Array, "b f"]
     ) -> Float[Array, "b n d"]:
         def convolved(h: Array, width: int, name: str) -> Array:
-            return convolution(width, self.dtype, name)(jnp.where(real, h, 0))
+            return Conv1D(width, dtype=self.dtype, name=name)(jnp.where(real, h, 0))
 
         def affine(h: Array, number: int) -> Array:
             return Affine(self.dtype, name=f"affine_{number}")(h, level)
@@ -275,13 +320,11 @@ class ConvolutionBlock(nn.Module):
 class AttentionBlock(nn.Module):
     """Attention to the text, self-attention, and a feed-forward layer, each a residual and a norm.
 
-    Attributes:
-      factor: by which positions of the text (or of strokes) are multiplied.
+    Where the places of characters are expected ones, the attention to the text begins as a Gaussian
+    about them, NEAR characters wide, whose width each head learns.
     """
 
     num_heads: int
-    factor: int
-    scale_strokes: bool
     dtype: DTypeLike
 
     @nn.compact
@@ -291,26 +334,31 @@ class AttentionBlock(nn.Module):
         real: Bool[Array, "b n 1"],
         text: Tokens,
         level: Float[Array, "b f"],
+        at: Positions,
     ) -> Float[Array, "b n c"]:
-        width = h.shape[-1]
+        count, width = h.shape[1:]
 
         def norm(h: Array, name: str) -> Array:
             return Norm(self.dtype, name=f"norm_{name}")(h, level)
 
-        def placed(h: Array, factor: int) -> Array:
-            steps = factor * jnp.arange(h.shape[1], dtype=jnp.float32)
-            return h + positional_features(steps, width).astype(h.dtype)
+        def placed(h: Array, positions: Array) -> Array:
+            features = positional_features(positions.reshape(-1), width)
+            return h + features.reshape(*positions.shape, width).astype(h.dtype)
 
-        of_text, of_strokes = (1, self.factor) if self.scale_strokes else (self.factor, 1)
+        strokes, bias = at.step * jnp.arange(count, dtype=jnp.float32), None
+        if at.character is not None:
+            init = nn.initializers.constant(-2 * math.log(NEAR))
+            nearness = jnp.exp(self.param("nearness", init, (self.num_heads,)))
+            bias = -nearness[:, None, None] * at.distance(count)[:, None] ** 2 / 2
         values = dense(width, dtype=self.dtype, name="text")(nn.swish(text.values))
         values = norm(values, "projected")
         heads = MultiHeadAttention(self.num_heads, self.dtype, name="cross")
-        mixed, weights = heads(placed(h, of_strokes), placed(values, of_text), values, text.real)
+        mixed, weights = heads(placed(h, strokes), placed(values, at.text), values, text.real, bias)
         self.sow("intermediates", ALIGNMENT, weights)
         h = norm(h + mixed, "cross")
-        at = placed(h, of_strokes)
+        both = placed(h, strokes)
         mixed, _ = MultiHeadAttention(self.num_heads, self.dtype, name="self")(
-            at, at, h, real[..., 0]
+            both, both, h, real[..., 0]
         )
         h = norm(h + mixed, "self")
         return norm(h + FeedForward(2, self.dtype, name="ff")(h), "ff")
@@ -329,6 +377,7 @@ class MultiHeadAttention(nn.Module):
         key: Float[Array, "b j d"],
         value: Float[Array, "b j d"],
         real: Bool[Array, "b j"],
+        bias: Float[Array, "b heads i j"] | None = None,
     ) -> tuple[Float[Array, "b i c"], Float[Array, "b i j"]]:
         width, count = query.shape[-1], self.num_heads
 
@@ -336,7 +385,8 @@ class MultiHeadAttention(nn.Module):
             return heads_of(dense(width, dtype=self.dtype, name=name)(of), count)
 
         q, k, v = heads("query", query), heads("key", key), heads("value", value)
-        weights = attention_weights(q, k, jnp.repeat(real, count, axis=0))
+        added = 0.0 if bias is None else bias.reshape(-1, *bias.shape[2:])
+        weights = attention_weights(q, k, jnp.repeat(real, count, axis=0), added)
         mixed = join_heads(jnp.einsum("bij,bjc->bic", weights.astype(v.dtype), v), count)
         mean = jnp.mean(weights.reshape(-1, count, *weights.shape[1:]), axis=1)
         return dense(width, dtype=self.dtype, name="out")(mixed), jax.lax.stop_gradient(mean)

@@ -22,7 +22,7 @@ from jaxtyping import Array, Bool, DTypeLike, Float, Key
 from models.layers.activation import ACTIVATIONS, DTYPES
 from models.layers.attention import Tokens, attend, heads_of, join_heads
 from models.layers.conditioning import Embedding, check_names
-from models.layers.convolution import dense, fan_avg_init
+from models.layers.convolution import Conv1D, dense
 from models.layers.dropout import dropout, fold_keys
 from models.layers.embedding import NOISE_FEATURES, positional_features
 from models.sizes import check_channels
@@ -148,10 +148,8 @@ class SequenceBlock(nn.Module):
         def convolve(h: Array, number: int, init_scale: float, keys: Array | None) -> Array:
             h = self.act(nn.LayerNorm(dtype=self.dtype, name=f"norm_{number}")(h))
             h = dropout(jnp.where(real, h, 0), self.dropout, keys)
-            init, name = fan_avg_init(init_scale), f"conv_{number}"
-            return nn.Conv(
-                width, (self.kernel_size,), kernel_init=init, dtype=self.dtype, name=name
-            )(h)
+            name = f"conv_{number}"
+            return Conv1D(width, self.kernel_size, init_scale, self.dtype, name=name)(h)
 
         shift = dense(width, dtype=self.dtype, name="embedding")(self.act(embedding))
         inner = convolve(h, 0, 1.0, None) + shift[:, None]

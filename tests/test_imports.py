@@ -32,19 +32,19 @@ MAY_IMPORT = {
     "storage": "",
     "data": "storage",
     "metrics": "sde_lib storage data",
-    "handwriting": "storage data metrics",
     # Training, of whatever task.
     "training": "storage tasks",
     # Drawing from a model, and judging it.
     "controllable": "sde_lib parameterization sampling solvers metrics tasks",
     "generation": "sde_lib parameterization sampling solvers storage data metrics tasks"
     " controllable",
+    "handwriting": "parameterization sampling solvers storage data metrics tasks generation",
     "evaluation": "sde_lib parameterization solvers likelihood storage data metrics tasks"
     " generation",
     # Configs.
     "configs": "",
     "experiment": "sde_lib parameterization losses sampling solvers likelihood models data training"
-    " tasks generation evaluation controllable metrics storage",
+    " tasks generation handwriting evaluation controllable metrics storage",
     "main": "storage experiment",
 }
 READ_CONFIGS = {"main", "experiment", "configs", "tools"}

@@ -42,10 +42,13 @@ def attend(
 
 
 def attention_weights(
-    q: Float[Array, "b i c"], k: Float[Array, "b j c"], real: Bool[Array, "b j"] | None = None
+    q: Float[Array, "b i c"],
+    k: Float[Array, "b j c"],
+    real: Bool[Array, "b j"] | None = None,
+    bias: Float[Array, "b i j"] | float = 0.0,
 ) -> Float[Array, "b i j"]:
-    """The softmax of (1) over the keys where `real` holds; float32."""
-    logits = jnp.einsum("bic,bjc->bij", q, k).astype(jnp.float32) * q.shape[-1] ** -0.5
+    """The softmax of (1), with a bias added inside, over the keys where `real` holds; float32."""
+    logits = jnp.einsum("bic,bjc->bij", q, k).astype(jnp.float32) * q.shape[-1] ** -0.5 + bias
     if real is None:
         return jax.nn.softmax(logits)
     keys = real[:, None]

@@ -97,6 +97,27 @@ def test_the_alignment_is_a_distribution_over_real_characters(tiny):
     np.testing.assert_array_equal(weights[1, :, 2:], 0.0)
 
 
+def test_characters_are_placed_where_they_are_expected():
+    """Without a query's preference, attention is the Gaussian about the expected places."""
+    network = TINY.clone(expected_places=True, points=(0.0, 1.0, 3.0, 2.0, 1.0, 1.0, 1.0))
+    x, c_noise = jnp.zeros((1, 16, 2)), jnp.full(1, 0.5)
+    text, mask = jnp.array([[1, 2, 0]]), jnp.arange(16)[:, None] < 8
+    params = network.init(KEY, x, c_noise, text=text)["params"]
+    for name in ("query", "key"):
+        params["attend_1"]["cross"][name] = jax.tree.map(
+            jnp.zeros_like, params["attend_1"]["cross"][name]
+        )
+    _, kept = network.apply(
+        {"params": params}, x, c_noise, mask=mask[None], text=text, mutable=["intermediates"]
+    )
+    weights = kept["intermediates"]["attend_1"][ALIGNMENT][0][0]
+    places = 8 * np.array([0.5, 2.5]) / 4  # of 8 points the first character takes a quarter
+    points = 2 * (np.arange(8) + 0.5)
+    distance = (points[:, None] - places) / 4  # in characters of 8 / 2 points
+    want = np.exp(-((distance / 1.5) ** 2) / 2)
+    close(weights[:, :2], want / want.sum(1, keepdims=True))
+
+
 def test_labels_are_conditions_too():
     network = TINY.clone(conditions=(Text("abc"), ClassLabel(3)))
     x, c_noise = jnp.ones((2, 16, 2)), jnp.full(2, 0.5)

@@ -1,5 +1,6 @@
 """The convolution, and its derivatives, which are written for speed on CPUs."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from jax import lax
 
 from models.layers import convolution
-from models.layers.convolution import Conv, cpu_convolve, fan_avg_init
+from models.layers.convolution import Conv, Conv1D, cpu_convolve, fan_avg_init
 
 SAME = ((1, 1), (1, 1))
 NONE = ((0, 0), (0, 0))
@@ -78,3 +79,12 @@ def test_initial_scale():
     assert abs(np.var(w) / variance - 1) < 0.02
     assert np.abs(w).max() <= np.sqrt(3 * variance)  # uniform
     assert np.abs(fan_avg_init(0.0)(jax.random.key(0), (3, 3, 8, 8))).max() < 1e-5
+
+
+@pytest.mark.parametrize("size", [1, 3, 5])
+def test_the_convolution_along_a_sequence_is_flax_s(size):
+    x = jax.random.normal(jax.random.key(0), (2, 9, 4))
+    ours, theirs = Conv1D(6, size), nn.Conv(6, (size,))
+    params = ours.init(jax.random.key(1), x)
+    params = jax.tree.map(lambda p: p + 0.1, params)
+    np.testing.assert_allclose(ours.apply(params, x), theirs.apply(params, x), atol=1e-5)

@@ -1,0 +1,36 @@
+"""A small network for handwriting, which learns where letters go much sooner than the paper's.
+
+Command: python main.py --config handwriting/small --workdir runs/handwriting --mode train
+         --config.data.source.path=lines.npz, which tools.prepare_strokes or make strokes made
+Result: not yet run.
+"""
+
+from ml_collections import ConfigDict
+
+from configs.default import get_default_config
+
+
+def get_config() -> ConfigDict:
+    config = get_default_config("handwriting")
+    config.process = "cosine"
+    config.parameterization.output = "v"
+    config.conditions = {"text": {"dropout": 0.05}, "style": {"dropout": 0.1}}
+    config.model = {
+        "name": "handwriting",
+        "widths": (64, 96, 128, 192),
+        "heads": (0, 3, 4, 6),
+        "text_width": 192,
+        "text_heads": 4,
+        "noise_width": 512,
+        "expected_places": True,
+        "dropout": 0.1,
+    }
+    config.loss.weighting = "v"
+    config.data.source = {"name": "strokes", "length": 256}
+    config.data.space = {"name": "strokes", "std": 0.386}
+    config.optim = {"lr": 2e-3, "b2": 0.98, "warmup": 500, "decay": "cosine", "grad_clip": 1.0}
+    config.ema = {"decay": 0.999, "warmup": True}
+    config.training = {"steps": 20_000, "batch_size": 48}
+    config.sampling = {"solver": "dpm", "num_steps": 16, "end_clean": False, "denoise": "tweedie"}
+    config.sampling.t_end = 1e-3
+    return config

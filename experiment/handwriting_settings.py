@@ -1,0 +1,117 @@
+"""The sections of a model of handwriting, and what their fields mean; see `experiment.settings`."""
+
+import dataclasses
+from typing import Any
+
+import flax.linen as nn
+
+from data import Strokes
+from data.space import StrokeSpace
+from evaluation.handwriting import HandwritingEvalOptions
+from experiment.settings import DataOptions, DrawingOptions, PrecisionOptions, require_seed
+from handwriting.extractors import EXTRACTORS, Shipped
+from handwriting.length import LengthModel
+from losses import TIMES, WEIGHTINGS, NoiseWeighting, UniformTimes
+from models import MODELS, HandwritingNetwork
+from options.choices import require_at_least_one
+from options.fields import chosen, several
+from parameterization import Alpha, Noise, Parameterization
+from sampling import Solver
+from sde_lib import PROCESSES, HandwritingSchedule, Process
+from solvers import SOLVERS
+from solvers.renoising import Renoising
+from tasks.conditions import CONDITIONS, Condition, Style, Text
+from training.ema import EMA
+from training.loop import TrainOptions
+from training.optimizer import Optimizer
+
+
+@dataclasses.dataclass(frozen=True)
+class StyleOptions:
+    """What a hand is, to a model that writes in the style of one.
+
+    Attributes:
+      extractor: what sees the style in an image of a line.
+      length: how many points a line takes; a run takes it from the data that it is trained on.
+    """
+
+    extractor: Any = chosen(EXTRACTORS, Shipped())
+    length: LengthModel = LengthModel()
+
+
+@dataclasses.dataclass(frozen=True)
+class StrokeLossOptions:
+    """What a model of handwriting minimises.
+
+    Attributes:
+      weighting: which error of the movements is squared.
+      times: how noise levels are drawn.
+      pen_weight: of the cross-entropy of the pen beside the mean square over dx and dy; 1/2 is the
+        paper's.
+      padding_counts: as in the published code, the padding is handwriting with its pen up; without,
+        it neither is seen nor counts.
+      average_weight: of the pen's loss is alpha^2 averaged over the batch, as in that code.
+    """
+
+    weighting: Any = chosen(WEIGHTINGS, NoiseWeighting())
+    times: Any = chosen(TIMES, UniformTimes())
+    pen_weight: float = 0.5
+    padding_counts: bool = False
+    average_weight: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class WritingOptions(DrawingOptions):
+    """How lines are drawn, by whatever mode; by default as Luhman & Luhman 2020, algorithm 2."""
+
+    solver: Solver = chosen(SOLVERS, Renoising())
+    num_steps: int = 60
+    t_end: float | None = 1 / 60
+    end_clean: bool = True
+    denoise: str = "none"
+
+
+@dataclasses.dataclass(frozen=True)
+class LinePreviewOptions:
+    """What is drawn while training, every `training.draw_every` steps.
+
+    Attributes:
+      num_lines: of held-out texts.
+    """
+
+    num_lines: int = 8
+
+    def __post_init__(self) -> None:
+        require_at_least_one(self, "num_lines")
+
+
+@dataclasses.dataclass(frozen=True)
+class HandwritingSettings:
+    """A model of handwriting, which writes a text in the style of a hand.
+
+    Attributes:
+      seed: of parameters, order of the data and noise of training.
+      process: the noising process of the movements. parameterization: what the network predicts.
+      model: the network. conditions: what it is conditioned on.
+    """
+
+    seed: int = 42
+    process: Process = chosen(PROCESSES, HandwritingSchedule())
+    parameterization: Parameterization = Parameterization(Noise(), Alpha())
+    model: nn.Module = chosen(MODELS, HandwritingNetwork())
+    conditions: tuple[Condition, ...] = several(CONDITIONS, (Text(), Style()))
+    style: StyleOptions = StyleOptions()
+    loss: StrokeLossOptions = StrokeLossOptions()
+    data: DataOptions = DataOptions(
+        source=Strokes(), space=StrokeSpace(), image_size=(), num_channels=3
+    )
+    optim: Optimizer = Optimizer()
+    ema: EMA = EMA()
+    training: TrainOptions = TrainOptions()
+    precision: PrecisionOptions = PrecisionOptions()
+    preview: LinePreviewOptions = LinePreviewOptions()
+    sampling: WritingOptions = WritingOptions()
+    eval: HandwritingEvalOptions = HandwritingEvalOptions()
+
+    def __post_init__(self) -> None:
+        require_seed(self.seed)

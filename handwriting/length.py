@@ -1,0 +1,68 @@
+"""How many points a line takes: characters take so many each, and hands more or fewer of them.
+
+    points = exp(b . s) sum_k a[text_k],    s = mean of the style's features               (1)
+
+a and b by least squares in turn, on lines whose points are known, b on the logarithm of what a
+leaves, with a ridge.
+"""
+
+import dataclasses
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy.optimize import nnls
+
+from options.errors import InvalidValue, Words
+
+ROUNDS = 5  # of fitting one and then the other; by the third a and b move no more
+PRIOR = 3.0  # lines' worth of the mean number of points, by which rare characters are held
+RIDGE = 30.0
+
+
+@dataclasses.dataclass(frozen=True)
+class LengthModel:
+    """Equation (1); without numbers before `fit`.
+
+    Attributes:
+      points: a, of each token, the first that of no character. hand: b, of each feature of a style.
+    """
+
+    points: tuple[float, ...] = ()
+    hand: tuple[float, ...] = ()
+
+    @classmethod
+    def fit(
+        cls,
+        tokens: Int[np.ndarray, "n characters"],
+        lengths: Int[np.ndarray, "n"],
+        styles: Float[np.ndarray, "n c"],
+        size: int,
+    ) -> "LengthModel":
+        """size: how many tokens there are. styles: (n, 0) for a model without."""
+        counts = np.stack([np.bincount(row, minlength=size) for row in tokens])[:, 1:]
+        typical = lengths.sum() / counts.sum()
+        factor = np.ones(len(tokens))
+        points, hand = np.full(size - 1, typical), np.zeros(styles.shape[1])
+        for _ in range(ROUNDS):
+            a = np.vstack([counts * factor[:, None], PRIOR * np.eye(size - 1)])
+            points, _ = nnls(a, np.concatenate([lengths, np.full(size - 1, PRIOR * typical)]))
+            left = np.log(lengths / np.maximum(counts @ points, 1.0))
+            square = styles.T @ styles + RIDGE * np.eye(styles.shape[1])
+            hand = np.linalg.solve(square, styles.T @ left)
+            factor = np.exp(styles @ hand)
+        return cls((0.0, *np.round(points, 3).tolist()), tuple(np.round(hand, 5).tolist()))
+
+    def predict(
+        self, tokens: Int[np.ndarray, "n characters"], styles: Float[np.ndarray, "n c"]
+    ) -> Int[np.ndarray, "n"]:
+        """Points of each line, at least 1; InvalidValue before `fit`."""
+        if not self.points:
+            raise InvalidValue("length.points", Words("none"), "those of a trained model")
+        of_text = np.asarray(self.points)[tokens].sum(1)
+        found = of_text * np.exp(styles @ np.asarray(self.hand))
+        return np.maximum(np.rint(found), 1).astype(int)
+
+
+def mean_style(style: Float[np.ndarray, "n places c"]) -> Float[np.ndarray, "n c"]:
+    """s of (1)."""
+    return np.asarray(style, np.float64).mean(1)
