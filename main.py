@@ -12,6 +12,7 @@ python main.py --mode control --config.control.task=edit --config.control.task.t
 python main.py --mode control --config.control.task=guide --config.guidance.strategy=free
 python main.py --workdir runs/a --mode control --config.control.task=colorize     (colour models)
 python main.py --workdir runs/up --mode control --config.control.task=upscale       (upsamplers)
+python main.py --workdir runs/hand --mode write --text "Dear reader" --out line.svg
 
 Any field of a config: --config.training.batch_size=64. What is chosen by name brings fields of its
 own: --config.process=vp --config.process.beta_max=15. Several hosts: the same command on each,
@@ -41,6 +42,7 @@ MODES = {
     "eval": "loss, bits/dim, FID and more of --workdir or --weights; of a classifier, accuracy",
     "sample": "draws samples: the arrays, and of images a grid",
     "control": "completes, restores, colours, edits, guides or enlarges images",
+    "write": "writes --text in the hand of --style into --out, a page of pen strokes",
     "fields": "prints every field of a config: what it is set to, what it means, its choices",
 }
 HELP = {"help", "helpshort", "h", "?"}
@@ -64,6 +66,13 @@ flags.DEFINE_string("workdir", "", "Folder of the run: checkpoints, logs, pictur
 flags.DEFINE_enum("mode", "train", list(MODES), "What to do.")
 flags.DEFINE_bool("force", False, "Go on under another config than a workdir or weights remember.")
 flags.DEFINE_string("weights", "", "Exported weights (.npz) to evaluate or sample, for a workdir.")
+flags.DEFINE_string("text", "", "What is to be written.")
+flags.DEFINE_string(
+    "style", "", "The hand: a writer by name, a photograph of a line, or a mixture."
+)
+flags.DEFINE_string(
+    "out", "", "File to write into: .svg, -animated.svg, .png, .gif, .inkml, .json."
+)
 flags.DEFINE_string("coordinator", "", "host:port of process 0, or auto.")
 flags.DEFINE_integer("num_processes", 0, "Number of processes of the run.")
 flags.DEFINE_integer("process_id", 0, "Number of this process.")
@@ -99,6 +108,7 @@ def main(argv: list[str]) -> None:
             options.process_id,
             options.heartbeat_seconds,
         ),
+        order=modes.Order(options.text, options.style, options.out),
     )
     sys.exit(modes.run(options.mode, command))
 

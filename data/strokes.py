@@ -69,10 +69,18 @@ class Strokes:
     def __post_init__(self) -> None:
         require_non_negative(self, "length", "characters")
 
+    @property
+    def _file(self) -> Path:
+        return Path(self.path).expanduser() if self.path else EMBEDDED
+
+    def splits(self) -> list[str]:
+        """Those that the file has, the training's first."""
+        return sorted(_splits(_opened(self._file)), key=lambda name: name != "train")
+
     def read(self, split: str = "train") -> "StrokeSource":
         """The lines of a split; InvalidValue where the file is none, or lacks the split."""
-        path = Path(self.path).expanduser() if self.path else EMBEDDED
-        arrays = _arrays(path, path.stat().st_mtime_ns if path.is_file() else 0)
+        path = self._file
+        arrays = _opened(path)
         splits = _splits(arrays)
         unsplit = splits == ["train"]
         split = "train" if unsplit else split
@@ -249,6 +257,11 @@ def _rounded(offsets: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "n 2"]:
     """Whole offsets between whole points, so that what rounding takes off does not add up."""
     points = np.rint(np.cumsum(offsets, axis=0))
     return np.diff(points, axis=0, prepend=0)
+
+
+def _opened(path: Path) -> dict[str, np.ndarray]:
+    """All arrays of a file as it is now."""
+    return _arrays(path, path.stat().st_mtime_ns if path.is_file() else 0)
 
 
 @lru_cache(maxsize=4)

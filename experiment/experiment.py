@@ -51,6 +51,7 @@ class Experiment(ABC):
     settings: type  # the dataclass that its configuration has
     kind: str  # its name in `experiment.kinds.KINDS`
     draws_samples = False
+    writes = False
 
     def __init__(self, config: ConfigDict) -> None:
         """InvalidValue, with the name of the field, for a value that its class refuses."""

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -33,6 +33,7 @@ class HandwritingExperiment(Experiment):
 
     settings = HandwritingSettings
     kind = "handwriting"
+    writes = True
     options: HandwritingSettings
 
     @property
@@ -53,7 +54,7 @@ class HandwritingExperiment(Experiment):
         if text is None or text.characters:
             return self.options.conditions
         full = dataclasses.replace(
-            text, characters=_lines(self.train_source)[0].alphabet.characters
+            text, characters=lines_of(self.train_source)[0].alphabet.characters
         )
         return tuple(full if c.name == text.name else c for c in self.options.conditions)
 
@@ -98,14 +99,26 @@ class HandwritingExperiment(Experiment):
         found = super()._read(field)
         if find(self.options.conditions, Style.name) is None:
             return found
-        lines, _ = _lines(found)
+        lines, _ = lines_of(found)
         features = features_of_lines(lines, self.options.style.extractor.load())
         return lines.with_style(features, pair(lines.writers).other)
+
+    def each_split(self) -> Iterator[StrokeSource]:
+        """The lines of every split of the file, the training's first. Reads the disk."""
+        reader = self.options.data.reader
+        with within("data.source"):
+            for name in reader.splits():
+                yield lines_of(reader.read(name))[0]
+
+    @property
+    def writers(self) -> tuple[str, ...]:
+        """Of all splits, by their numbers. Reads the disk where the configuration has none."""
+        return self.options.data.class_names or self.train_source.class_names
 
     def check_source(self, found: Source) -> None:
         super().check_source(found)
         text = find(self.options.conditions, Text.name)
-        alphabet = _lines(found)[0].alphabet.characters
+        alphabet = lines_of(found)[0].alphabet.characters
         if text is not None and text.characters not in ("", alphabet):
             but = f"{found.name} has {alphabet!r}"
             raise InvalidValue("conditions.text.characters", text.characters, but=but)
@@ -123,7 +136,7 @@ class HandwritingExperiment(Experiment):
         """How many points a line takes: the configuration's, or that of the training lines."""
         if self.options.style.length.points:
             return self.options.style.length
-        lines, chosen = _lines(self.train_source)
+        lines, chosen = lines_of(self.train_source)
         styles = self._styles(self.train_source, np.arange(len(self.train_source)))
         size = len(lines.alphabet)
         return LengthModel.fit(lines.tokens[chosen], lines.lengths[chosen], styles, size)
@@ -172,7 +185,7 @@ class HandwritingExperiment(Experiment):
     def _preview(self) -> tuple[Asked, Sequence[str]]:
         count = min(self.options.preview.num_lines, len(self.held_out))
         indices = np.random.default_rng(self.options.seed).permutation(len(self.held_out))[:count]
-        lines, numbers = _lines(self.held_out)
+        lines, numbers = lines_of(self.held_out)
         return self.asked_of(self.held_out, indices), [lines.texts[numbers[i]] for i in indices]
 
     # Evaluation.
@@ -204,11 +217,11 @@ class HandwritingExperiment(Experiment):
         self.scribe  # noqa: B018  its own checks
 
 
-def _lines(source: Source) -> tuple[StrokeSource, Int[np.ndarray, "n"]]:
+def lines_of(source: Source) -> tuple[StrokeSource, Int[np.ndarray, "n"]]:
     """The lines of a file that a source is made of, and which of them it has."""
     parts = getattr(source, "source", None)
     if parts is not None:
-        lines, numbers = _lines(parts)
+        lines, numbers = lines_of(parts)
         return lines, numbers[cast(Subset, source).indices]
     if not hasattr(source, "alphabet"):
         raise InvalidValue("data.source", Words(source.name), "'strokes', lines of handwriting")

@@ -9,8 +9,10 @@ from data import Strokes
 from data.space import StrokeSpace
 from evaluation.handwriting import HandwritingEvalOptions
 from experiment.settings import DataOptions, DrawingOptions, PrecisionOptions, require_seed
+from handwriting.drawing import Look
 from handwriting.extractors import EXTRACTORS, Shipped
 from handwriting.length import LengthModel
+from handwriting.page import Layout
 from losses import TIMES, WEIGHTINGS, NoiseWeighting, UniformTimes
 from models import MODELS, HandwritingNetwork
 from options.choices import require_at_least_one
@@ -72,6 +74,23 @@ class WritingOptions(DrawingOptions):
 
 
 @dataclasses.dataclass(frozen=True)
+class WriteOptions:
+    """What `--mode write` makes of a text.
+
+    Attributes:
+      wrap: the most characters of a line.
+      layout: of the page. look: of the pen.
+    """
+
+    wrap: int = 32
+    layout: Layout = Layout(0, 0, left=10, right=10, top=5, bottom=10)
+    look: Look = Look()
+
+    def __post_init__(self) -> None:
+        require_at_least_one(self, "wrap")
+
+
+@dataclasses.dataclass(frozen=True)
 class LinePreviewOptions:
     """What is drawn while training, every `training.draw_every` steps.
 
@@ -111,6 +130,7 @@ class HandwritingSettings:
     precision: PrecisionOptions = PrecisionOptions()
     preview: LinePreviewOptions = LinePreviewOptions()
     sampling: WritingOptions = WritingOptions()
+    write: WriteOptions = WriteOptions()
     eval: HandwritingEvalOptions = HandwritingEvalOptions()
 
     def __post_init__(self) -> None:

@@ -14,8 +14,10 @@ from ml_collections import ConfigDict
 from evaluation.places import Places
 from experiment import checks, kinds, listing, outputs
 from experiment.experiment import Experiment, Trained
+from experiment.handwriting import HandwritingExperiment
 from experiment.image import ImageExperiment
 from experiment.outputs import CONTROL, EVALUATIONS, SAMPLES
+from experiment.writing import Order, Writer
 from generation import controls
 from metrics.report import Report
 from options.choices import listed
@@ -66,6 +68,7 @@ class Command:
 
     Attributes:
       weights: exported parameters to use in place of the workdir's checkpoints, or None.
+      order: what is to be written.
     """
 
     config: ConfigDict
@@ -73,6 +76,7 @@ class Command:
     weights: Path | None = None
     force: bool = False
     cluster: Cluster = Cluster()
+    order: Order = Order("", "", "")
 
     @property
     def trained(self) -> Trained:
@@ -244,6 +248,27 @@ def run_sample(command: Command) -> int:
     return 0
 
 
+def run_write(command: Command) -> int:
+    """Writes a text in the style of a hand, into a file."""
+    order = command.order
+    order.check()
+    experiment = checked_as_trained(command)
+    if not experiment.writes:
+        raise InvalidValue(
+            "task", command.config.task, "the config, workdir or weights of handwriting",
+            but="it does not write",
+        )  # fmt: skip
+    params, _ = next(command.trained.chosen("latest", experiment.template))
+    writer = Writer(cast(HandwritingExperiment, experiment), params)
+    texts, seed = writer.lines(order.text), command.config.sampling.seed
+    hand = writer.hands(order.style, seed)
+    with progress_bar(desc="write") as bar:
+        lines = writer.write(texts, hand, seed, bar_updater(bar))
+    writer.save(writer.page(lines), order.out)
+    print(f"{len(lines)} lines in the hand {hand.name}: {order.out}")
+    return 0
+
+
 def run_control(command: Command) -> int:
     """Controlled generation: a picture, the arrays and the metrics."""
     experiment = image_experiment(command)
@@ -343,5 +368,6 @@ MODES: dict[str, tuple[Callable[[Command], int], str, str]] = {
     "eval": (run_eval, "eval.batch_size", "eval.num_samples"),
     "sample": (run_sample, "sampling.batch_size", "sampling.num_samples"),
     "control": (run_control, "sampling.batch_size", "control.images"),
+    "write": (run_write, "sampling.batch_size", "sampling.batch_size"),
     "fields": (run_fields, "", ""),
 }

@@ -1,0 +1,111 @@
+"""Writing a text with a trained model: lines, a page, a file."""
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from data.alphabet import Alphabet
+from data.strokes import Line
+from experiment.hands import Hand, Hands
+from experiment.handwriting import HandwritingExperiment
+from handwriting import formats
+from handwriting.drawing import Drawing
+from handwriting.page import page
+from handwriting.wrapping import wrapped
+from handwriting.writing import Asked
+from options.choices import require
+from options.errors import InvalidValue, Words, within
+from options.progress import Progress
+from tasks.conditions import ClassLabel, Style, Text, find
+
+
+class Order(NamedTuple):
+    """What a user asks to be written.
+
+    Attributes:
+      text: with newlines where lines are to end. style: a hand, see `experiment.hands`; "" for any.
+      out: the file, of an ending of `handwriting.formats.FORMATS`.
+    """
+
+    text: str
+    style: str
+    out: str
+
+    def check(self) -> None:
+        """InvalidValue for an order without a text or with a file of no known kind."""
+        require(self.text.strip(), "text", Words("nothing"), "something to write")
+        with within("", path="out"):
+            formats.format_of(self.out)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Writer:
+    """A trained model of handwriting that writes.
+
+    Attributes:
+      params: of its network, averaged.
+    """
+
+    experiment: HandwritingExperiment
+    params: Any
+
+    @functools.cached_property
+    def alphabet(self) -> Alphabet:
+        """The characters that it was trained on."""
+        return Alphabet(find(self.experiment.conditions, Text.name).characters)
+
+    @functools.cached_property
+    def hands(self) -> Hands:
+        """The writers of its data, and what sees the styles of others."""
+        experiment = self.experiment
+        styled = experiment.style is not None
+        extractor = experiment.options.style.extractor.load() if styled else None
+        return Hands(experiment.writers, experiment.each_split, extractor)
+
+    def lines(self, text: str) -> list[str]:
+        """The lines that a text is written in, none longer than `write.wrap`.
+
+        InvalidValue for no text, or characters that the model has not learned.
+        """
+        require(text.strip(), "text", Words("nothing"), "something to write")
+        self.alphabet.encode(text.replace("\n", ""))
+        return wrapped(text, self.experiment.options.write.wrap)
+
+    def write(
+        self, texts: Sequence[str], hand: Hand, seed: int = 0, progress: Progress | None = None
+    ) -> list[Line]:
+        """Lines of writing, one for each text; an empty one has no rows."""
+        filled = [text for text in texts if text]
+        asked = self._asked(filled, hand)
+        predict = self.experiment.sampled(self.params)
+        key = jax.random.key(seed)
+        made = iter(self.experiment.scribe.write(predict, key, asked, progress=progress).rows)
+        empty = np.zeros((0, 3), np.float32)
+        return [Line(next(made) if text else empty, text, hand.name) for text in texts]
+
+    def _asked(self, texts: Sequence[str], hand: Hand) -> Asked:
+        longest = max(map(len, texts))
+        tokens = np.stack([self.alphabet.encode(text, longest) for text in texts])
+        of_all = {Text.name: tokens, ClassLabel.name: np.full(len(texts), hand.label, np.int32)}
+        styles = np.zeros((len(texts), 0))
+        if hand.style is not None:
+            of_all[Style.name] = np.repeat(hand.style[None], len(texts), axis=0)
+            styles = of_all[Style.name].mean(1)
+        names = {condition.name for condition in self.experiment.conditions}
+        if ClassLabel.name in names and hand.label < 0:
+            raise InvalidValue("style", hand.name, "a writer of the data, whom the model knows")
+        cond = {name: value for name, value in of_all.items() if name in names}
+        return Asked(cond, self.experiment.length.predict(tokens, styles))
+
+    def page(self, lines: Sequence[Line]) -> Drawing:
+        """Lines set on a page, as `write.layout` says."""
+        return page(lines, self.experiment.options.write.layout)
+
+    def save(self, drawing: Drawing, out: str | Path) -> None:
+        """The file of a page, as `write.look` says."""
+        formats.write(out, drawing, self.experiment.options.write.look)
