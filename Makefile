@@ -15,7 +15,7 @@ PYTEST ?= -n 2 --dist loadfile --max-worker-restart 0
 # Programs compiled by one test run are read from here by the next.
 export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.venv/jax_cache
 
-.PHONY: help demo test smoke slow coverage lint format types docs bench emoji strokes
+.PHONY: help demo test smoke slow coverage lint format types docs bench emoji strokes judges
 
 help:
 	@echo "make demo      train, sample and evaluate on handwritten digits"
@@ -27,6 +27,7 @@ help:
 	@echo "make types     mypy                  make docs    API reference into docs/api"
 	@echo "make bench     all benchmarks; TORCH_PYTHON=PATH names a Python with the baseline"
 	@echo "make emoji     draw the colour images at 32 and 64 px into runs/emoji (needs npm)"
+	@echo "make judges    install what reads and compares handwriting (extras ocr, gudhi)"
 	@echo "make strokes   24,000 lines of pen strokes, derived from fonts, into runs/strokes (needs npm)"
 
 demo: $(RUN)
@@ -90,3 +91,6 @@ $(RUN): requirements.txt pyproject.toml | $(BIN)/python
 $(DEV): requirements-dev.txt $(RUN)
 	$(BIN)/python -m pip install --disable-pip-version-check -r requirements-dev.txt
 	touch $(DEV)
+
+judges: $(RUN)
+	$(BIN)/python -m pip install --disable-pip-version-check -r requirements-judges.txt

@@ -56,6 +56,8 @@ APART = {"wandb"}
 OPTIONAL = {"wandb", "resvg_py"}
 # Modules that import of an extra what was found before, or do without it.
 UNNAMED = {"solver_page.py": {"plots"}, "pictures.py": {"plots"}}
+# Files of pins for the project itself; the second is of the extras that `make` does not install.
+PINS = ("requirements.txt", "requirements-judges.txt")
 # Distributions whose modules have another name.
 MODULE_OF = {
     "absl-py": "absl",
@@ -116,6 +118,11 @@ def requirements(name: str) -> set[str]:
     return {module_of(pin.partition("==")[0]) for pin in pins}
 
 
+def pinned() -> set[str]:
+    """Modules of all that is pinned for the project itself."""
+    return set().union(*map(requirements, PINS))
+
+
 def module_of(distribution: str) -> str:
     """The module that a distribution brings."""
     return MODULE_OF.get(distribution, distribution.replace("-", "_"))
@@ -168,13 +175,13 @@ def test_no_module_asks_for_the_type_of_a_process():
 
 
 def test_every_import_is_required_and_every_requirement_imported():
-    needed = requirements("requirements.txt") - UNDECLARED
+    needed = pinned() - UNDECLARED
     assert third_party(files()) == needed | OPTIONAL
 
 
 def test_the_tests_import_what_is_required():
     wanted = third_party((ROOT / "tests").rglob("*.py"))
-    assert wanted <= requirements("requirements.txt") | requirements("requirements-dev.txt")
+    assert wanted <= pinned() | requirements("requirements-dev.txt")
 
 
 def test_the_list_of_what_is_installed_is_complete():
@@ -211,8 +218,8 @@ def test_what_is_pinned_is_in_the_ranges_of_the_metadata():
     oldest = ranges(
         PYPROJECT["project"]["dependencies"] + [s for name in of_all for s in listed[name]]
     )
-    assert set(oldest) == requirements("requirements.txt")
-    for line in (ROOT / "requirements.txt").read_text().splitlines():
+    assert set(oldest) == pinned()
+    for line in "\n".join((ROOT / name).read_text() for name in PINS).splitlines():
         if pin := re.match(r"([\w.-]+)==([\d.]+)", line):
             assert numbers(pin[2]) >= oldest[module_of(pin[1])], line
 

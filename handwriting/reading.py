@@ -1,0 +1,43 @@
+"""Lines of pen strokes, read by a recogniser as it reads real lines best.
+
+RENDERINGS are the settings of those tried at which the recogniser's error on real training lines is
+least; `python -m tools.measure_legibility --grid` measures them again.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from handwriting.preprocessing import Rows
+from handwriting.render import Rendering
+from metrics.character_error import PROTOCOLS, ErrorRate, best, error_rate
+from metrics.recognizers import load
+
+RENDERINGS = {
+    "ppocr": Rendering(height=96, pen=5.0, margin=6),
+    "tesseract": Rendering(height=64, pen=3.0, margin=14),
+}
+FIFTY = Path(__file__).with_name("fifty.txt")
+
+
+def fifty() -> list[str]:
+    """The fifty strings by which generated handwriting is measured: prose, names, numbers."""
+    return FIFTY.read_text().splitlines()
+
+
+def drawn_for(name: str, lines: Sequence[Rows]) -> list:
+    """Lines as images for the recogniser of that name."""
+    return [RENDERINGS[name](rows) for rows in lines]
+
+
+def legibility(name: str, lines: Sequence[Rows], texts: Sequence[str]) -> dict[str, ErrorRate]:
+    """The error rate of lines that should read `texts`, by each of PROTOCOLS.
+
+    name: of a recogniser. NotInstalled where it is missing.
+    """
+    read = load(name)(drawn_for(name, lines))
+    return {protocol: error_rate(read, texts, protocol) for protocol in PROTOCOLS}
+
+
+def best_lines(name: str, candidates: Sequence[Sequence[Rows]], texts: Sequence[str]) -> list[int]:
+    """For each text the number of its candidate that the recogniser of that name reads best."""
+    return best(texts, [drawn_for(name, lines) for lines in candidates], load(name))

@@ -1,0 +1,169 @@
+"""Models of handwriting, as the command line trains, evaluates and lets them write."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data.strokes import Line, write
+from experiment import kinds, modes
+from experiment.hands import Hands
+from experiment.modes import Command
+from experiment.writing import Order
+from handwriting.style import PARTS, StyleExtractor
+from options.errors import InvalidValue
+
+RNG = np.random.default_rng(0)
+TINY = {
+    "task": "handwriting",
+    "parameterization": {"output": "noise", "c_noise": "alpha"},
+    "model": {
+        "name": "handwriting", "widths": (8, 16), "heads": (0, 2), "middle": 1, "text_width": 8,
+        "text_heads": 2, "noise_width": 16, "noise_features": 8,
+    },
+    "conditions": {"text": {"dropout": 0.1}, "style": {"group": 128}},
+    "optim": {"warmup": 1},
+    "training": {
+        "steps": 2, "batch_size": 4, "microbatch": "4", "log_every": 1, "checkpoint_every": 2,
+        "draw_every": 2, "evaluate_every": 0,
+    },
+    "sampling": {"num_steps": 3, "t_end": 0.1},
+    "preview": {"num_lines": 2},
+    "write": {"wrap": 5},
+}  # fmt: skip
+
+
+def line(text, writer):
+    offsets = RNG.normal(size=(4 * len(text), 2))
+    pen = (np.arange(len(offsets)) % 4 == 0).astype(float)
+    return Line(np.column_stack([offsets, pen]), text, writer)
+
+
+@pytest.fixture(scope="module")
+def lines(tmp_path_factory):
+    path = tmp_path_factory.mktemp("lines") / "mine.npz"
+    words = ["ab", "ba c", "cab", "abba", "b", "ca ca", "ab c", "bcb"]
+    made = [line(word, ("eve", "adam")[i % 2]) for i, word in enumerate(words)]
+    write(path, "lines of mine", {"train": made, "test": made[:4]}, 1e-3)
+    return path
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_extractor():
+    """One whose features are means over parts of the image: no network is compiled."""
+
+    def of_lines(self, images):
+        return np.stack([
+            np.stack([np.full(128, part.mean() / 255) for part in np.array_split(image, PARTS, 1)])
+            for image in images
+        ]).astype(np.float32)  # fmt: skip
+
+    def activations(self, images):
+        return type("Found", (), {"features": of_lines(self, images), "logits": np.zeros((1, 1))})()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(StyleExtractor, "__call__", of_lines)
+        patch.setattr("handwriting.line_features.activations", lambda source, extractor, indices:
+                      activations(extractor, [np.zeros((96, 64), np.uint8)] * len(indices)))
+        yield
+
+
+def config(lines, **changes):
+    given = TINY | {"data": {"source": {"name": "strokes", "path": str(lines)}, "space": "strokes",
+                             "image_size": (), "num_channels": 3}}  # fmt: skip
+    return kinds.changed(given, changes)
+
+
+@pytest.fixture(scope="module")
+def run(lines, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("run") / "hand"
+    assert modes.run("train", Command(config(lines), workdir)) == 0
+    return workdir
+
+
+def test_a_run_remembers_characters_and_lengths_of_its_data(run):
+    remembered = json.loads((run / "config.json").read_text())
+    assert remembered["conditions"]["text"]["characters"] == " abc"
+    assert len(remembered["style"]["length"]["points"]) == 5
+    assert len(remembered["style"]["length"]["hand"]) == 128
+    assert remembered["data"]["class_names"] == ["adam", "eve"]
+    assert next((run / "pictures").glob("*lines*.png")).is_file()
+
+
+def test_it_goes_on_and_is_evaluated(run, lines, capsys):
+    more = config(lines, **{"training.steps": 3})
+    assert modes.run("train", Command(more, run)) == 0
+    assert modes.run("eval", Command(kinds.load(run), run)) == 0
+    report = json.loads(next(run.glob("eval/**/report.json")).read_text())
+    assert np.isfinite(report["figures"][0]["value"])
+
+
+def test_it_writes_pages_in_the_hand_of_a_writer_or_a_photograph(run, tmp_path):
+    picture = np.full((120, 300), 255, np.uint8)
+    picture[50:70, 40:60] = picture[40:80, 100:104] = picture[60:64, 120:260] = 0
+    Image.fromarray(picture).save(tmp_path / "mine.png")
+    for style in ("eve", str(tmp_path / "mine.png"), f"adam@3,{tmp_path / 'mine.png'}", ""):
+        order = Order("ab cab\n\nbab", style, str(tmp_path / "page.json"))
+        assert modes.run("write", Command(kinds.load(run), run, order=order)) == 0
+        page = json.loads((tmp_path / "page.json").read_text())
+        assert np.isfinite(np.concatenate([np.array(s)[:, :2] for s in strokes(page)])).all()
+
+
+def strokes(value):
+    """The strokes in a file, wherever they are."""
+    if isinstance(value, dict):
+        return value["strokes"] if "strokes" in value else strokes(next(
+            v for v in value.values() if isinstance(v, list | dict)))  # fmt: skip
+    return strokes(value[0])
+
+
+@pytest.mark.parametrize(
+    ("order", "message"),
+    [
+        (Order("", "", "a.svg"), "text: got nothing, expected something to write"),
+        (Order(" \n ", "", "a.svg"), "text: got nothing"),
+        (Order("ab\u00e9", "", "a.svg"), "text: got 'é' .*expected characters of ' abc'"),
+        (Order("ab", "evee", "a.svg"), "style: got 'evee'.* did you mean 'eve'"),
+        (Order("ab", "eve@-1", "a.svg"), "style: got 'eve@-1', expected numbers above 0"),
+        (Order("ab", "eve", "a.doc"), "out: got 'a.doc', expected a name that ends in one of"),
+    ],
+)
+def test_what_cannot_be_written_is_refused(run, order, message):
+    with pytest.raises(InvalidValue, match=message):
+        modes.run("write", Command(kinds.load(run), run, order=order))
+
+
+def test_a_model_of_images_does_not_write(tmp_path):
+    command = Command(kinds.load("digits"), tmp_path, weights=None, order=Order("a", "", "a.svg"))
+    with pytest.raises((InvalidValue, OSError)):
+        modes.run("write", command)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"conditions.style.features": 64}, "conditions.style: got 14 places of 64 features"),
+        ({"conditions.text.characters": "xyz"}, "conditions.text.characters: got 'xyz'"),
+        ({"model.widths": (8, 16, 24, 32, 40), "model.heads": (0, 1, 1, 1, 1)}, "multiple of 16"),
+        ({"sampling.t_end": 2.0}, "sampling.t_end"),
+        ({"loss.pen_weight": 0.0}, "loss.pen_weight: got 0.0"),
+        ({"write.wrap": 0}, "write.wrap: got 0"),
+        ({"data.space": "pixels"}, "data.space"),
+        ({"data.source": "digits"}, "data"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(lines, tmp_path, changes, message):
+    with pytest.raises(InvalidValue, match=message):
+        modes.run("train", Command(config(lines, **changes), tmp_path / "run"))
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_hands_mix_by_their_weights():
+    class Fixed:
+        def __call__(self, images):
+            return np.full((len(images), 2, 2), float(images[0].mean() > 0))
+
+    hands = Hands(("a",), lambda: [], Fixed())
+    with pytest.raises(InvalidValue, match="no line of this writer"):
+        hands("a")
