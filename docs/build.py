@@ -2,9 +2,9 @@
 
 python docs/build.py [FOLDER]    by default docs/site; open index.html there
 
-Links are those of the repository: the pages are laid out as they are there. Any warning, and so any
-link that leads nowhere, is an error. Equations need MathJax, which a browser reads from the net, and
-the search a server: python -m http.server --directory docs/site
+Links are those of the repository: the pages are laid out as they are there. Any warning, and so
+any link that leads nowhere, is an error. Equations need MathJax, which a browser reads from the
+net, and the search a server: python -m http.server --directory docs/site
 """
 
 import argparse
