@@ -57,7 +57,7 @@ types: $(DEV)
 	$(BIN)/mypy .
 
 docs: $(DEV)
-	$(BIN)/python docs/build.py
+	$(BIN)/python -m tools.build_site
 
 bench: $(RUN)
 	$(BIN)/python -m benchmarks --torch_python "$(TORCH_PYTHON)"

@@ -1,6 +1,6 @@
 """Builds the site: the hand-written pages, the notebooks, and the reference of every module.
 
-python docs/build.py [FOLDER]    by default docs/site; open index.html there
+    python -m tools.build_site [FOLDER]    by default docs/site; open index.html there
 
 Links are those of the repository: the pages are laid out as they are there. Any warning, and so
 any link that leads nowhere, is an error. Equations need MathJax, which a browser reads from the
@@ -57,7 +57,16 @@ def build_reference(folder: Path) -> list[str]:
     pdoc.render.configure(math=True)
     with warnings.catch_warnings(record=True) as said:
         pdoc.pdoc(*modules(), output_directory=folder)
+    for page in folder.rglob("*.html"):
+        page.write_text(without_dead_ends(page.read_text()))
     return [str(each.message) for each in said if "pdoc" in Path(each.filename).parts]
+
+
+def without_dead_ends(html: str) -> str:
+    """A page without links to what it does not show, as pdoc makes to members of private bases."""
+    shown = set(re.findall(r'\bid="([^"]+)"', html))
+    link = re.compile(r'<a href="#([^"]+)"[^>]*>(.*?)</a>', re.DOTALL)
+    return link.sub(lambda found: found[0] if found[1] in shown else found[2], html)
 
 
 def build_pages(folder: Path) -> None:
@@ -76,7 +85,6 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="build the site")
     parser.add_argument("folder", nargs="?", type=Path, default=ROOT / "docs" / "site")
     folder = parser.parse_args().folder.absolute()
-    sys.path.insert(0, str(ROOT))
     build_pages(folder)
     said = build_reference(folder / "api")
     print(*(f"warning: {line}" for line in said), sep="\n", end="\n" if said else "")
