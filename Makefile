@@ -6,8 +6,6 @@ VERSIONS ?= newest
 BIN := .venv/bin
 RUN := .venv/.run
 DEV := .venv/.dev
-MODULES := $(patsubst %.py,%,$(wildcard *.py)) controllable data evaluation experiment generation handwriting metrics models options \
-  solvers storage tasks tools training
 
 # Two workers, a file of tests to one of them: a program that it compiled serves the whole file.
 PYTEST ?= -n 2 --dist loadfile --max-worker-restart 0
@@ -24,7 +22,7 @@ help:
 	@echo "make smoke     a fast part with the newest jax; VERSIONS=oldest for the oldest that is supported"
 	@echo "make coverage  make test, with the lines that no test reaches"
 	@echo "make lint      ruff, check only      make format  ruff, in place"
-	@echo "make types     mypy                  make docs    API reference into docs/api"
+	@echo "make types     mypy                  make docs    the site, into docs/site"
 	@echo "make bench     all benchmarks; TORCH_PYTHON=PATH names a Python with the baseline"
 	@echo "make emoji     draw the colour images at 32 and 64 px into runs/emoji (needs npm)"
 	@echo "make judges    install what reads and compares handwriting (extras ocr, gudhi)"
@@ -60,7 +58,7 @@ types: $(DEV)
 	$(BIN)/mypy .
 
 docs: $(DEV)
-	$(BIN)/python -m pdoc --math -o docs/api $(MODULES)
+	$(BIN)/python -m tools.build_site
 
 bench: $(RUN)
 	$(BIN)/python -m benchmarks --torch_python "$(TORCH_PYTHON)"

@@ -12,7 +12,7 @@ from data.augment import CONDITIONING_DIM, Augment
 from data.digits import Digits, digits
 from data.emoji import Emoji, emoji
 from data.image_folder import Folder, ImageFolder, folder
-from data.loader import EvalBatch, Loader, eval_batches
+from data.loader import Loader, eval_batches
 from data.source import ArraySource, DataSet, Record, Records, Source, Subset
 from data.space import CENTERED, SPACES, UNIT, Pixels, Scaled, Space, StrokeSpace
 from data.strokes import Strokes, StrokeSource
@@ -43,7 +43,6 @@ __all__ = [
     "DataSet",
     "Digits",
     "Emoji",
-    "EvalBatch",
     "Folder",
     "ImageFolder",
     "Loader",

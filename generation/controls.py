@@ -43,6 +43,27 @@ from tasks.conditions import ClassLabel, Condition, LowResolution, find
 Images = UInt8[np.ndarray, "n height width channels"]
 
 
+@runtime_checkable
+class ControlTask(Protocol):
+    """What is known of images. A frozen dataclass of its own options.
+
+    Attributes:
+      enlarges: whether it is for upsamplers, which need an image to enlarge.
+      resembles: whether results should look like the image, which then is shown beside them.
+    """
+
+    enlarges: bool
+    resembles: bool
+
+    def check(self, controls: "Controls") -> None:
+        """InvalidValue where the model cannot do it; `control.task` is put before the field."""
+        ...
+
+    def setup(self, controls: "Controls", x: Array, asked: "Asked") -> "Setup":
+        """How these images, x in the process's range, are worked on; called after `check`."""
+        ...
+
+
 class Asked(NamedTuple):
     """What is asked for.
 
@@ -54,7 +75,7 @@ class Asked(NamedTuple):
       seed: of measurements and of noise on what is known.
     """
 
-    task: "ControlTask"
+    task: ControlTask
     images: Images
     labels: np.ndarray
     results: int = 1
@@ -99,27 +120,6 @@ class Controlled(NamedTuple):
     def picture(self) -> UInt8[np.ndarray, "h w c"]:
         """The panel as it is shown."""
         return pictures.drawn(self.panel)
-
-
-@runtime_checkable
-class ControlTask(Protocol):
-    """What is known of images. A frozen dataclass of its own options.
-
-    Attributes:
-      enlarges: whether it is for upsamplers, which need an image to enlarge.
-      resembles: whether results should look like the image, which then is shown beside them.
-    """
-
-    enlarges: bool
-    resembles: bool
-
-    def check(self, controls: "Controls") -> None:
-        """InvalidValue where the model cannot do it; `control.task` is put before the field."""
-        ...
-
-    def setup(self, controls: "Controls", x: Array, asked: Asked) -> Setup:
-        """How these images, x in the process's range, are worked on; called after `check`."""
-        ...
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:

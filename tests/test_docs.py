@@ -3,9 +3,13 @@
 import ast
 import dataclasses
 import importlib
+import itertools
 import pathlib
 import re
+import subprocess
+import sys
 import tomllib
+from urllib.parse import unquote
 
 import pytest
 
@@ -105,6 +109,96 @@ def test_links_and_names_lead_somewhere(page):
             assert (ROOT / name).exists() or find(name).exists(), name
 
 
+def anchors(page: pathlib.Path) -> set[str]:
+    """What GitHub and the site call the headings of a page."""
+    found: set[str] = set()
+    text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    for heading in re.findall(r"^#+ (.*)$", text, re.MULTILINE):
+        name = re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+        found.add(next(n for n in _numbered(name) if n not in found))
+    return found
+
+
+def _numbered(name: str):
+    yield name
+    yield from (f"{name}-{i}" for i in itertools.count(1))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_to_headings_lead_somewhere(page):
+    for target, anchor in re.findall(r"\]\(([^)#:]*)#([^)]+)\)", page.read_text()):
+        to = page.parent / target if target else page
+        assert anchor in anchors(to), f"{target}#{anchor}"
+
+
+@pytest.mark.slow
+def test_the_site_is_built_without_a_warning_and_its_links_lead_somewhere(tmp_path):
+    """Pages, notebooks and the reference of every module, configurations among them."""
+    command = [sys.executable, "-m", "tools.build_site", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0 and "WARNING" not in done.stderr, done.stdout + done.stderr
+    built = {path: path.read_text() for path in tmp_path.rglob("*.html")}
+    names = {path: set(re.findall(r'\bid="([^"]+)"', text)) for path, text in built.items()}
+    checked = 0
+    for path, text in built.items():
+        for link in re.findall(r'<(?:a|img|link|script)\b[^>]*?\b(?:href|src)="([^"]*)"', text):
+            place, _, anchor = unquote(link).partition("#")
+            # Of another site; of a page that may be shown anywhere; made by a program in the page.
+            if re.match(r"[a-z]+:|/", place) or path.name == "404.html" or "${" in place:
+                continue
+            to = (path.parent / place.partition("?")[0]).resolve() if place else path
+            to = to / "index.html" if to.is_dir() else to
+            assert to.is_file(), f"{path.relative_to(tmp_path)}: {link}"
+            assert not anchor or to not in names or anchor in names[to], link
+            checked += 1
+    assert checked > 5000
+    for name in ("sde_lib", "main", "configs/ve/cifar10_ncsnpp", "solvers/heun", "tools/demo"):
+        assert tmp_path / "api" / f"{name}.html" in built
+
+
+def program(name: str) -> pathlib.Path:
+    """The file of `python -m name`."""
+    path = ROOT / name.replace(".", "/")
+    return path / "__main__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+def flags_of(path: pathlib.Path) -> set[str]:
+    """The flags that a program defines."""
+    return set(re.findall(r'\(\s*"(?:--)?([\w-]+)"', path.read_text())) | {"help"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_programs_have_the_flags_that_are_shown(page):
+    """In blocks and in lines; what follows `main.py` is another test's."""
+    text = page.read_text().replace("\\\n", " ")
+    for name, rest in re.findall(
+        r"python -m ((?:tools|metrics|benchmarks)[\w.]*)([^\n`|;&]*)", text
+    ):
+        assert program(name).is_file(), name
+        if name == "tools.install":  # whose options are pip's
+            continue
+        for flag in re.findall(r"(?<= )--([\w-]+)", rest):
+            assert flag in flags_of(program(name)), f"{name} --{flag}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_fields_in_lines_exist(page):
+    """`--config.a.b=c` of a sentence or a table, whatever is chosen by name."""
+    if page.name == "extending.md":  # which adds fields
+        return
+    for name in re.findall(r"--config\.([\w.]+)", page.read_text()):
+        path = name.split(".")
+        assert any(field_of(cls, path) for cls in (ImageSettings, ClassifierSettings)), name
+
+
+def test_every_tool_is_named_where_tools_are_and_among_the_changes():
+    for page in (ROOT / "docs" / "running.md", ROOT / "CHANGELOG.md"):
+        text = page.read_text()
+        for path in (ROOT / "tools").glob("*.py"):
+            if "__main__" in path.read_text():
+                assert f"tools.{path.stem}" in text or f"tools/{path.name}" in text, path.name
+
+
 @pytest.mark.parametrize(("page", "command"), commands())
 def test_commands_name_what_there_is(page, command):
     for target in re.findall(r"\bmake ([a-z]+)", command):
@@ -157,8 +251,7 @@ def test_fields_that_are_mentioned_exist():
 
 def test_the_pieces_of_the_original_are_where_the_table_says():
     """Every dotted name on the right of "coming from" is a field, or something that exists."""
-    page = (ROOT / "docs" / "architecture.md").read_text()
-    table = page.partition("## Coming from Song et al.")[2].partition("\n## ")[0]
+    table = (ROOT / "docs" / "coming_from.md").read_text()
     own = {path.stem for path in ROOT.glob("*.py")} | {p.parent.name for p in ROOT.glob("*/*.py")}
     names = [
         name
@@ -166,7 +259,7 @@ def test_the_pieces_of_the_original_are_where_the_table_says():
         for name in re.findall(r"`([a-z_]\w*(?:\.\w+)+)[`(]", row.rpartition(" | ")[2])
         if name.partition(".")[0] in own and not name.endswith(".py")
     ]
-    assert len(names) > 30
+    assert len(names) > 60
     for name in names:
         path = name.split(".")
         assert field_of(ImageSettings, path) or _found(path), name

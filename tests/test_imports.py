@@ -53,7 +53,7 @@ UNDECLARED = {"array_record", "importlib_resources"}
 # An extra that `all` leaves out, and that nothing here is pinned to.
 APART = {"wandb"}
 # Of such an extra; or imported by a tool alone, and installed by its target of the Makefile.
-OPTIONAL = {"wandb", "resvg_py"}
+OPTIONAL = {"wandb", "resvg_py", "mkdocs", "pdoc"}
 # Modules that import of an extra what was found before, or do without it.
 UNNAMED = {"solver_page.py": {"plots"}, "pictures.py": {"plots"}}
 # Files of pins for the project itself; the second is of the extras that `make` does not install.
