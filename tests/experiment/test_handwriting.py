@@ -10,8 +10,10 @@ from data.strokes import Line, write
 from experiment import kinds, modes
 from experiment.hands import Hands
 from experiment.modes import Command
-from experiment.writing import Order
-from handwriting.style import PARTS, StyleExtractor
+from experiment.writing import Order, Writer
+from handwriting import line_features
+from handwriting.extractors import Shipped
+from handwriting.style import PARTS, StyleActivations, StyleExtractor
 from options.errors import InvalidValue
 
 RNG = np.random.default_rng(0)
@@ -49,23 +51,21 @@ def lines(tmp_path_factory):
     return path
 
 
+def parts_of_ink(images):
+    """Without a network: the darkness of each part of a line."""
+    means = [np.array_split(255.0 - image, PARTS, axis=1) for image in np.asarray(images)]
+    features = np.array([[np.full(128, p.mean() / 255) for p in parts] for parts in means])
+    return StyleActivations(features.astype(np.float32), np.zeros((len(means), 1), np.float32))
+
+
+EXTRACTOR = StyleExtractor("parts_of_ink", "0", (PARTS, 128), parts_of_ink, step=352)
+
+
 @pytest.fixture(scope="module", autouse=True)
-def quick_extractor():
-    """One whose features are means over parts of the image: no network is compiled."""
-
-    def of_lines(self, images):
-        return np.stack([
-            np.stack([np.full(128, part.mean() / 255) for part in np.array_split(image, PARTS, 1)])
-            for image in images
-        ]).astype(np.float32)  # fmt: skip
-
-    def activations(self, images):
-        return type("Found", (), {"features": of_lines(self, images), "logits": np.zeros((1, 1))})()
-
+def quick_extractor(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(StyleExtractor, "__call__", of_lines)
-        patch.setattr("handwriting.line_features.activations", lambda source, extractor, indices:
-                      activations(extractor, [np.zeros((96, 64), np.uint8)] * len(indices)))
+        patch.setattr(Shipped, "load", lambda self: EXTRACTOR)
+        patch.setattr(line_features, "cache_folder", lambda: tmp_path_factory.mktemp("cache"))
         yield
 
 
@@ -159,11 +159,13 @@ def test_what_does_not_go_together_is_refused(lines, tmp_path, changes, message)
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 
-def test_hands_mix_by_their_weights():
-    class Fixed:
-        def __call__(self, images):
-            return np.full((len(images), 2, 2), float(images[0].mean() > 0))
-
-    hands = Hands(("a",), lambda: [], Fixed())
-    with pytest.raises(InvalidValue, match="no line of this writer"):
-        hands("a")
+def test_hands_mix_by_their_weights(run):
+    experiment = kinds.experiment(kinds.load(run))
+    hands = Writer(experiment, None).hands
+    eve, adam = hands("eve").style, hands("adam").style
+    np.testing.assert_allclose(hands("eve,adam").style, (eve + adam) / 2, rtol=1e-6)
+    np.testing.assert_allclose(hands("eve@3, adam").style, (3 * eve + adam) / 4, rtol=1e-6)
+    assert np.abs(eve - adam).max() > 0
+    gone = Hands(("eve",), lambda: [], EXTRACTOR)
+    with pytest.raises(InvalidValue, match="style: got 'eve', but no line of this writer"):
+        gone("eve")
