@@ -36,6 +36,7 @@ from storage.npz import UNREADABLE, read, stand_ins
 from storage.pictures import write_npz
 
 EMBEDDED = Path(__file__).parent / "strokes.npz"
+TRAIN = "train"  # the split that there always is
 MULTIPLE = 8  # of which padded lengths are, for networks that halve them three times
 ALIKE = ("offsets", "pen", "lengths", "texts", "writers")  # arrays of a split
 MOST = 2**31  # bytes that a file may unfold to
@@ -75,7 +76,7 @@ class Strokes:
 
     def splits(self) -> list[str]:
         """Those that the file has, the training's first."""
-        return sorted(_splits(_opened(self._file)), key=lambda name: name != "train")
+        return sorted(_splits(_opened(self._file)), key=lambda name: name != TRAIN)
 
     def read(self, split: str = "train") -> "StrokeSource":
         """The lines of a split; InvalidValue where the file is none, or lacks the split."""

@@ -191,7 +191,18 @@ class HandwritingExperiment(Experiment):
     # Evaluation.
 
     def evaluate(self, trained: Trained, places: PlacesOf) -> dict[int, Report]:
-        subject = HandwritingSubject(self.task, self.held_out, self.transform)
+        lines, numbers = lines_of(self.held_out)
+        subject = HandwritingSubject(
+            self.task,
+            self.held_out,
+            lines,
+            numbers,
+            self.transform,
+            self.scribe,
+            lambda chosen: self.asked_of(self.held_out, chosen),
+            self.sampled,
+            self.options.style.extractor.load() if self.style is not None else None,
+        )
         return {
             step: evaluation.evaluate(subject, params, step, self.evaluation, places(params, step))
             for params, step in trained.chosen(self.evaluation.checkpoints, self.template)

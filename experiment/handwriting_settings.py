@@ -79,10 +79,12 @@ class WriteOptions:
 
     Attributes:
       wrap: the most characters of a line.
+      alignment: also write a picture of which points write which characters, of each line.
       layout: of the page. look: of the pen.
     """
 
     wrap: int = 32
+    alignment: bool = False
     layout: Layout = Layout(0, 0, left=10, right=10, top=5, bottom=10)
     look: Look = Look()
 

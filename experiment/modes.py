@@ -19,6 +19,7 @@ from experiment.image import ImageExperiment
 from experiment.outputs import CONTROL, EVALUATIONS, SAMPLES
 from experiment.writing import Order, Writer
 from generation import controls
+from handwriting.alignment import write_picture
 from metrics.report import Report
 from options.choices import listed
 from options.classes import folders_of
@@ -260,11 +261,16 @@ def run_write(command: Command) -> int:
         )  # fmt: skip
     params, _ = next(command.trained.chosen("latest", experiment.template))
     writer = Writer(cast(HandwritingExperiment, experiment), params)
-    texts, seed = writer.lines(order.text), command.config.sampling.seed
+    options, seed = writer.experiment.options.write, command.config.sampling.seed
+    texts = writer.lines(order.text)
     hand = writer.hands(order.style, seed)
     with progress_bar(desc="write") as bar:
         lines = writer.write(texts, hand, seed, bar_updater(bar))
-    writer.save(writer.page(lines), order.out)
+    writer.save(writer.page(lines, hand), order.out)
+    if options.alignment:
+        for number, line in enumerate(line for line in lines if line.text):
+            picture = Path(order.out).with_suffix(f".alignment{number}.png")
+            write_picture(picture, writer.alignment(line, hand), line.text)
     print(f"{len(lines)} lines in the hand {hand.name}: {order.out}")
     return 0
 

@@ -8,16 +8,17 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jaxtyping import Float
 
 from data.alphabet import Alphabet
 from data.strokes import Line
 from experiment.hands import Hand, Hands
 from experiment.handwriting import HandwritingExperiment
-from handwriting import formats
-from handwriting.drawing import Drawing
+from handwriting import alignment, formats
+from handwriting.drawing import Drawing, Span
 from handwriting.page import page
 from handwriting.wrapping import wrapped
-from handwriting.writing import Asked
+from handwriting.writing import MULTIPLE, Asked, alignments
 from options.choices import require
 from options.errors import InvalidValue, Words, within
 from options.progress import Progress
@@ -102,9 +103,27 @@ class Writer:
         cond = {name: value for name, value in of_all.items() if name in names}
         return Asked(cond, self.experiment.length.predict(tokens, styles))
 
-    def page(self, lines: Sequence[Line]) -> Drawing:
-        """Lines set on a page, as `write.layout` says."""
-        return page(lines, self.experiment.options.write.layout)
+    def alignment(self, line: Line, hand: Hand) -> Float[np.ndarray, "points characters"]:
+        """Which points of a written line attend to which of its characters."""
+        experiment, points = self.experiment, len(line.offsets)
+        lengths = np.array([points])
+        asked = dataclasses.replace(self._asked([line.text], hand), lengths=lengths)
+        padded = -(-points // MULTIPLE) * MULTIPLE
+        x_0 = np.zeros((1, padded, 2), np.float32)
+        x_0[0, :points] = experiment.space.encode(line.offsets)[:, :2]
+        cond = asked.conditioning(np.array([0]), padded)
+        predict = experiment.sampled(self.params)
+        return alignments(predict, experiment.process, x_0, cond)[0, :points]
+
+    def page(self, lines: Sequence[Line], hand: Hand) -> Drawing:
+        """Lines set on a page, as `write.layout` says, with the points of each character."""
+        drawing, spans, start = page(lines, self.experiment.options.write.layout), [], 0
+        for line in lines:
+            if line.text:
+                found = alignment.spans(self.alignment(line, hand), line.text)
+                spans += [Span(s.char, s.start + start, s.end + start) for s in found]
+            start += len(line.offsets)
+        return dataclasses.replace(drawing, spans=tuple(spans))
 
     def save(self, drawing: Drawing, out: str | Path) -> None:
         """The file of a page, as `write.look` says."""

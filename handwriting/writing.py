@@ -12,18 +12,23 @@ from jaxtyping import Array, Float, Int, Key
 from data.space import Space
 from generation.batches import at_once, batches
 from handwriting.render import STYLE
+from models.handwriting import ALIGNMENT
+from options.classes import named
 from options.memory import lowering
 from options.progress import Progress, bar_updater, part_of, progress_bar
-from parameterization import MASK, Predictor
+from parameterization import C_NOISE, MASK, NetworkPredictor, Predictor
 from sampling import KeyedNoise
+from sde_lib import Node, Process, expand_right
 from solvers.sampler import Sampler
 from storage import pictures
 from tasks.strokes import PEN
 
 MULTIPLE = 64  # of which the drawn lengths are: a program is compiled for each
+ALIGNED_AT = 0.3  # of the time of the prior
 
 
-class Asked(NamedTuple):
+@dataclasses.dataclass(frozen=True, eq=False)
+class Asked:
     """What is to be written, n lines.
 
     Attributes:
@@ -92,7 +97,7 @@ class Scribe:
         nfe, ok = np.zeros(len(asked)), np.zeros(len(asked), bool)
         for number, lines in enumerate(groups):
             sampler = dataclasses.replace(self.sampler, shape=(int(padded[lines[0]]), 2))
-            told = part_of(progress, number, len(groups)) if progress else None
+            report = part_of(progress, number, len(groups)) if progress else None
             size = self._at_once(sampler, predict, asked, lines)
             parts = list(batches(len(lines), size))
             for part, places in enumerate(parts):
@@ -104,7 +109,7 @@ class Scribe:
                         size,
                         cond=asked.conditioning(chosen, sampler.shape[0]),
                         noise=KeyedNoise(keys_of(key, chosen)),
-                        progress=part_of(told, part, len(parts)) if told else None,
+                        progress=part_of(report, part, len(parts)) if report else None,
                     )
                 x, log_odds = np.asarray(made.x), np.asarray(made.aux[PEN])
                 found = self.space.decode(np.concatenate([x, log_odds > 0], axis=-1))
@@ -119,6 +124,36 @@ class Scribe:
             return sampler.lower(predict, size, asked.conditioning(chosen, sampler.shape[0]))
 
         return at_once(self.batch_size, lower, len(lines))
+
+
+def alignments(
+    predict: NetworkPredictor,
+    process: Process,
+    x_0: Float[np.ndarray, "b length 2"],
+    cond: Mapping[str, Array],
+) -> Float[np.ndarray, "b length characters"]:
+    """By how much each point attends to each character of its text, over all attention blocks.
+
+    The network sees the lines at the noise level of ALIGNED_AT, without noise; x_0: states.
+    """
+    node = process.node(jnp.full(len(x_0), ALIGNED_AT * process.t_max))
+    x = expand_right(node.alpha, jnp.asarray(x_0)) * x_0
+    _, kept = _with_intermediates(predict, x, node, dict(cond))
+    blocks = [weights for name, weights in _leaves(kept) if name == ALIGNMENT]
+    whole = [np.repeat(w, x_0.shape[1] // w.shape[1], axis=1) for w in map(np.asarray, blocks)]
+    return np.mean(whole, axis=0)
+
+
+@jax.jit
+def _with_intermediates(predict: Any, x: Array, node: Node, cond: dict[str, Array]) -> Any:
+    network, params = predict.network, {"params": predict.params}
+    c_noise = named(C_NOISE, predict.parameterization.c_noise, "c_noise")(node)
+    return network.apply(params, x, c_noise, **cond, mutable=["intermediates"])
+
+
+def _leaves(kept: Any) -> list[tuple[str, Array]]:
+    """What a network kept, with the last part of its name."""
+    return [(str(path[-2].key), leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(kept)]
 
 
 def keys_of(key: Key[Array, ""], lines: Int[np.ndarray, "b"]) -> Key[Array, " b"]:

@@ -38,9 +38,10 @@ MAY_IMPORT = {
     "controllable": "sde_lib parameterization sampling solvers metrics tasks",
     "generation": "sde_lib parameterization sampling solvers storage data metrics tasks"
     " controllable",
-    "handwriting": "parameterization sampling solvers storage data metrics tasks generation",
-    "evaluation": "sde_lib parameterization solvers likelihood storage data metrics tasks"
+    "handwriting": "sde_lib parameterization sampling solvers models storage data metrics tasks"
     " generation",
+    "evaluation": "sde_lib parameterization solvers likelihood storage data metrics tasks"
+    " generation handwriting",
     # Configs.
     "configs": "",
     "experiment": "sde_lib parameterization losses sampling solvers likelihood models data training"

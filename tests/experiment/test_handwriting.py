@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from data import Strokes
 from data.strokes import Line, write
 from experiment import kinds, modes
 from experiment.hands import Hands
@@ -15,6 +16,7 @@ from handwriting import line_features
 from handwriting.extractors import Shipped
 from handwriting.style import PARTS, StyleActivations, StyleExtractor
 from options.errors import InvalidValue
+from tools import writing_desk
 
 RNG = np.random.default_rng(0)
 TINY = {
@@ -33,6 +35,7 @@ TINY = {
     "sampling": {"num_steps": 3, "t_end": 0.1},
     "preview": {"num_lines": 2},
     "write": {"wrap": 5},
+    "eval": {"max_lines": 3, "num_lines": 4},
 }  # fmt: skip
 
 
@@ -95,8 +98,13 @@ def test_it_goes_on_and_is_evaluated(run, lines, capsys):
     more = config(lines, **{"training.steps": 3})
     assert modes.run("train", Command(more, run)) == 0
     assert modes.run("eval", Command(kinds.load(run), run)) == 0
-    report = json.loads(next(run.glob("eval/**/report.json")).read_text())
-    assert np.isfinite(report["figures"][0]["value"])
+    (path,) = run.glob("eval/**/report.json")
+    figures = {f["name"]: f["value"] for f in json.loads(path.read_text())["figures"]}
+    assert np.isfinite(figures["loss"])
+    assert 0 <= figures["nearest is of the writer"] <= 1
+    written = Strokes(str(path.parent / "written.npz")).read()
+    assert sorted(written.texts) == ["ab", "abba", "ba c", "cab"][: len(written)]
+    assert (path.parent / "lines.png").is_file()
 
 
 def test_it_writes_pages_in_the_hand_of_a_writer_or_a_photograph(run, tmp_path):
@@ -107,6 +115,8 @@ def test_it_writes_pages_in_the_hand_of_a_writer_or_a_photograph(run, tmp_path):
         order = Order("ab cab\n\nbab", style, str(tmp_path / "page.json"))
         assert modes.run("write", Command(kinds.load(run), run, order=order)) == 0
         page = json.loads((tmp_path / "page.json").read_text())
+        # Lines of at most 5 characters: the space between the first two is none of them.
+        assert "".join(span["char"] for span in page["spans"]) == "abcabbab"
         assert np.isfinite(np.concatenate([np.array(s)[:, :2] for s in strokes(page)])).all()
 
 
@@ -169,3 +179,12 @@ def test_hands_mix_by_their_weights(run):
     gone = Hands(("eve",), lambda: [], EXTRACTOR)
     with pytest.raises(InvalidValue, match="style: got 'eve', but no line of this writer"):
         gone("eve")
+
+
+def test_it_writes_in_a_browser(run):
+    desk = writing_desk.desk_of(writing_desk.writer_of(str(run)))
+    drawn = desk.answer({"text": "ab b", "writer": "eve", "seed": "3"})
+    assert drawn["strokes"] and drawn == desk.answer({"text": "ab b", "writer": "eve", "seed": "3"})
+    assert drawn != desk.answer({"text": "ab b", "writer": "adam", "seed": "3"})
+    with pytest.raises(InvalidValue, match="text: got 6 characters, expected at most 5"):
+        desk.answer({"text": "ababab"})

@@ -1,0 +1,20 @@
+"""configs/handwriting/paper.py with what the published code does otherwise than the paper.
+
+Command: python main.py --config handwriting/reference --workdir runs/reference --mode train
+         --config.data.source.path=lines.npz, which tools.prepare_strokes made with --preset reference
+Result: not yet run.
+"""
+
+from ml_collections import ConfigDict
+
+from configs.handwriting.paper import get_config as paper
+
+
+def get_config() -> ConfigDict:
+    config = paper()
+    config.process = {"name": "handwriting", "faithful": True}
+    config.model = {"name": "handwriting", "scale_strokes": True}
+    config.loss = {"padding_counts": True, "average_weight": True}
+    # No noise is added in steps that end at the first level or before.
+    config.sampling.solver = {"name": "renoising", "quiet_until": 1 / 60 + 1e-6}
+    return config

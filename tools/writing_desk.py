@@ -1,0 +1,61 @@
+"""A page in the browser on which one types, picks a hand and sees the pen move.
+
+    python -m tools.writing_desk --weights handwriting [--port 8000] [--open]
+
+Lines are drawn by the model in this program, which serves the page to this machine alone
+(`handwriting.desk`), until Ctrl-C.
+"""
+
+import argparse
+import webbrowser
+from collections.abc import Sequence
+from typing import Any, cast
+
+from experiment import kinds, modes
+from experiment.experiment import at
+from experiment.handwriting import HandwritingExperiment
+from experiment.writing import Writer
+from handwriting.desk import Desk, server
+from handwriting.preprocessing import Stroke, to_strokes
+from options.errors import InvalidValue
+from options.program import one_line_errors
+
+
+def writer_of(where: str) -> Writer:
+    """The model of handwriting in exported weights or a workdir; UserError where there is none."""
+    trained = at(where)
+    command = modes.Command(kinds.load(trained.place), trained.workdir, trained.weights)
+    experiment = modes.checked_as_trained(command)
+    if not experiment.writes:
+        raise InvalidValue("weights", where, "a model of handwriting", but="it does not write")
+    params = trained.params(experiment.template)
+    return Writer(cast(HandwritingExperiment, experiment), params)
+
+
+def desk_of(writer: Writer) -> Desk:
+    """The desk at which the model writes, in the hands of the writers of its data."""
+
+    def draw(text: str, name: str, seed: int) -> Sequence[Stroke]:
+        (line,) = writer.write([text], writer.hands(name, seed), seed)
+        return to_strokes(line.offsets)
+
+    longest = writer.experiment.options.write.wrap
+    return Desk(draw, writer.hands.names, writer.alphabet.characters, longest)
+
+
+def main(argv: Any = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m tools.writing_desk", description=__doc__)
+    parser.add_argument("--weights", required=True, help="exported weights, or a workdir")
+    parser.add_argument("--port", type=int, default=8000, help="0 for any that is free")
+    parser.add_argument("--open", action="store_true", help="in the browser")
+    args = parser.parse_args(argv)
+    with server(desk_of(writer_of(args.weights)), args.port) as serving:
+        print(f"{serving.address}, until Ctrl-C")
+        if args.open:
+            webbrowser.open(serving.address)
+        serving.serve_forever()
+
+
+if __name__ == "__main__":
+    with one_line_errors():
+        main()
