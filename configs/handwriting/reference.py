@@ -1,7 +1,7 @@
 """configs/handwriting/paper.py with what the published code does otherwise than the paper.
 
 Command: python main.py --config handwriting/reference --workdir runs/reference --mode train
-         --config.data.source.path=lines.npz, which tools.prepare_strokes made with --preset reference
+         with --config.data.source.path=..., by tools.prepare_strokes --preset reference
 Result: not yet run.
 """
 

@@ -1,4 +1,4 @@
-"""The page on which a trained model writes; with a model in tests/experiment/test_handwriting.py."""
+"""The page on which a trained model writes; with a model: experiment/test_handwriting.py."""
 
 import pytest
 
