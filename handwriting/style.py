@@ -33,8 +33,8 @@ HEIGHT = 96
 PARTS = 14  # of the ink's width
 STRIDE = 16  # px that a column of the last feature map is wide
 STEP = 352  # px, to multiples of which images are padded
-EPSILON = 1e-6
 FAINTEST = 0.1  # darkness of ink; a lighter pixel is paper
+Images = UInt8[np.ndarray, "n h w"] | Sequence[UInt8[np.ndarray, "_ _"]]
 WEIGHTS = Path(__file__).with_name("writer_classifier.npz")
 
 
@@ -48,12 +48,18 @@ class StyleActivations(NamedTuple):
 class WriterClassifier(nn.Module):
     """x: (b, 96, w), darkness in [0, 1], w a multiple of 16. 78 writers by default.
 
-    Features are standardised by `center` and `scale` of each channel, which are set after training;
-    in training, by the mean and standard deviation over the batch of the means over a line.
+    Features are standardised by `center` and `scale` of each channel, which are set after training.
+
+    Attributes:
+      writers: number of logits.
+      dim: channels of the features.
+      batch_norm: after every convolution and on the mean over a line, for training; afterwards it
+        is folded into the convolutions, `center` and `scale`.
     """
 
     writers: int = 78
     dim: int = 128
+    batch_norm: bool = False
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w"], train: bool = False) -> StyleActivations:
@@ -63,17 +69,20 @@ class WriterClassifier(nn.Module):
         x = x.reshape(b, height // 4, width // 4, 16)
         for features, stride in ((32, 1), (64, 2), (64, 1), (96, 2), (128, 1), (self.dim, 1)):
             x = nn.Conv(features, (3, 3), strides=stride)(x)
-            x = nn.relu(nn.LayerNorm(epsilon=1e-3)(x))
             columns = jnp.arange(x.shape[2]) * (width // x.shape[2])
-            x = x * (columns < ink[:, None])[:, None, :, None]
+            inked = (columns < ink[:, None])[:, None, :, None]
+            if self.batch_norm:
+                x = nn.BatchNorm(not train, momentum=0.95)(x, mask=inked)
+            x = nn.relu(x) * inked
         parts = pooled(jnp.mean(x, axis=1), ink / STRIDE)
         center = self.param("center", nn.initializers.zeros, (self.dim,))
         scale = self.param("scale", nn.initializers.ones, (self.dim,))
-        if train:
-            line = jnp.mean(parts, axis=1)
-            center, scale = jnp.mean(line, axis=0), jax.lax.rsqrt(jnp.var(line, axis=0) + EPSILON)
         found = (parts - center) * scale
-        return StyleActivations(found, nn.Dense(self.writers)(jnp.mean(found, axis=1)))
+        line = jnp.mean(found, axis=1)
+        if self.batch_norm:
+            norm = functools.partial(nn.BatchNorm, use_scale=False, use_bias=False)
+            line = norm(not train, momentum=0.95, name="line_norm")(line)
+        return StyleActivations(found, nn.Dense(self.writers)(line))
 
 
 def ink_widths(x: Float[Array, "b h w"]) -> Float[Array, "b"]:
@@ -118,7 +127,7 @@ class StyleExtractor:
         """Name and version, as in `metrics.features.FeatureExtractor`."""
         return f"{self.name}@{self.version}"
 
-    def activations(self, images: Sequence[UInt8[np.ndarray, "h _"]]) -> StyleActivations:
+    def activations(self, images: Images) -> StyleActivations:
         """Of any number of lines, of any widths, as numpy arrays. They are cut at 1400 px.
 
         InvalidValue for another height than 96 px, or without an image.
@@ -145,9 +154,7 @@ class StyleExtractor:
         features, logits = self.apply(np.pad(images, missing, constant_values=WHITE))
         return StyleActivations(np.asarray(features[:n]), np.asarray(logits[:n]))
 
-    def __call__(
-        self, images: Sequence[UInt8[np.ndarray, "h _"]]
-    ) -> Float32[np.ndarray, "n parts c"]:
+    def __call__(self, images: Images) -> Float32[np.ndarray, "n parts c"]:
         """Features of any number of lines, each channel of about unit variance."""
         return np.asarray(self.activations(images).features)
 
@@ -161,7 +168,7 @@ class StyleExtractor:
         return FeatureExtractor(self.name, self.version, self.shape[1], apply, channels=1)
 
 
-def require_height(images: Sequence[UInt8[np.ndarray, "_ _"]]) -> None:
+def require_height(images: Images) -> None:
     """InvalidValue for images of another height than the style networks take, or for none."""
     heights = {image.shape[0] for image in images}
     got = Words(f"images of heights {sorted(heights)}")

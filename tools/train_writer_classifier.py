@@ -6,7 +6,8 @@
 Every batch has windows of lines, drawn with pens of different widths, a little turned, stretched
 and smaller, blurred, faint and noisy, as photographs are. Printed are the accuracy over the writers
 on the split `test`, whose texts are others, and, for the writers of `new_writers`, who were never
-seen, how often the line with the nearest features is by the same one.
+seen, how often the line with the nearest features is by the same one: 0.739 and 0.935 of 1,500
+lines each for the shipped weights (500 steps; 280 s of CPU time, on a busy machine of two cores).
 """
 
 import argparse
@@ -32,8 +33,9 @@ from options.program import one_line_errors
 from options.progress import progress_bar
 
 BATCH = 64
-WINDOW = 320  # px of a line that a batch shows
-STANDARDISED = 30  # batches from which the features' means and variances are taken
+WINDOW = 256  # px of a line that a batch shows
+STANDARDISED = 1000  # lines from which the features' means and variances are taken
+NORM_EPSILON = 1e-5  # of Flax
 
 
 def distorted(rows: Rows, rng: np.random.Generator) -> UInt8[np.ndarray, "96 window"]:
@@ -57,7 +59,7 @@ def batches(
         order = rng.permutation(len(source))
         for start in range(0, len(source) - BATCH + 1, BATCH):
             chosen = order[start : start + BATCH]
-            windows = [distorted(source.line(i).offsets, rng) for i in chosen]
+            windows = [distorted(source.line(int(i)).offsets, rng) for i in chosen]
             yield np.stack(windows), writers[chosen]
 
 
@@ -76,62 +78,72 @@ def degraded(key: Key[Array, ""], x: Float[Array, "b h w"]) -> Float[Array, "b h
     return jnp.where(amount, mixed, x)
 
 
-def train(source: StrokeSource, steps: int, seed: int = 0) -> dict:
-    """Parameters after `steps` steps of AdamW under a cosine schedule, averaged over the end."""
-    network = style.WriterClassifier()
+def train(source: StrokeSource, steps: int, seed: int = 0) -> tuple[dict, dict]:
+    """Parameters after `steps` steps of AdamW under a cosine schedule, statistics of the norms."""
+    network = style.WriterClassifier(batch_norm=True)
     key = jax.random.key(seed)
-    params = network.init(key, jnp.zeros((1, style.HEIGHT, WINDOW)))["params"]
-    schedule = optax.warmup_cosine_decay_schedule(0.0, 2e-3, steps // 20, steps)
+    made = network.init(key, jnp.zeros((1, style.HEIGHT, WINDOW)))
+    params, statistics = made["params"], made["batch_stats"]
+    schedule = optax.warmup_cosine_decay_schedule(0.0, 4e-3, steps // 20, steps)
     optimizer = optax.adamw(schedule, weight_decay=1e-2)
 
-    def loss_fn(params: dict, key: Key[Array, ""], images: Array, writers: Array):
+    def loss_fn(params: dict, statistics: dict, key: Key[Array, ""], images, writers):
         x = degraded(key, style.darkness(images))
-        _, logits = network.apply({"params": params}, x, train=True)
+        variables = {"params": params, "batch_stats": statistics}
+        (_, logits), changed = network.apply(variables, x, train=True, mutable="batch_stats")
         wanted = optax.smooth_labels(jax.nn.one_hot(writers, network.writers), 0.05)
-        return jnp.mean(optax.softmax_cross_entropy(logits, wanted))
+        loss = jnp.mean(optax.softmax_cross_entropy(logits, wanted))
+        return loss, changed["batch_stats"]
 
     @functools.partial(jax.jit, donate_argnums=(0, 1, 2))
-    def step(params: dict, average: dict, state: optax.OptState, i: Array, images, writers):
-        grad_fn = jax.value_and_grad(loss_fn)
-        loss, grads = grad_fn(params, jax.random.fold_in(key, i), images, writers)
+    def step(params: dict, statistics: dict, state: optax.OptState, i: Array, images, writers):
+        grad_fn = jax.value_and_grad(loss_fn, has_aux=True)
+        some = jax.random.fold_in(key, i)
+        (loss, statistics), grads = grad_fn(params, statistics, some, images, writers)
         updates, state = optimizer.update(grads, state, params)
-        params = optax.apply_updates(params, updates)
-        average = optax.incremental_update(params, average, 0.01)
-        return params, average, state, loss
+        return optax.apply_updates(params, updates), statistics, state, loss
 
-    average, state = jax.tree.map(jnp.copy, params), optimizer.init(params)
-    drawn = batches(source, seed)
+    state, drawn = optimizer.init(params), batches(source, seed)
     with progress_bar(range(steps), "writer classifier") as bar:
         for i in bar:
-            params, average, state, loss = step(params, average, state, jnp.int32(i), *next(drawn))
+            batch = next(drawn)
+            params, statistics, state, loss = step(params, statistics, state, jnp.int32(i), *batch)
             if i % 50 == 0:
                 bar.set_postfix(loss=f"{float(loss):.3f}")
-    return average
+    return params, statistics
+
+
+def folded(params: dict, statistics: dict) -> dict:
+    """The same network without norms: they go into the convolutions, `center` and `scale`."""
+    found = {"Dense_0": params["Dense_0"]}
+    for name, convolution in params.items():
+        if not name.startswith("Conv"):
+            continue
+        norm = name.replace("Conv", "BatchNorm")
+        mean, variance = statistics[norm]["mean"], statistics[norm]["var"]
+        scale = params[norm]["scale"] / jnp.sqrt(variance + NORM_EPSILON)
+        bias = params[norm]["bias"] + (convolution["bias"] - mean) * scale
+        found[name] = {"kernel": convolution["kernel"] * scale, "bias": bias}
+    last = statistics["line_norm"]
+    center = params["center"] + last["mean"] / params["scale"]
+    scale = params["scale"] / jnp.sqrt(last["var"] + NORM_EPSILON)
+    return found | {"center": center, "scale": scale}
 
 
 def finish(params: dict, source: StrokeSource) -> dict:
-    """The same network with features of mean 0 and variance 1 in each channel, over lines.
+    """The same logits of features that have mean 0 and variance 1 in each channel, over lines.
 
-    First the network gets the means and deviations over windows that its logits are used to. Then
-    features are shifted and scaled, and the last layer undoes it, so that no logit changes.
+    Features are shifted and scaled, and the last layer undoes it.
     """
-    network = style.WriterClassifier()
-    plain = {"center": jnp.zeros(network.dim), "scale": jnp.ones(network.dim)}
-    drawn = batches(source, seed=1)
-    found = jax.jit(lambda x: network.apply({"params": params | plain}, x)[0])
-    windows = [found(style.darkness(jnp.asarray(next(drawn)[0]))) for _ in range(STANDARDISED)]
-    means = np.concatenate(windows).mean(axis=1)
-    center, scale = means.mean(axis=0), 1 / np.sqrt(means.var(axis=0) + style.EPSILON)
-    trained = params | {"center": center, "scale": scale}
-    lines = np.arange(min(STANDARDISED * BATCH, len(source)))
-    extractor = style.with_weights(network, trained, "unfinished")
+    lines = np.arange(min(STANDARDISED, len(source)))
+    extractor = style.with_weights(style.WriterClassifier(), params, "unfinished")
     features = activations(source, extractor, lines).features
     mean = features.mean(axis=(0, 1))
     std = np.maximum(features.std(axis=(0, 1)), 1e-3)  # a channel may be silent
     last = params["Dense_0"]
     return params | {
-        "center": center + mean / scale,
-        "scale": scale / std,
+        "center": params["center"] + mean / params["scale"],
+        "scale": params["scale"] / std,
         "Dense_0": {
             "kernel": last["kernel"] * std[:, None],
             "bias": last["bias"] + mean @ last["kernel"],
@@ -145,7 +157,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--strokes", default="", help="the file of lines; the embedded ones")
-    parser.add_argument("--steps", type=int, default=900)
+    parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--out", type=Path, default=style.WEIGHTS)
     arguments = parser.parse_args()
     with one_line_errors():
@@ -155,7 +167,7 @@ def main() -> None:
 def make(strokes: Strokes, steps: int, out: Path) -> None:
     """Trains, writes the weights and prints the accuracies."""
     source = strokes.read("train")
-    write_weights(out, finish(train(source, steps), source))
+    write_weights(out, finish(folded(*train(source, steps)), source))
     print(f"{out}: {out.stat().st_size / 1e6:.2f} MB")
     extractor, known = style.load(out), np.unique(source.writers)
     for split in ("test", "new_writers"):

@@ -111,6 +111,7 @@ def test_the_folded_network_is_the_original(tensors):
     assert np.max(np.abs(found.logits - logits)) < 1e-5 * np.max(np.abs(logits))
 
 
+@pytest.mark.slow
 def test_style_features_are_means_of_three_by_three(tensors, tmp_path):
     write_weights(tmp_path / "m.npz", unflatten_dict(tool.convert(tensors), sep="/"))
     extractor = dataclasses.replace(style.load_mobilenet_v2(tmp_path / "m.npz"), batch_size=1)
