@@ -16,6 +16,7 @@ have not changed are not looked at again.
 import hashlib
 import logging
 import zlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -147,11 +148,16 @@ class ImageFolder(Source):
     unsplit: bool = False
     size: tuple[int, int] | None = None
     remark: str = ""
+    size_of_most: tuple[int, int] | None = None
     is_of_files: ClassVar[bool] = True
 
     @property
     def channels(self) -> int:
         return self.num_channels
+
+    @property
+    def usual_size(self) -> tuple[int, int] | None:
+        return self.size_of_most
 
     def key(self, index: int) -> str:
         return self.files[index]
@@ -221,18 +227,20 @@ def folder(
 
     index = {name: label for label, name in enumerate(names)}
     channels = channels or (1 if all(outcome.grey for outcome in good.values()) else 3)
-    sizes = {(outcome.height, outcome.width) for outcome in good.values()}
+    sizes = Counter((outcome.height, outcome.width) for outcome in good.values())
+    most = max(sizes, key=lambda size: (sizes[size], size))
     return ImageFolder(
         name=root.name,
         root=root,
         files=tuple(good),
         labels=np.array([index.get(file.partition("/")[0], 0) for file in good], np.int32),
         class_names=names,
-        shape=(*sizes.pop(), channels) if len(sizes) == 1 else None,
+        shape=(*most, channels) if len(sizes) == 1 else None,
         report=report,
         dtype=NUMBERS if numbers else PIXELS,
         num_channels=channels,
         size=size,
+        size_of_most=most,
         remark=f"{NO_IMAGE}: {', '.join(empty)}" if empty else "",
     )
 

@@ -85,6 +85,12 @@ class Source(Protocol):
         return self.shape[-1]
 
     @property
+    def usual_size(self) -> tuple[int, int] | None:
+        """(height, width) of most images; None where that is not known, or they are none."""
+        known = self.shape is not None and self.is_images
+        return (self.shape[0], self.shape[1]) if self.shape and known else None
+
+    @property
     def is_images(self) -> bool:
         """Whether examples are images (height, width, channels) without padding."""
         return not self.masked and (self.shape is None or len(self.shape) == 3)

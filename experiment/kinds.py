@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 from experiment import configuration
 from experiment.classifier import ClassifierExperiment
 from experiment.experiment import Experiment
+from experiment.from_data import settled
 from experiment.handwriting import HandwritingExperiment
 from experiment.image import ImageExperiment
 from options.choices import require
@@ -85,8 +86,9 @@ def settings_of(task: str) -> type:
 
 
 def experiment(config: ConfigDict) -> Experiment:
-    """The experiment of a complete configuration."""
-    return choose_class(KINDS, config.task, "task")(config)
+    """The experiment of a complete configuration. Reads the disk where that leaves something to its
+    data, see `experiment.from_data`."""
+    return choose_class(KINDS, config.task, "task")(settled(config))
 
 
 def open_experiment(where: str | Path, overrides: Mapping[str, Any] | None = None) -> Experiment:

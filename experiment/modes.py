@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 from evaluation.places import Places
 from experiment import checks, kinds, listing, outputs
 from experiment.experiment import Experiment, Trained
+from experiment.from_data import settled
 from experiment.handwriting import HandwritingExperiment
 from experiment.image import ImageExperiment
 from experiment.outputs import CONTROL, EVALUATIONS, SAMPLES
@@ -92,6 +93,8 @@ class Command:
 def run(mode: str, command: Command) -> int:
     """Runs a mode; the exit status. Where memory runs out, the field to lower is named."""
     function, batch, count = MODES[mode]
+    if function is not run_fields:
+        command = dataclasses.replace(command, config=settled(command.config))
     config = flat(command.config)
     count = count if count in config else batch
     try:

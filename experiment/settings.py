@@ -77,7 +77,11 @@ class DataOptions:
         of its own; 0 for none.
       image_size: height and width that images are brought to, or one number for squares; empty for
         data that stay as they are.
-      num_channels: of an image, 1 for grey or 3 for colour; of arrays, whatever they have.
+      fit: where `image_size` is empty, images get the size that most of them have, shrunk until
+        its shorter side is at most this and its longer one at most twice this, and rounded to
+        multiples of 4; 0: they stay as they are.
+      num_channels: of an image, 1 for grey or 3 for colour; of arrays, whatever they have; 0: those
+        of the data.
       crop: "center" or "random" takes the largest part of the image of the right proportions,
         "none" squeezes all of it.
       resize: "bicubic", or "box", means over rectangles.
@@ -96,6 +100,7 @@ class DataOptions:
     class_names: tuple[str, ...] = ()
     holdout: float = 0.1
     image_size: tuple[int, ...] = (28, 28)
+    fit: int = 0
     num_channels: int = 1
     crop: str = "center"
     resize: str = "bicubic"
@@ -109,7 +114,7 @@ class DataOptions:
         require(len(size) <= 2, "image_size", size, "one number, or (height, width)")
         whole = all(type(n) is int and 1 <= n <= MOST_COUNT for n in size)
         require(whole, "image_size", size, "whole numbers from 1 on")
-        require_at_least_one(self, "num_channels")
+        require_non_negative(self, "num_channels", "fit")
         require_fraction(self, "holdout")
 
     @property

@@ -7,5 +7,6 @@ draws rows as images, of which `style` takes the style of a writer.
 
 `wrapping` breaks a text into lines, and `page` sets lines of rows on a page, a `drawing.Drawing` in
 millimetres, which `formats` writes to files. `alignment` tells which points write which character,
-`photo` makes a picture of a photographed line, and `desk` shows the pen in a browser. `writing` draws lines from a trained model.
+`photo` makes a picture of a photographed line, and `desk` shows the pen in a browser. `writing`
+draws lines from a trained model.
 """

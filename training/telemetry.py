@@ -12,6 +12,7 @@ from tqdm import tqdm
 from options.errors import NotInstalled
 from options.progress import progress_bar
 from storage.pictures import write_png
+from training.expectation import Expectation
 from training.writers import NOTHING, Board, Lines, Row, Writer
 
 
@@ -39,6 +40,7 @@ class Telemetry:
         self._bar = progress_bar(
             desc="train", total=steps, initial=step, disable=not active, smoothing=0.1
         )
+        self._expectation = Expectation(step, steps)
         self._newest: dict[str, int] = {}
         self._writers: list[Writer] = []
         if active:
@@ -73,6 +75,8 @@ class Telemetry:
         end = "" if left is None else f", ends in {max(left, 0):.0f} s"
         self._bar.set_postfix_str(f"loss {summaries['loss'][-1]:.4g}, {rate}{end}", refresh=False)
         self._bar.update(steps)
+        for line in self._expectation.took(steps, seconds, left):
+            self.say(line)
 
     def flush(self, step: int) -> dict[str, Any]:
         """Write the means over the steps recorded since the last call, and return them."""
