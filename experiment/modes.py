@@ -37,6 +37,7 @@ from training.parallel import Cluster
 CONTINUABLE = (
     "training.steps",
     "training.max_seconds",
+    "training.n_jitted_steps",
     "training.log_every",
     "training.checkpoint_every",
     "training.draw_every",

@@ -7,12 +7,14 @@ function of its options: stopped anywhere and resumed, on the same devices, it e
 bits.
 """
 
+import math
 import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -47,6 +49,7 @@ from tasks.task import Task
 from training import microbatch, parallel
 from training.ema import EMA
 from training.interrupts import Interrupts
+from training.late import Late
 from training.measurements import SURVIVED, Measurement, Measuring, first_line
 from training.optimizer import Optimizer
 from training.parallel import Parallelism, State
@@ -57,6 +60,9 @@ from training.writers import NOTHING
 
 PyTree = Any
 MOST_BYTES = 2**63 - 1
+# Steps of one dispatch where that is chosen: by backend, "" for any other; bytes of their batches.
+MOST_AT_ONCE, BYTES_AT_ONCE = {"cpu": 1, "": 10}, 2**24
+AHEAD = 2  # chunks that may be in flight beside the one whose summaries are read
 DRAW = 2**32 - 1  # folded into the run's key for plots; no step has this number
 
 
@@ -95,7 +101,8 @@ class TrainOptions:
       batch_size: examples of one step over all devices of all hosts.
       strategy: "shard_map" or "pmap", with the state on every device, or "fsdp", which splits it
         over the devices.
-      n_jitted_steps: steps of one dispatch of the compiled program.
+      n_jitted_steps: steps of one dispatch of the compiled program, or "auto": 1 on a CPU; else as
+        many as divide the intervals, at most 10, fewer for large batches.
       microbatch: examples a device differentiates at once, or "auto": the most that fit.
       deterministic: compile for the same bits on every run, also on a GPU, where that costs speed.
       device_memory: bytes that "auto" may use on a device; 0 asks the device.
@@ -121,7 +128,7 @@ class TrainOptions:
     optimizer: Optimizer = hidden(Optimizer())
     ema: EMA = hidden(EMA())
     strategy: str = "shard_map"
-    n_jitted_steps: int = 1
+    n_jitted_steps: str | int = AUTO
     deterministic: bool = False
     microbatch: str | int = AUTO
     device_memory: int = 0
@@ -139,12 +146,11 @@ class TrainOptions:
 
     def __post_init__(self) -> None:
         # What is not logged yet is kept in memory.
-        require_at_least_one(self, "steps", "batch_size", "n_jitted_steps", "keep", "log_every")
-        require_at_least_one(self, "evaluate_examples")
+        require_at_least_one(self, "steps", "batch_size", "keep", "log_every", "evaluate_examples")
         require_non_negative(self, "evaluate_every", "keep_every", "max_seconds")
         require_non_negative(self, "device_memory", most=MOST_BYTES)
         for name in ("log_every", "checkpoint_every", "draw_every"):
-            every, jitted = getattr(self, name), self.n_jitted_steps
+            every, jitted = getattr(self, name), self.steps_at_once or 1
             require_count(name, every, 0)
             fits = every % jitted == 0
             require(fits, name, every, f"a multiple of training.n_jitted_steps = {jitted}")
@@ -155,6 +161,11 @@ class TrainOptions:
     def examples_at_once(self) -> int | None:
         """The microbatch, if that is a number."""
         return number_or_auto(self.microbatch, "microbatch")
+
+    @property
+    def steps_at_once(self) -> int | None:
+        """The steps of one dispatch, if that is a number."""
+        return number_or_auto(self.n_jitted_steps, "n_jitted_steps")
 
 
 @dataclass(frozen=True)
@@ -242,26 +253,28 @@ def _fit(
                 log.begin(program.reason)
                 interrupts.finish_steps()
             remember(workdir, claim)
+            # Several processes have to stop at the same chunk where a loss is not finite.
+            ahead = AHEAD if jax.process_count() == 1 else 0
+            late = Late(partial(take, options, log, checkpoints, started), ahead)
             while upcoming is not None and stopped is Stop.FINISHED:
                 chunk, began = upcoming, time.monotonic()
                 state, summaries = program(state, chunk.batches)
                 upcoming = next(chunks, None)  # read by the host while the devices compute
-                summaries = jax.device_get(summaries)
-                require_finite(summaries, step, checkpoints)
+                late.add(step, summaries, began)
                 step += chunk.steps
-                record = Progress(chunk.position, program.microbatch, time.monotonic() - started)
-                left = options.max_seconds - record.seconds if options.max_seconds else None
-                log.record(summaries, time.monotonic() - began, left)
-
-                stopped = why_stop(options, interrupts, record.seconds)
+                stopped = why_stop(options, interrupts, time.monotonic() - started)
                 last = step == options.steps or stopped is not Stop.FINISHED
-                if last or due(step, options.log_every):
-                    log.flush(step)
                 draws = due(step, options.draw_every, options.steps)
                 # What is due of a run that stops here, it measures when it is resumed.
                 measured = measuring.due(step) if stopped is Stop.FINISHED else []
                 risky = draws or any(m.is_heavy for m in measured)
-                if last or risky or due(step, options.checkpoint_every):
+                saves = last or risky or due(step, options.checkpoint_every)
+                if saves or measured:
+                    late.settle()  # what is saved or measured is known to be finite
+                record = Progress(chunk.position, program.microbatch, time.monotonic() - started)
+                if last and not due(step, options.log_every):
+                    log.flush(step)
+                if saves:
                     with log.doing("saving"):
                         checkpoints.save(step, stored(state), state.ema, asdict(record))
                 if risky:
@@ -283,6 +296,24 @@ def open_log(workdir: Path, step: int, options: TrainOptions, claim: Claim) -> T
     first = jax.process_index() == 0
     tracked = options.tracker.open(workdir, claim.config) if first else NOTHING
     return Telemetry(workdir, step, options.steps, options.batch_size, options.unit, tracked)
+
+
+def take(
+    options: TrainOptions,
+    log: Telemetry,
+    checkpoints: Checkpoints,
+    started: float,
+    step: int,
+    summaries: Mapping[str, np.ndarray],
+    seconds: float,
+) -> None:
+    """Check and log the summaries of the chunk after `step`."""
+    require_finite(summaries, step, checkpoints)
+    left = options.max_seconds + started - time.monotonic() if options.max_seconds else None
+    log.record(summaries, seconds, left)
+    step += len(summaries["loss"])
+    if due(step, options.log_every):
+        log.flush(step)
 
 
 def due(step: int, every: int, last: int = 0) -> bool:
@@ -324,7 +355,7 @@ def first_state(
     """
     if checkpoints.steps():
         shapes = jax.eval_shape(
-            lambda key: _at_step_0(task, options, task.init(key)), jax.random.key(0)
+            lambda key: at_step_0(task, options, task.init(key)), jax.random.key(0)
         )
         template = jax.tree.map(
             lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
@@ -393,10 +424,11 @@ MADE_ONCE = {"cpu": {"xla_backend_optimization_level": 0}}
 def new_state(task: Task, options: TrainOptions) -> State:
     """Step 0: new parameters, their average, empty moments, the run's key and what is frozen."""
     init = jax.jit(task.init, compiler_options=MADE_ONCE.get(jax.default_backend()))
-    return _at_step_0(task, options, init(jax.random.key(options.seed)))
+    return at_step_0(task, options, init(jax.random.key(options.seed)))
 
 
-def _at_step_0(task: Task, options: TrainOptions, params: PyTree) -> State:
+def at_step_0(task: Task, options: TrainOptions, params: PyTree) -> State:
+    """The state that begins with these parameters."""
     key = jax.random.key_data(jax.random.key(options.seed))
     opt_state = options.optimizer.transformation().init(params)
     return State(jnp.int32(0), params, opt_state, params, key, task.frozen)
@@ -427,16 +459,37 @@ class Chunk:
 def read_chunks(
     loader: Loader, strategy: Parallelism, options: TrainOptions, step: int
 ) -> Iterator[Chunk]:
-    """The chunks from `step` to the end, cut at multiples of n_jitted_steps."""
+    """The chunks from `step` to the end, cut at multiples of `steps_at_once`."""
+    if step == options.steps:
+        return
+    first = [next(loader)]
+    at_once = options.steps_at_once or steps_at_once(options, first[0])
     while step < options.steps:
-        n = min(options.n_jitted_steps - step % options.n_jitted_steps, options.steps - step)
-        batches = [next(loader) for _ in range(n)]
+        n = min(at_once - step % at_once, options.steps - step)
+        batches = first + [next(loader) for _ in range(n - len(first))]
         position = loader.state()
         yield Chunk(n, strategy.put(jax.tree.map(lambda *x: np.stack(x), *batches)), position)
-        step += n
+        first, step = [], step + n
 
 
-def require_finite(summaries: dict[str, np.ndarray], step: int, checkpoints: Checkpoints) -> None:
+def steps_at_once(options: TrainOptions, batch: PyTree) -> int:
+    """How many steps like this, of a batch on the host, are one dispatch where that is "auto".
+
+    On an accelerator as many as divide every interval, at most MOST_AT_ONCE, whose batches are at
+    most BYTES_AT_ONCE on a device: what is so small is computed in less time than the host needs.
+    """
+    bytes_each = sum(x.nbytes for x in jax.tree.leaves(batch)) / jax.local_device_count()
+    most = min(
+        MOST_AT_ONCE.get(jax.default_backend(), MOST_AT_ONCE[""]), BYTES_AT_ONCE / bytes_each
+    )
+    intervals = options.log_every, options.checkpoint_every, options.draw_every
+    common = math.gcd(*intervals, options.evaluate_every)
+    return max(n for n in range(1, common + 1) if common % n == 0 and n <= max(most, 1))
+
+
+def require_finite(
+    summaries: Mapping[str, np.ndarray], step: int, checkpoints: Checkpoints
+) -> None:
     """NotFinite, with what to try, if the loss or gradient of a step is not finite."""
     finite = np.isfinite(summaries["loss"]) & np.isfinite(summaries["gradient_norm"])
     if finite.all():
