@@ -13,9 +13,10 @@ from handwriting.drawing import Look
 from handwriting.extractors import EXTRACTORS, Shipped
 from handwriting.length import LengthModel
 from handwriting.page import Layout
+from handwriting.reading import RENDERINGS
 from losses import TIMES, WEIGHTINGS, NoiseWeighting, UniformTimes
 from models import MODELS, HandwritingNetwork
-from options.choices import require_at_least_one
+from options.choices import MOST_SAMPLES, choose, require_at_least_one
 from options.fields import chosen, several
 from parameterization import Alpha, Noise, Parameterization
 from sampling import Solver
@@ -79,17 +80,23 @@ class WriteOptions:
 
     Attributes:
       wrap: the most characters of a line.
+      candidates: of each line, of which that is taken that `reader` reads with the fewest errors.
+      reader: a recogniser of text, "ppocr" or "tesseract", where there are several candidates.
       alignment: also write a picture of which points write which characters, of each line.
       layout: of the page. look: of the pen.
     """
 
     wrap: int = 32
+    candidates: int = 1
+    reader: str = "ppocr"
     alignment: bool = False
     layout: Layout = Layout(0, 0, left=10, right=10, top=5, bottom=10)
     look: Look = Look()
 
     def __post_init__(self) -> None:
         require_at_least_one(self, "wrap")
+        require_at_least_one(self, "candidates", most=MOST_SAMPLES)
+        choose(RENDERINGS, self.reader, "reader")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,6 +17,7 @@ from experiment.handwriting import HandwritingExperiment
 from handwriting import alignment, formats
 from handwriting.drawing import Drawing, Span
 from handwriting.page import page
+from handwriting.reading import best_lines
 from handwriting.wrapping import wrapped
 from handwriting.writing import MULTIPLE, Asked, alignments
 from options.choices import require
@@ -80,14 +81,20 @@ class Writer:
     def write(
         self, texts: Sequence[str], hand: Hand, seed: int = 0, progress: Progress | None = None
     ) -> list[Line]:
-        """Lines of writing, one for each text; an empty one has no rows."""
-        filled = [text for text in texts if text]
-        asked = self._asked(filled, hand)
+        """Lines of writing, one for each text, the best of `write.candidates`; an empty one has no
+        rows. NotInstalled where there are several candidates and nothing that reads them."""
+        filled, options = [text for text in texts if text], self.experiment.options.write
+        asked = self._asked([text for text in filled for _ in range(options.candidates)], hand)
         predict = self.experiment.sampled(self.params)
         key = jax.random.key(seed)
-        made = iter(self.experiment.scribe.write(predict, key, asked, progress=progress).rows)
+        made = self.experiment.scribe.write(predict, key, asked, progress=progress).rows
+        each = [made[i : i + options.candidates] for i in range(0, len(made), options.candidates)]
+        best = [0] * len(each)
+        if options.candidates > 1:
+            best = best_lines(options.reader, each, filled)
+        chosen = iter([lines[number] for lines, number in zip(each, best, strict=True)])
         empty = np.zeros((0, 3), np.float32)
-        return [Line(next(made) if text else empty, text, hand.name) for text in texts]
+        return [Line(next(chosen) if text else empty, text, hand.name) for text in texts]
 
     def _asked(self, texts: Sequence[str], hand: Hand) -> Asked:
         longest = max(map(len, texts))

@@ -9,6 +9,7 @@ from PIL import Image
 from data import Strokes
 from data.strokes import Line, write
 from experiment import kinds, modes
+from experiment.experiment import at
 from experiment.hands import Hands
 from experiment.modes import Command
 from experiment.writing import Order, Writer
@@ -159,6 +160,7 @@ def test_a_model_of_images_does_not_write(tmp_path):
         ({"sampling.t_end": 2.0}, "sampling.t_end"),
         ({"loss.pen_weight": 0.0}, "loss.pen_weight: got 0.0"),
         ({"write.wrap": 0}, "write.wrap: got 0"),
+        ({"write.reader": "me"}, "write.reader: got 'me'"),
         ({"data.space": "pixels"}, "data.space"),
         ({"data.source": "digits"}, "data"),
     ],
@@ -179,6 +181,25 @@ def test_hands_mix_by_their_weights(run):
     gone = Hands(("eve",), lambda: [], EXTRACTOR)
     with pytest.raises(InvalidValue, match="style: got 'eve', but no line of this writer"):
         gone("eve")
+
+
+def test_the_best_of_several_candidates_is_taken(run, monkeypatch):
+    seen = []
+
+    def best(name, candidates, texts):
+        seen.append((name, [len(lines) for lines in candidates], texts))
+        return [2, 1]
+
+    monkeypatch.setattr("experiment.writing.best_lines", best)
+    changed = kinds.load(run, {"write.candidates": 3, "write.reader": "tesseract"})
+    params = at(run).params(kinds.experiment(changed).template)
+    many, one = (Writer(kinds.experiment(c), params) for c in (changed, kinds.load(run)))
+    chosen = many.write(["ab", "cab"], many.hands("eve"), seed=5)
+    assert seen == [("tesseract", [3, 3], ["ab", "cab"])]
+    # Line number 2 of the run, and 4: what the same run without a choice has there.
+    every = one.write(["ab"] * 3 + ["cab"] * 3, one.hands("eve"), seed=5)
+    for found, number in zip(chosen, (2, 4), strict=True):
+        np.testing.assert_allclose(found.offsets, every[number].offsets, atol=1e-5)
 
 
 def test_it_writes_in_a_browser(run):
