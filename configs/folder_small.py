@@ -5,7 +5,11 @@ Command: python main.py --config configs/folder_small.py --config.data.source.pa
 Size, channels and classes are those of the folder: the size that most images have, shrunk until its
 shorter side is at most 32 (`data.fit`) and rounded to multiples of 4. VP, predicting v, labels
 hidden from a tenth of the examples, DPM-Solver++ of 20 steps; the large sister is folder_64.py.
-Result: not yet run.
+Result on 60 drawings of 28 x 28 in three folders (circles, squares, triangles; 4 held out): of 48
+samples of 21 evaluations all three classes are recognised by eye, with uneven corners, after 1,689
+of the 2,500 steps. That took 28 minutes on a 2-core VM with a load of 5 to 13 beside it, 7.5 of
+them CPU time of this run, at 0.6 to 2.9 steps a second. The whole run, a quiet machine, and folders
+of grey images or photographs (4 steps of which were made): not yet run.
 """
 
 from ml_collections import ConfigDict
