@@ -1,6 +1,6 @@
 """Luhman & Luhman 2020, "Diffusion Models for Handwriting Generation", as the paper has it.
 
-Command: python main.py --config handwriting/paper --workdir runs/paper --mode train
+Command: python main.py --config configs/handwriting/paper.py --workdir runs/paper --mode train
          --config.data.source.path=lines.npz, which tools.prepare_strokes or make strokes made
 Result: not yet run.
 """
