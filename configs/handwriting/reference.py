@@ -1,6 +1,6 @@
 """configs/handwriting/paper.py with what the published code does otherwise than the paper.
 
-Command: python main.py --config configs/handwriting/reference.py --workdir runs/reference --mode train
+Command: python main.py --config configs/handwriting/reference.py --workdir runs/b --mode train
          with --config.data.source.path=..., by tools.prepare_strokes --preset reference
 Result: not yet run.
 """

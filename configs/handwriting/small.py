@@ -1,6 +1,6 @@
 """A small network for handwriting, which learns where letters go much sooner than the paper's.
 
-Command: python main.py --config configs/handwriting/small.py --workdir runs/handwriting --mode train
+Command: python main.py --config configs/handwriting/small.py --workdir runs/hand --mode train
          --config.data.source.path=lines.npz, which tools.prepare_strokes or make strokes made
 Result: not yet run.
 """
