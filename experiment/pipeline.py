@@ -27,8 +27,10 @@ from data.source import ArraySource
 from evaluation.examples import Examples
 from evaluation.image_models import PROBE
 from experiment import kinds, modes
-from experiment.experiment import at
+from experiment.experiment import Experiment, at
+from experiment.handwriting import HandwritingExperiment
 from experiment.image import ImageExperiment
+from experiment.writing import Writer
 from generation import controls
 from generation.controls import Asked, Controlled
 from generation.sampler import Generated, Generator
@@ -56,13 +58,27 @@ def load(where: str | Path, overrides: Mapping[str, Any] | None = None) -> "Pipe
       UserError: there is no such model, it draws no samples, it was trained under another process,
         network or range of the data, or the configuration cannot work.
     """
+    experiment, params = _trained(where, overrides)
+    if not experiment.draws_samples:
+        raise InvalidValue("weights", str(where), "a generative model", but="it draws no samples")
+    return Pipeline(cast(ImageExperiment, experiment), params)
+
+
+def load_writer(where: str | Path, overrides: Mapping[str, Any] | None = None) -> Writer:
+    """The model of handwriting in exported weights or in a workdir; as `load`."""
+    experiment, params = _trained(where, overrides)
+    if not experiment.writes:
+        raise InvalidValue("weights", str(where), "a model of handwriting", but="it does not write")
+    return Writer(cast(HandwritingExperiment, experiment), params)
+
+
+def _trained(where: str | Path, overrides: Mapping[str, Any] | None) -> tuple[Experiment, Any]:
+    """The experiment of a trained model, and its parameters."""
     trained = at(where)
     config = kinds.load(trained.place, overrides)
     command = modes.Command(config, trained.workdir, trained.weights)
     experiment = modes.checked_as_trained(command)
-    if not experiment.draws_samples:
-        raise InvalidValue("weights", str(where), "a generative model", but="it draws no samples")
-    return Pipeline(cast(ImageExperiment, experiment), trained.params(experiment.template))
+    return experiment, trained.params(experiment.template)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

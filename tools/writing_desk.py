@@ -9,27 +9,13 @@ Lines are drawn by the model in this program, which serves the page to this mach
 import argparse
 import webbrowser
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
-from experiment import kinds, modes
-from experiment.experiment import at
-from experiment.handwriting import HandwritingExperiment
+from experiment.pipeline import load_writer
 from experiment.writing import Writer
 from handwriting.desk import Desk, server
 from handwriting.preprocessing import Stroke, to_strokes
-from options.errors import InvalidValue
 from options.program import one_line_errors
-
-
-def writer_of(where: str) -> Writer:
-    """The model of handwriting in exported weights or a workdir; UserError where there is none."""
-    trained = at(where)
-    command = modes.Command(kinds.load(trained.place), trained.workdir, trained.weights)
-    experiment = modes.checked_as_trained(command)
-    if not experiment.writes:
-        raise InvalidValue("weights", where, "a model of handwriting", but="it does not write")
-    params = trained.params(experiment.template)
-    return Writer(cast(HandwritingExperiment, experiment), params)
 
 
 def desk_of(writer: Writer) -> Desk:
@@ -49,7 +35,7 @@ def main(argv: Any = None) -> None:
     parser.add_argument("--port", type=int, default=8000, help="0 for any that is free")
     parser.add_argument("--open", action="store_true", help="in the browser")
     args = parser.parse_args(argv)
-    with server(desk_of(writer_of(args.weights)), args.port) as serving:
+    with server(desk_of(load_writer(args.weights)), args.port) as serving:
         print(f"{serving.address}, until Ctrl-C")
         if args.open:
             webbrowser.open(serving.address)

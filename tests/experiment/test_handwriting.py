@@ -12,11 +12,13 @@ from experiment import kinds, modes
 from experiment.experiment import at
 from experiment.hands import Hands
 from experiment.modes import Command
+from experiment.pipeline import load_writer
 from experiment.writing import Order, Writer
 from handwriting import line_features
 from handwriting.extractors import Shipped
 from handwriting.style import PARTS, StyleActivations, StyleExtractor
 from options.errors import InvalidValue
+from options.project import find
 from tools import writing_desk
 
 RNG = np.random.default_rng(0)
@@ -146,8 +148,11 @@ def test_what_cannot_be_written_is_refused(run, order, message):
 
 
 def test_a_model_of_images_does_not_write(tmp_path):
-    command = Command(kinds.load("digits"), tmp_path, weights=None, order=Order("a", "", "a.svg"))
-    with pytest.raises((InvalidValue, OSError)):
+    with pytest.raises(InvalidValue, match="weights: got 'digits'.*it does not write"):
+        load_writer("digits")
+    weights = find("digits")
+    command = Command(kinds.load(weights), tmp_path, weights, order=Order("a", "", "a.svg"))
+    with pytest.raises(InvalidValue, match="task: got 'image'.*it does not write"):
         modes.run("write", command)
 
 
@@ -203,7 +208,7 @@ def test_the_best_of_several_candidates_is_taken(run, monkeypatch):
 
 
 def test_it_writes_in_a_browser(run):
-    desk = writing_desk.desk_of(writing_desk.writer_of(str(run)))
+    desk = writing_desk.desk_of(load_writer(run))
     drawn = desk.answer({"text": "ab b", "writer": "eve", "seed": "3"})
     assert drawn["strokes"] and drawn == desk.answer({"text": "ab b", "writer": "eve", "seed": "3"})
     assert drawn != desk.answer({"text": "ab b", "writer": "adam", "seed": "3"})
