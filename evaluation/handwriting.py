@@ -105,14 +105,15 @@ def evaluate(
         count = min(options.num_lines, len(subject.held_out))
         chosen = np.random.default_rng(options.seed).permutation(len(subject.held_out))[:count]
         real = [subject.lines.line(int(i)) for i in subject.numbers[chosen]]
-        made, evaluations = _written(subject, params, chosen, real, options.seed)
+        made, evaluations = written(subject, params, chosen, real, options.seed)
         about = f"lines of {held_out}"
         write(places.report / WRITTEN, f"written, of {about}", {"train": made}, UNIT)
         shown = made[:SHOWN]
         drawn = picture([line.offsets for line in shown], [line.text for line in shown])
         write_png(places.report / "lines.png", drawn)
-        figures += _legibility(made, real, evaluations)
-        figures += _style(subject.extractor, made, real, evaluations)
+        figures += legibility_of(made, evaluations=evaluations)
+        figures += legibility_of(real, " of real lines")
+        figures += style_of(subject.extractor, made, real, evaluations)
     report = Report({"step": step, "held_out": held_out}, figures)
     report.write(places.report / "report.json")
     return report
@@ -133,7 +134,7 @@ def _loss(subject: HandwritingSubject, params: PyTree, options: HandwritingEvalO
     return Figure.mean("loss", np.concatenate(found), reference=subject.held_out.name)
 
 
-def _written(
+def written(
     subject: HandwritingSubject,
     params: PyTree,
     chosen: Int[np.ndarray, "n"],
@@ -152,28 +153,31 @@ def _written(
     return [Line(offsets, line.text, line.writer) for offsets, line in rows], made.nfe
 
 
-def _legibility(made: list[Line], real: list[Line], evaluations: float) -> list[Figure]:
-    """Character error rates by every recogniser that is installed."""
-    figures, texts = [], [line.text for line in real]
+def legibility_of(
+    lines: Sequence[Line], of: str = "", evaluations: float | None = None
+) -> list[Figure]:
+    """Character error rates by every recogniser that is installed, and lines without an error.
+
+    of: what the lines are, put behind the names of figures.
+    """
+    figures, texts = [], [line.text for line in lines]
     for name in RENDERINGS:
-        for lines, of, more in ((made, "", evaluations), (real, " of real lines", None)):
-            try:
-                with busy(f"{name} reads{of}"):
-                    found = legibility(name, [line.offsets for line in lines], texts)[PROTOCOL]
-            except NotInstalled as error:
-                print(f"no character error rate by {name}: {error}")
-                break
-            title = f"character error rate{of}"
-            figures.append(
-                Figure(title, found.rate, found.lines, found.standard_error, name, None, None, more)
-            )
-            figures.append(
-                Figure(f"read without error{of}", found.perfect, found.lines, None, name)
-            )
+        try:
+            with busy(f"{name} reads{of}"):
+                found = legibility(name, [line.offsets for line in lines], texts)[PROTOCOL]
+        except NotInstalled as error:
+            print(f"no character error rate by {name}: {error}")
+            continue
+        about: dict[str, Any] = {"extractor": name, "evaluations": evaluations}
+        rate = f"character error rate{of}"
+        figures += [
+            Figure(rate, found.rate, found.lines, found.standard_error, **about),
+            Figure(f"read without error{of}", found.perfect, found.lines, **about),
+        ]
     return figures
 
 
-def _style(
+def style_of(
     extractor: StyleExtractor | None, made: list[Line], real: list[Line], evaluations: float
 ) -> list[Figure]:
     """Whether written lines look like their writers', and like real lines on the whole."""

@@ -190,9 +190,10 @@ class HandwritingExperiment(Experiment):
 
     # Evaluation.
 
-    def evaluate(self, trained: Trained, places: PlacesOf) -> dict[int, Report]:
+    def subject(self) -> HandwritingSubject:
+        """What an evaluation is of, and the lines it is made on. Reads the disk."""
         lines, numbers = lines_of(self.held_out)
-        subject = HandwritingSubject(
+        return HandwritingSubject(
             self.task,
             self.held_out,
             lines,
@@ -203,6 +204,9 @@ class HandwritingExperiment(Experiment):
             self.sampled,
             self.options.style.extractor.load() if self.style is not None else None,
         )
+
+    def evaluate(self, trained: Trained, places: PlacesOf) -> dict[int, Report]:
+        subject = self.subject()
         return {
             step: evaluation.evaluate(subject, params, step, self.evaluation, places(params, step))
             for params, step in trained.chosen(self.evaluation.checkpoints, self.template)

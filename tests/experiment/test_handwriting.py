@@ -19,7 +19,7 @@ from handwriting.extractors import Shipped
 from handwriting.style import PARTS, StyleActivations, StyleExtractor
 from options.errors import InvalidValue
 from options.project import find
-from tools import writing_desk
+from tools import handwriting_report, writing_desk
 
 RNG = np.random.default_rng(0)
 TINY = {
@@ -205,6 +205,16 @@ def test_the_best_of_several_candidates_is_taken(run, monkeypatch):
     every = one.write(["ab"] * 3 + ["cab"] * 3, one.hands("eve"), seed=5)
     for found, number in zip(chosen, (2, 4), strict=True):
         np.testing.assert_allclose(found.offsets, every[number].offsets, atol=1e-5)
+
+
+def test_a_report_has_a_row_for_each_sampler_and_one_of_the_real_lines(run, monkeypatch):
+    monkeypatch.setattr(handwriting_report, "ROWS", handwriting_report.ROWS[:3:2])
+    lines = handwriting_report.report(str(run), 3).splitlines()
+    rows = [line.split(" | ") for line in lines if line.startswith("|")]
+    assert [row[0].strip("| ") for row in rows] == [
+        "sampler", "---", "algorithm 2", "ddim, 4", "real lines"
+    ]  # fmt: skip
+    assert [row[1] for row in rows[2:4]] == ["60", "5"]
 
 
 def test_it_writes_in_a_browser(run):
