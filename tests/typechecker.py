@@ -6,6 +6,7 @@ from typing import Any
 
 from beartype import BeartypeConf, beartype
 
+DESCRIPTIONS = {"ArgInfo", "ShapeDtypeStruct"}  # of arrays, by JAX
 _check = beartype(conf=BeartypeConf(is_pep484_tower=True))
 
 
@@ -27,7 +28,7 @@ def _but_of_arrays_alone(function: Any, checked: Any) -> Any:
 
     @functools.wraps(function)
     def run(*args: Any, **kwargs: Any) -> Any:
-        described = any(type(x).__name__ == "ArgInfo" for x in (*args, *kwargs.values()))
+        described = any(type(x).__name__ in DESCRIPTIONS for x in (*args, *kwargs.values()))
         return (function if described else checked)(*args, **kwargs)
 
     return run
