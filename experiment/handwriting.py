@@ -43,9 +43,10 @@ class HandwritingExperiment(Experiment):
 
     @functools.cached_property
     def shape(self) -> tuple[int, ...]:
-        """Of the states of a line as long as the data's longest: (points, 2). Reads the disk."""
-        length, _ = cast(tuple[int, int], self.train_source.shape)
-        return length, 2
+        """Of the states of the longest line to train on: (points, 2). Where the configuration does
+        not say how long that is it reads the lines, but not their styles."""
+        length = getattr(self.options.data.source, "length", 0)
+        return length or lines_of(self._split(self.options.data.train_split))[0].shape[0], 2
 
     @functools.cached_property
     def conditions(self) -> tuple[Condition, ...]:
@@ -103,12 +104,15 @@ class HandwritingExperiment(Experiment):
         features = features_of_lines(lines, self.options.style.extractor.load())
         return lines.with_style(features, pair(lines.writers).other)
 
+    def _split(self, name: str) -> Source:
+        """The lines of a split as the file has them. Reads the disk."""
+        with within("data.source"):
+            return self.options.data.reader.read(name)
+
     def each_split(self) -> Iterator[StrokeSource]:
         """The lines of every split of the file, the training's first. Reads the disk."""
-        reader = self.options.data.reader
-        with within("data.source"):
-            for name in reader.splits():
-                yield lines_of(reader.read(name))[0]
+        for name in self.options.data.reader.splits():
+            yield lines_of(self._split(name))[0]
 
     @property
     def writers(self) -> tuple[str, ...]:

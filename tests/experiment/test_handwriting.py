@@ -123,6 +123,22 @@ def test_it_writes_pages_in_the_hand_of_a_writer_or_a_photograph(run, tmp_path):
         assert np.isfinite(np.concatenate([np.array(s)[:, :2] for s in strokes(page)])).all()
 
 
+def test_writing_looks_at_no_line_of_the_data_but_one_of_the_hand(run, tmp_path, monkeypatch):
+    """A photograph's style needs no data at all."""
+    monkeypatch.setattr("experiment.handwriting.features_of_lines", None)
+    monkeypatch.setattr(Hands, "_of_writer", None)
+    picture = np.full((120, 300), 255, np.uint8)
+    picture[50:70, 40:60] = picture[40:80, 100:104] = picture[60:64, 120:260] = 0
+    Image.fromarray(picture).save(tmp_path / "mine.png")
+    gone = {"data.source.path": str(tmp_path / "gone.npz"), "data.source.length": 16}
+    command = Command(
+        kinds.load(run, gone),
+        run,
+        order=Order("ab", str(tmp_path / "mine.png"), str(tmp_path / "a.svg")),
+    )
+    assert modes.run("write", command) == 0
+
+
 def strokes(value):
     """The strokes in a file, wherever they are."""
     if isinstance(value, dict):
