@@ -4,11 +4,12 @@
     python -m tools.guidance_contest --weights pretrained/emoji.npz \
         --classifier pretrained/emoji_classifier.npz
 
-All begin from the same noise. The hand-tuned strategies are tried with every scale of --scales, the
-automatic one has none: `controllable.automatic.gain` measures it on the held-out split. The judge
-of classes is a logistic regression on the extractor's features of the training set, which no
-guidance uses. Leaves guidance.json, guidance.md, calibration.png and samples.png in the folder
---out, by default one of its own below runs/guidance; what is cut off goes on when called again.
+All begin from the same noise. The hand-tuned strategies are tried with every scale of --scales,
+classifier-free guidance with those of --free_scales, "" for none; the automatic one has none:
+`controllable.automatic.gain` measures it on the held-out split. The judge of classes is a logistic
+regression on the extractor's features of the training set, which no guidance uses. Leaves
+guidance.json, guidance.md, calibration.png and samples.png in the folder --out, by default one of
+its own below runs/guidance; what is cut off goes on when called again.
 """
 
 import argparse
@@ -56,19 +57,19 @@ class Row:
 
 
 def contestants(
-    scales: list[float], zone: tuple[float, float], s_max_classifier: float, free: bool
+    scales: list[float], zone: tuple[float, float], s_max_classifier: float, free: list[float]
 ) -> Iterator[tuple[str, "Strategy | None"]]:
     """Titles and strategies; None is the unconditional model.
 
-    free: whether the model is conditioned on classes and can be guided by itself.
+    free: scales with which the model is guided by itself, 1 for the conditional model; none where
+      it is not conditioned on classes.
     """
     from controllable.strategies import Amplified, Automatic, ClassifierFree, Linear, Truncated
 
     yield "unconditional", None
-    if free:
-        yield "conditional", ClassifierFree(1.0)
-        for scale in (1.5, 2.0, 3.0):
-            yield f"classifier-free {scale:g}", ClassifierFree(scale)
+    for scale in free:
+        title = "conditional" if scale == 1 else f"classifier-free {scale:g}"
+        yield title, ClassifierFree(scale)
     for scale in scales:
         yield f"1. amplified {scale:g}", Amplified(scale)
     for scale in scales:
@@ -184,6 +185,7 @@ def contest(args: argparse.Namespace) -> None:
     from storage.pictures import Panel, drawn, write_png
 
     scales, zone = numbers("scales", args.scales), numbers("zone", args.zone)
+    free_scales = numbers("free_scales", args.free_scales)
     require(len(zone) == 2, "zone", args.zone, "two levels, as in '0.1,10'")
     overrides: dict[str, Any] = {
         f"sampling.{name}": getattr(args, name) for name in ("solver", "num_steps", "grid")
@@ -203,11 +205,8 @@ def contest(args: argparse.Namespace) -> None:
     judge = Judge(subject, extractor)
     found = guide.measured(predict)
     write_png(args.out / "calibration.png", draw_calibration(found, args.classifier))
-    field = list(
-        contestants(
-            scales, (zone[0], zone[1]), args.s_max_classifier, experiment.labels is not None
-        )
-    )
+    free = free_scales if experiment.labels is not None else []
+    field = list(contestants(scales, (zone[0], zone[1]), args.s_max_classifier, free))
     rows, shown = compete(args, experiment, predict, judge, field, found)
     features, labels = judge.held_out
     asked = labels[: args.samples]
@@ -302,6 +301,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--grid", default="log_snr")
     made.add_argument("--num_steps", type=int, default=25)
     made.add_argument("--scales", default="1,3,10,30", help="of the tuned strategies")
+    made.add_argument(
+        "--free_scales", default="1,1.5,2,3", help="classifier-free; 1 is the conditional model"
+    )
     made.add_argument(
         "--zone", default="0.1,10", help="of the truncated strategy, in sigma / alpha"
     )
