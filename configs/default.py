@@ -20,7 +20,7 @@ SECTIONS = {
     " preview sampling guidance control eval",
     "classifier": "process parameterization model loss data optim ema training precision eval",
     "handwriting": "process parameterization model conditions style loss data optim ema training"
-    " precision preview sampling write eval",
+    " precision preview sampling guidance write eval",
 }
 
 

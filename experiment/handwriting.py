@@ -8,6 +8,7 @@ from typing import Any, cast
 import numpy as np
 from jaxtyping import Float, Int
 
+from controllable.classifier_free import classifier_free
 from data import Source, StrokeSource
 from data.source import Subset
 from evaluation import handwriting as evaluation
@@ -21,7 +22,7 @@ from handwriting.pairing import pair
 from handwriting.writing import Asked, DrawLines, Scribe
 from metrics.report import Report
 from options.errors import InvalidValue, Words, within
-from parameterization import NetworkPredictor
+from parameterization import NetworkPredictor, Predictor
 from sde_lib import Process
 from solvers.sampler import Sampler, in_space
 from tasks.conditions import ClassLabel, Condition, Style, Text, find
@@ -175,6 +176,12 @@ class HandwritingExperiment(Experiment):
         """The network with these parameters, in the precision of sampling."""
         return self.task.predictor(params).at(self.scribe.sampler.precision)
 
+    def guided(self, params: Any) -> Predictor:
+        """The same, guided where that is asked for."""
+        predict, scales = self.sampled(params), self.options.guidance.scales()
+        with within("guidance"):
+            return classifier_free(scales, self.conditions)(predict) if scales else predict
+
     def asked_of(self, source: Source, indices: Int[np.ndarray, "n"]) -> Asked:
         """The texts of some lines in their styles, as long as they are expected to be."""
         records = source.take(indices)
@@ -205,7 +212,7 @@ class HandwritingExperiment(Experiment):
             self.transform,
             self.scribe,
             lambda chosen: self.asked_of(self.held_out, chosen),
-            self.sampled,
+            self.guided,
             self.options.style.extractor.load() if self.style is not None else None,
         )
 
@@ -234,6 +241,9 @@ class HandwritingExperiment(Experiment):
         with within("parameterization"):
             options.parameterization.check(self.network)
         self.scribe  # noqa: B018  its own checks
+        if scales := options.guidance.scales():
+            with within("guidance"):
+                classifier_free(scales, options.conditions)
 
 
 def lines_of(source: Source) -> tuple[StrokeSource, Int[np.ndarray, "n"]]:

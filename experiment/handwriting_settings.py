@@ -16,7 +16,7 @@ from handwriting.page import Layout
 from handwriting.reading import RENDERINGS
 from losses import TIMES, WEIGHTINGS, NoiseWeighting, UniformTimes
 from models import MODELS, HandwritingNetwork
-from options.choices import MOST_SAMPLES, choose, require_at_least_one
+from options.choices import MOST_SAMPLES, choose, require_at_least_one, require_non_negative
 from options.fields import chosen, several
 from parameterization import Alpha, Noise, Parameterization
 from sampling import Solver
@@ -72,6 +72,26 @@ class WritingOptions(DrawingOptions):
     t_end: float | None = 1 / 60
     end_clean: bool = True
     denoise: str = "none"
+
+
+@dataclasses.dataclass(frozen=True)
+class WritingGuidance:
+    """Classifier-free guidance of all that is written, of the text and of the style apart.
+
+    Attributes:
+      text: scale of the text: 1 is the model as it is, more makes letters plainer.
+      style: scale of the style, likewise.
+    """
+
+    text: float = 1.0
+    style: float = 1.0
+
+    def __post_init__(self) -> None:
+        require_non_negative(self, "text", "style")
+
+    def scales(self) -> dict[Any, Any]:
+        """Those that change anything, by the names of conditions, the text first."""
+        return {name: scale for name, scale in vars(self).items() if scale != 1}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,6 +159,7 @@ class HandwritingSettings:
     precision: PrecisionOptions = PrecisionOptions()
     preview: LinePreviewOptions = LinePreviewOptions()
     sampling: WritingOptions = WritingOptions()
+    guidance: WritingGuidance = WritingGuidance()
     write: WriteOptions = WriteOptions()
     eval: HandwritingEvalOptions = HandwritingEvalOptions()
 

@@ -85,7 +85,7 @@ class Writer:
         rows. NotInstalled where there are several candidates and nothing that reads them."""
         filled, options = [text for text in texts if text], self.experiment.options.write
         asked = self._asked([text for text in filled for _ in range(options.candidates)], hand)
-        predict = self.experiment.sampled(self.params)
+        predict = self.experiment.guided(self.params)
         key = jax.random.key(seed)
         made = self.experiment.scribe.write(predict, key, asked, progress=progress).rows
         each = [made[i : i + options.candidates] for i in range(0, len(made), options.candidates)]

@@ -23,7 +23,7 @@ from solvers.sampler import Sampler
 from storage import pictures
 from tasks.strokes import PEN
 
-MULTIPLE = 64  # of which the drawn lengths are: a program is compiled for each
+MULTIPLE = 128  # of which the drawn lengths are: a program is compiled for each
 ALIGNED_AT = 0.3  # of the time of the prior
 
 

@@ -181,6 +181,8 @@ def test_a_model_of_images_does_not_write(tmp_path):
         ({"sampling.t_end": 2.0}, "sampling.t_end"),
         ({"loss.pen_weight": 0.0}, "loss.pen_weight: got 0.0"),
         ({"write.wrap": 0}, "write.wrap: got 0"),
+        ({"guidance.text": -1.0}, "guidance.text: got -1.0"),
+        ({"guidance.style": 2.0}, "guidance.style.dropout: got 0.0, expected a positive rate"),
         ({"write.reader": "me"}, "write.reader: got 'me'"),
         ({"data.space": "pixels"}, "data.space"),
         ({"data.source": "digits"}, "data"),
@@ -231,6 +233,20 @@ def test_a_report_has_a_row_for_each_sampler_and_one_of_the_real_lines(run, monk
         "sampler", "---", "algorithm 2", "ddim, 4", "real lines"
     ]  # fmt: skip
     assert [row[1] for row in rows[2:4]] == ["60", "5"]
+
+
+def test_text_is_guided_by_a_scale_of_its_own(run):
+    """At scale 0 the text does not matter, at 2 the difference to scale 0 is twice that of 1."""
+
+    def drawn(text, scale):
+        changes = {"guidance.text": scale, "sampling.num_steps": 1, "sampling.end_clean": False,
+                   "sampling.solver": "ddim", "sampling.t_end": 0.9}  # fmt: skip
+        writer = load_writer(run, changes)
+        return writer.write([text], writer.hands("eve"), seed=1)[0].offsets[:4, :2]
+
+    none, one, two = (drawn("ab", scale) for scale in (0.0, 1.0, 2.0))
+    np.testing.assert_allclose(two - none, 2 * (one - none), atol=1e-5)
+    assert np.abs(one - none).max() > 1e-6
 
 
 def test_it_writes_in_a_browser(run):
