@@ -16,7 +16,7 @@ from evaluation.handwriting import HandwritingSubject
 from experiment import checks
 from experiment.experiment import Experiment, PlacesOf, Trained
 from experiment.handwriting_settings import HandwritingSettings
-from handwriting.length import LengthModel, mean_style
+from handwriting.length import LengthModel, mean_style, points_of
 from handwriting.line_features import features_of_lines
 from handwriting.pairing import pair
 from handwriting.writing import Asked, DrawLines, Scribe
@@ -55,9 +55,8 @@ class HandwritingExperiment(Experiment):
         text: Text | None = find(self.options.conditions, Text.name)
         if text is None or text.characters:
             return self.options.conditions
-        full = dataclasses.replace(
-            text, characters=lines_of(self.train_source)[0].alphabet.characters
-        )
+        lines, _ = lines_of(self._split(self.options.data.train_split))
+        full = dataclasses.replace(text, characters=lines.alphabet.characters)
         return tuple(full if c.name == text.name else c for c in self.options.conditions)
 
     @property
@@ -71,7 +70,7 @@ class HandwritingExperiment(Experiment):
         model = self.options.model
         more: dict[str, Any] = {"conditions": self.conditions}
         if getattr(model, "expected_places", False):
-            more["points"] = self.length.points
+            more["points"] = self._points
         return model.clone(**more)
 
     @functools.cached_property
@@ -143,8 +142,16 @@ class HandwritingExperiment(Experiment):
             return self.options.style.length
         lines, chosen = lines_of(self.train_source)
         styles = self._styles(self.train_source, np.arange(len(self.train_source)))
-        size = len(lines.alphabet)
-        return LengthModel.fit(lines.tokens[chosen], lines.lengths[chosen], styles, size)
+        return LengthModel.fit(self._points, lines.tokens[chosen], lines.lengths[chosen], styles)
+
+    @functools.cached_property
+    def _points(self) -> tuple[float, ...]:
+        """How many points each token takes: the configuration's, or that of the training split,
+        which is read without its styles."""
+        if self.options.style.length.points:
+            return self.options.style.length.points
+        lines, _ = lines_of(self._split(self.options.data.train_split))
+        return points_of(lines.tokens, lines.lengths, lines.writers, len(lines.alphabet))
 
     def _styles(self, source: Source, indices: Int[np.ndarray, "n"]) -> Float[np.ndarray, "n c"]:
         """The mean of each line's style; (n, 0) for a model without."""

@@ -2,8 +2,8 @@
 
     points = exp(b . s) sum_k a[text_k],    s = mean of the style's features               (1)
 
-a and b by least squares in turn, on lines whose points are known, b on the logarithm of what a
-leaves, with a ridge.
+a by least squares on lines whose points and writers are known (`points_of`), then b on the
+logarithm of what a leaves, with a ridge.
 """
 
 import dataclasses
@@ -33,24 +33,16 @@ class LengthModel:
     @classmethod
     def fit(
         cls,
+        points: tuple[float, ...],
         tokens: Int[np.ndarray, "n characters"],
         lengths: Int[np.ndarray, "n"],
         styles: Float[np.ndarray, "n c"],
-        size: int,
     ) -> "LengthModel":
-        """size: how many tokens there are. styles: (n, 0) for a model without."""
-        counts = np.stack([np.bincount(row, minlength=size) for row in tokens])[:, 1:]
-        typical = lengths.sum() / counts.sum()
-        factor = np.ones(len(tokens))
-        points, hand = np.full(size - 1, typical), np.zeros(styles.shape[1])
-        for _ in range(ROUNDS):
-            a = np.vstack([counts * factor[:, None], PRIOR * np.eye(size - 1)])
-            points, _ = nnls(a, np.concatenate([lengths, np.full(size - 1, PRIOR * typical)]))
-            left = np.log(lengths / np.maximum(counts @ points, 1.0))
-            square = styles.T @ styles + RIDGE * np.eye(styles.shape[1])
-            hand = np.linalg.solve(square, styles.T @ left)
-            factor = np.exp(styles @ hand)
-        return cls((0.0, *np.round(points, 3).tolist()), tuple(np.round(hand, 5).tolist()))
+        """b, for a of `points_of`. styles: (n, 0) for a model without."""
+        left = np.log(lengths / np.maximum(np.asarray(points)[tokens].sum(1), 1.0))
+        square = styles.T @ styles + RIDGE * np.eye(styles.shape[1])
+        hand = np.linalg.solve(square, styles.T @ left)
+        return cls(points, tuple(np.round(hand, 5).tolist()))
 
     def predict(
         self, tokens: Int[np.ndarray, "n characters"], styles: Float[np.ndarray, "n c"]
@@ -61,6 +53,27 @@ class LengthModel:
         of_text = np.asarray(self.points)[tokens].sum(1)
         found = of_text * np.exp(styles @ np.asarray(self.hand))
         return np.maximum(np.rint(found), 1).astype(int)
+
+
+def points_of(
+    tokens: Int[np.ndarray, "n characters"],
+    lengths: Int[np.ndarray, "n"],
+    writers: Int[np.ndarray, "n"],
+    size: int,
+) -> tuple[float, ...]:
+    """a of (1), of `size` tokens, where each writer takes a factor of his own: least squares and
+    the factors in turn."""
+    counts = np.stack([np.bincount(row, minlength=size) for row in tokens])[:, 1:]
+    typical = lengths.sum() / counts.sum()
+    factor, points = np.ones(len(tokens)), np.full(size - 1, typical)
+    for _ in range(ROUNDS):
+        a = np.vstack([counts * factor[:, None], PRIOR * np.eye(size - 1)])
+        points, _ = nnls(a, np.concatenate([lengths, np.full(size - 1, PRIOR * typical)]))
+        of_writer = np.bincount(writers, lengths) / np.maximum(
+            np.bincount(writers, counts @ points), 1.0
+        )
+        factor = of_writer[writers]
+    return 0.0, *np.round(points, 3).tolist()
 
 
 def mean_style(style: Float[np.ndarray, "n places c"]) -> Float[np.ndarray, "n c"]:

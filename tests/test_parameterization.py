@@ -239,7 +239,7 @@ def test_an_embedding_that_does_not_suit_is_refused(c_noise):
     parameterization.check(object())  # that does not say what embedding it has
     for network in (FOURIER, POSITIONAL):
         make = functools.partial(NetworkPredictor, network, parameterization, {})
-        if c_noise in suits[network.embedding_type] or c_noise == OneOverSigma():
+        if c_noise in (*suits[network.embedding_type], "alpha", OneOverSigma()):
             make()
         else:
             with pytest.raises(InvalidValue, match=r"^c_noise: got .*embedding_type is"):

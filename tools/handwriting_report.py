@@ -1,6 +1,6 @@
 """How well and how fast a model of handwriting writes, by solver and steps, as a table in Markdown.
 
-    python -m tools.handwriting_report --weights handwriting [--lines 100] [--out table.md]
+    python -m tools.handwriting_report --weights handwriting_small [--lines 100] [--out table.md]
 
 Rows are the paper's two samplers (Luhman & Luhman 2020, algorithm 2 and equation 9, 60 steps), and
 DDIM and DPM-Solver++ in 4, 8 and 16. All write the same held-out texts in the style of their

@@ -1,6 +1,6 @@
 """A page in the browser on which one types, picks a hand and sees the pen move.
 
-    python -m tools.writing_desk --weights handwriting [--port 8000] [--open]
+    python -m tools.writing_desk --weights handwriting_small [--port 8000] [--open]
 
 Lines are drawn by the model in this program, which serves the page to this machine alone
 (`handwriting.desk`), until Ctrl-C.

@@ -198,7 +198,11 @@ BAD = [
         {PREDICTOR: "ancestral", f"{PREDICTOR}.faithful": 10, "sampling.num_steps": 10},
         "sampling",
     ),
-    (DIGITS, {"task": "classify"}, "task: got 'classify', expected one of ['classifier', 'image']"),
+    (
+        DIGITS,
+        {"task": "classify"},
+        "task: got 'classify', expected one of ['classifier', 'handwriting', 'image']",
+    ),
     (DIGITS, {"guidance.strategy": "fre"}, "guidance.strategy: got 'fre', expected one of"),
     (DIGITS, FREE | {"guidance.strategy.scale": -1.0}, "guidance.strategy.scale: got -1.0"),
     (DIGITS, {"guidance.strategy": "automatic"}, "guidance.classifier: got ''"),
@@ -342,7 +346,9 @@ def test_a_shipped_config_works(path):
     by the tests of their numbers of parameters.
     """
     kinds.open_experiment(path).check_all(1)
-    trace(kinds.open_experiment(path, {"model.num_res_blocks": 1}))
+    made = kinds.open_experiment(path)
+    shallow = {"model.num_res_blocks": 1} if "num_res_blocks" in made.config.model else {}
+    trace(kinds.open_experiment(path, shallow))
 
 
 TRACED: set[str] = set()
@@ -358,11 +364,16 @@ def trace(made: Experiment) -> None:
     TRACED.add(key)
     params = jax.eval_shape(task.init, jax.random.key(0))
     assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(params))
+    channels = 3 if made.writes else made.shape[-1]
     batch = {
-        "image": jax.ShapeDtypeStruct((2, *made.shape), jnp.float32),
+        "image": jax.ShapeDtypeStruct((2, *made.shape[:-1], channels), jnp.float32),
         "label": jax.ShapeDtypeStruct((2,), jnp.int32),
         "augment": jax.ShapeDtypeStruct((2, 9), jnp.float32),
     }
+    if made.writes:
+        batch["mask"] = jax.ShapeDtypeStruct((2, made.shape[0], 1), bool)
+        batch["text"] = jax.ShapeDtypeStruct((2, 9), jnp.int32)
+        batch["style"] = jax.ShapeDtypeStruct((2, 14, 128), jnp.float32)
     keys = jax.random.split(jax.random.key(0), 2)
     loss, metrics = jax.eval_shape(task.loss, Context(params), batch, keys)
     assert (loss.shape, loss.dtype) == ((), jnp.float32)

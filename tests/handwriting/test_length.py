@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from handwriting.length import LengthModel, mean_style
+from handwriting.length import LengthModel, mean_style, points_of
 from options.errors import InvalidValue
 
 
@@ -15,16 +15,19 @@ def test_points_of_characters_and_hands_are_found():
     writer = random.integers(0, 6, 600)
     lengths = np.rint(points[tokens].sum(1) * np.exp(hands[writer] @ [0.2, -0.1])).astype(int)
     lengths = np.maximum(lengths, 1)
-    model = LengthModel.fit(tokens, lengths, hands[writer], 4)
+    found = points_of(tokens, lengths, writer, 4)
+    ratio = np.array(found[1:]) / points[1:]
+    np.testing.assert_allclose(ratio, ratio.mean(), rtol=0.03)
+    model = LengthModel.fit(found, tokens, lengths, hands[writer])
     assert np.abs(model.predict(tokens, hands[writer]) / lengths - 1).mean() < 0.02
-    plain = LengthModel.fit(tokens, lengths, np.zeros((600, 0)), 4)
+    plain = LengthModel.fit(found, tokens, lengths, np.zeros((600, 0)))
     assert np.abs(plain.predict(tokens, np.zeros((600, 0))) / lengths - 1).mean() > 0.05
 
 
 def test_a_character_that_never_occurs_takes_as_many_as_others():
     tokens, lengths = np.full((50, 4), 1), np.full(50, 40)
-    model = LengthModel.fit(tokens, lengths, np.zeros((50, 0)), 3)
-    assert model.points[2] == pytest.approx(10.0, rel=0.01)
+    found = points_of(tokens, lengths, np.zeros(50, int), 3)
+    assert found[2] == pytest.approx(10.0, rel=0.01)
 
 
 def test_an_empty_text_takes_one_point_and_an_unfitted_model_is_refused():

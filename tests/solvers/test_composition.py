@@ -6,13 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from solver_cases import DATA, PROCESSES, STEPS, make_process, make_solver
+from solver_cases import DATA, PROCESSES, STEPS, check_spread, make_process, make_solver
 
 from sampling import sample
 from solvers import SOLVERS, Picard, StochasticHeun
 from solvers.grids import edm_grid, uniform_grid
 from solvers.predictor_corrector import Ancestral, EulerMaruyama, NoCorrector, PredictorCorrector
-from solvers.renoising import Renoising
 
 
 def run(process, solver, batch=150, start=None, steps=STEPS):
@@ -38,9 +37,7 @@ def test_every_solver_samples_the_data_on_every_process(process, solver):
     x = np.asarray(made.x).reshape(-1, 2)
     assert made.ok.all()
     np.testing.assert_allclose(x.mean(0), DATA.mean[:2], atol=0.09)
-    # Noise drawn wholly anew leaves a known part of the spread, see test_renoising.py.
-    low = 0.6 if isinstance(solver, Renoising) else 0.8
-    assert (low < x.std(0) / DATA.std[:2]).all() and (x.std(0) / DATA.std[:2] < 1.2).all()
+    check_spread(solver, x.std(0) / np.asarray(DATA.std[:2]), 0.2)
 
 
 @pytest.mark.one_in(3)

@@ -168,6 +168,7 @@ def test_the_network_is_conditioned_on_the_noise_level(c_noise):
         "time": 10 * node.t,
         "reversed_time": 10 * (1 - node.t),
         "edm": jnp.log(node.sigma / node.alpha) / 4,
+        "alpha": node.alpha,
     }
     np.testing.assert_allclose(found[:, 0], by_hand[c_noise], rtol=1e-6)
 
