@@ -81,6 +81,16 @@ def test_all_strategies_stand_side_by_side_and_are_made_once(files, monkeypatch,
     assert (tmp_path / "guidance.md").read_text() == table
 
 
+def test_classifier_free_guidance_has_scales_of_its_own():
+    """None of which a model without classes is tried with."""
+    field = dict(guidance_contest.contestants([], (0.1, 10.0), 5.0, [1.0, 2.5]))
+    assert list(field) == ["unconditional", "conditional", "classifier-free 2.5", "automatic"]
+    assert [field[title].scale for title in list(field)[1:3]] == [1.0, 2.5]
+    assert list(dict(guidance_contest.contestants([], (0.1, 10.0), 5.0, []))) == [
+        "unconditional", "automatic"
+    ]  # fmt: skip
+
+
 def test_a_classifier_of_another_process_is_refused(files, monkeypatch, tmp_path, capsys):
     with pytest.raises(SystemExit):
         call(
