@@ -2,7 +2,9 @@
 
 Command: python main.py --config configs/handwriting/small.py --workdir runs/hand --mode train
          --config.data.source.path=lines.npz, which tools.prepare_strokes or make strokes made
-Result: not yet run.
+Result: 4,117 steps (65 minutes on 2 busy cores of an AMD EPYC VM, learning rate 1e-3, warm-up 300,
+no decay, batch 48, lines of `make strokes`): character error rate of 60 lines 0.168 +- 0.021 by PP-OCRv5
+and 0.235 +- 0.029 by Tesseract; of real lines 0.018 and 0.082. The whole run: not yet run.
 """
 
 from ml_collections import ConfigDict
@@ -31,6 +33,4 @@ def get_config() -> ConfigDict:
     config.optim = {"lr": 2e-3, "b2": 0.98, "warmup": 500, "decay": "cosine", "grad_clip": 1.0}
     config.ema = {"decay": 0.999, "warmup": True}
     config.training = {"steps": 20_000, "batch_size": 48}
-    config.sampling = {"solver": "dpm", "num_steps": 16, "end_clean": False, "denoise": "tweedie"}
-    config.sampling.t_end = 1e-3
     return config
