@@ -3,10 +3,10 @@
     python -m tools.handwriting_report --weights handwriting_small [--lines 100] [--out table.md]
 
 Rows are the paper's two samplers (Luhman & Luhman 2020, algorithm 2 and equation 9, 60 steps), the
-first in fewer steps, and DDIM and DPM-Solver++ in 4, 8 and 16. All write the same held-out texts in the style of their
-writers from the same noise; below them are the real lines. Character error rates are those of
-`handwriting.reading`, where the recognisers are installed. Seconds are of all lines in batches, and
-of one line, compiled before.
+first in fewer steps, and DDIM and DPM-Solver++ in 4, 8 and 16. All write the same held-out texts in
+the style of their writers from the same noise; below them are the real lines. Character error rates
+are those of `handwriting.reading`, where the recognisers are installed. Seconds are of all lines in
+batches, and of one line, compiled before.
 """
 
 import argparse

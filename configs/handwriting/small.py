@@ -2,9 +2,9 @@
 
 Command: python main.py --config configs/handwriting/small.py --workdir runs/hand --mode train
          --config.data.source.path=lines.npz, which tools.prepare_strokes or make strokes made
-Result: 4,117 steps (65 minutes on 2 busy cores of an AMD EPYC VM, learning rate 1e-3, warm-up 300,
-no decay, batch 48, lines of `make strokes`): character error rate of 60 lines 0.168 +- 0.021 by PP-OCRv5
-and 0.235 +- 0.029 by Tesseract; of real lines 0.018 and 0.082. The whole run: not yet run.
+Result: 4,117 steps (65 minutes on 2 busy cores of an AMD EPYC VM; learning rate 1e-3, warm-up 300,
+no decay; lines of `make strokes`): character error rate of 60 lines 0.168 +- 0.021 by PP-OCRv5 and
+0.235 +- 0.029 by Tesseract; of real lines 0.018 and 0.082. The whole run: not yet run.
 """
 
 from ml_collections import ConfigDict
