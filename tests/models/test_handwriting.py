@@ -88,9 +88,16 @@ def test_it_depends_on_text_style_and_noise_level(tiny, name):
     assert jnp.abs(apply(x, c_noise / 2, mask, cond).output - found.output).max() > 1e-3
 
 
+def intermediates(network, params, x, c_noise, mask, cond):
+    def apply(params):
+        return network.apply(params, x, c_noise, mask=mask, **cond, mutable=["intermediates"])[1]
+
+    return quick_jit(apply)(params)
+
+
 def test_the_alignment_is_a_distribution_over_real_characters(tiny):
     x, c_noise, cond, mask, params, _ = tiny
-    _, kept = TINY.apply(params, x, c_noise, mask=mask, **cond, mutable=["intermediates"])
+    kept = intermediates(TINY, params, x, c_noise, mask, cond)
     weights = kept["intermediates"]["attend_1"][ALIGNMENT][0]
     assert weights.shape == (3, 8, 4)
     close(weights.sum(-1), 1.0)
@@ -102,14 +109,12 @@ def test_characters_are_placed_where_they_are_expected():
     network = TINY.clone(expected_places=True, points=(0.0, 1.0, 3.0, 2.0, 1.0, 1.0, 1.0))
     x, c_noise = jnp.zeros((1, 16, 2)), jnp.full(1, 0.5)
     text, mask = jnp.array([[1, 2, 0]]), jnp.arange(16)[:, None] < 8
-    params = network.init(KEY, x, c_noise, text=text)["params"]
+    params = quick_jit(network.init)(KEY, x, c_noise, text=text)["params"]
     for name in ("query", "key"):
         params["attend_1"]["cross"][name] = jax.tree.map(
             jnp.zeros_like, params["attend_1"]["cross"][name]
         )
-    _, kept = network.apply(
-        {"params": params}, x, c_noise, mask=mask[None], text=text, mutable=["intermediates"]
-    )
+    kept = intermediates(network, {"params": params}, x, c_noise, mask[None], {"text": text})
     weights = kept["intermediates"]["attend_1"][ALIGNMENT][0][0]
     places = 8 * np.array([0.5, 2.5]) / 4  # of 8 points the first character takes a quarter
     points = 2 * (np.arange(8) + 0.5)
@@ -122,7 +127,8 @@ def test_labels_are_conditions_too():
     network = TINY.clone(conditions=(Text("abc"), ClassLabel(3)))
     x, c_noise = jnp.ones((2, 16, 2)), jnp.full(2, 0.5)
     params = lively(network, x, c_noise, {})
-    found = network.apply(params, x, c_noise, labels=jnp.array([0, 1]))
+    labels = jnp.array([0, 1])
+    found = quick_jit(lambda p: network.apply(p, x, c_noise, labels=labels))(params)
     assert jnp.abs(found.output[0] - found.output[1]).max() > 1e-4
 
 

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from quick import quick_jit
 
 import losses
 from models.handwriting import HandwritingNetwork
@@ -42,7 +43,7 @@ def batch():
 
 @pytest.fixture(scope="module")
 def params():
-    found = jax.jit(make_task().init)(jax.random.key(0))
+    found = quick_jit(make_task().init)(jax.random.key(0))
     return jax.tree.map(lambda p: p + 0.05 * jnp.sin(jnp.arange(p.size)).reshape(p.shape), found)
 
 
@@ -51,7 +52,7 @@ def test_the_loss_is_that_of_the_paper(batch, params, published):
     """mean |eps - eps_hat|^2 / 2 + alpha^2 cross-entropy / 2, in numpy from the prediction."""
     options = {"padding_counts": True, "average_weight": True} if published else {}
     task = make_task(**options)
-    loss, metrics = task.loss(Context(params), batch, KEYS)
+    loss, metrics = quick_jit(lambda b: task.loss(Context(params), b, KEYS))(batch)
     noise_keys, _ = jax.vmap(jax.random.split)(KEYS).T
     t, eps = losses.draw_times_and_noise(task.process, noise_keys, (8, 2))
     mask = None if published else batch["mask"]
@@ -74,15 +75,15 @@ def test_the_loss_is_that_of_the_paper(batch, params, published):
 
 def test_what_stands_in_the_padding_does_not_count(batch, params):
     other = batch | {"image": jnp.where(batch["mask"], batch["image"], 7.0)}
-    loss = lambda b: make_task().loss(Context(params), b, KEYS)[0]  # noqa: E731
+    loss = quick_jit(lambda b: make_task().loss(Context(params), b, KEYS)[0])
     assert float(loss(other)) == float(loss(batch))
 
 
 def test_the_pen_is_trained_and_hidden_conditions_are(batch):
     """The gradient reaches the pen's layer; with dropout near 1 text and style change nothing."""
     task = make_task()
-    start = task.init(jax.random.key(0))
-    gradient = jax.grad(lambda p: task.loss(Context(p), batch, KEYS)[0])(start)
+    start = quick_jit(task.init)(jax.random.key(0))
+    gradient = quick_jit(jax.grad(lambda p: task.loss(Context(p), batch, KEYS)[0]))(start)
     assert all(jnp.abs(leaf).max() > 0 for leaf in jax.tree.leaves(gradient["pen"]))
     hidden = (Text("abc", dropout=1 - 1e-7), Style(2, 8, 8, dropout=1 - 1e-7))
     task = StrokeTask(
@@ -90,5 +91,5 @@ def test_the_pen_is_trained_and_hidden_conditions_are(batch):
         NETWORK.clone(conditions=hidden), (8, 2), hidden,
     )  # fmt: skip
     other = batch | {"text": batch["text"][::-1], "style": 3 * batch["style"]}
-    loss = lambda b: task.loss(Context(start), b, KEYS)[0]  # noqa: E731
+    loss = quick_jit(lambda b: task.loss(Context(start), b, KEYS)[0])
     assert float(loss(other)) == float(loss(batch))
