@@ -8,6 +8,7 @@ net, and the search a server: python -m http.server --directory docs/site
 """
 
 import argparse
+import logging
 import os
 import re
 import sys
@@ -71,6 +72,9 @@ def without_dead_ends(html: str) -> str:
 
 def build_pages(folder: Path) -> None:
     """mkdocs's pages; ends the program where there is anything to warn of."""
+    said = logging.StreamHandler()
+    said.setLevel(logging.WARNING)
+    logging.getLogger("mkdocs").addHandler(said)
     os.environ["NO_MKDOCS_2_WARNING"] = "1"  # that the theme has a successor
     from mkdocs.commands.build import build
     from mkdocs.config import load_config
