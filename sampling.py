@@ -408,7 +408,12 @@ def _check_grid(grid: Node) -> int:
 
 def keys_for(key: Key[Array, ""], batch: int, first_index: int = 0) -> Key[Array, " b"]:
     """The key of each sample, by its index in the whole run."""
-    return jax.vmap(jax.random.fold_in, (None, 0))(key, first_index + jnp.arange(batch))
+    return keys_of(key, first_index + jnp.arange(batch))
+
+
+def keys_of(key: Key[Array, ""], indices: Int[Array, " b"]) -> Key[Array, " b"]:
+    """The keys of samples by their indices in the whole run, in any order."""
+    return jax.vmap(jax.random.fold_in, (None, 0))(key, indices)
 
 
 def sample(

@@ -15,13 +15,14 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Int
 
 from data import Source, StrokeSource, Transform
 from data.strokes import Line, write
 from evaluation.examples import Examples, Losses
 from evaluation.image_models import check_checkpoints
 from evaluation.places import Places
+from handwriting.length import mean_style
 from handwriting.reading import RENDERINGS, legibility
 from handwriting.render import STYLE
 from handwriting.style import StyleExtractor
@@ -190,14 +191,10 @@ def style_of(
         )
     about: dict[str, Any] = {"extractor": extractor.identity, "evaluations": evaluations}
     right = nearest(written, writers, theirs, writers)
-    distance = frechet_distance(Moments.of(_means(written)), Moments.of(_means(theirs)))
+    distance = frechet_distance(Moments.of(mean_style(written)), Moments.of(mean_style(theirs)))
     n = len(made)
     return [
         Figure("nearest is of the writer", right, n, reference="the real lines", **about),
         Figure("nearest of real lines", nearest(theirs, writers), n, extractor=extractor.identity),
         Figure("Frechet distance of style", distance, n, reference="the real lines", **about),
     ]
-
-
-def _means(features: Float[np.ndarray, "n places c"]) -> Float[np.ndarray, "n c"]:
-    return np.asarray(features, np.float64).mean(axis=1)

@@ -22,7 +22,6 @@ from options.choices import did_you_mean, require
 from options.errors import InvalidValue
 
 FIELD = "style"  # what the user gives
-WHITE = 255
 
 
 class Hand(NamedTuple):
@@ -70,7 +69,8 @@ class Hands:
 
     def _part(self, part: str, spec: str, seed: int) -> tuple[Hand, float]:
         """One hand of a mixture, and its weight."""
-        name, at, weight = part.rpartition("@") if part.rpartition("@")[0] else (part, "", "1")
+        name, _, weight = part.rpartition("@")
+        name, weight = (name, weight) if name else (part, "1")
         try:
             number = float(weight)
         except ValueError:

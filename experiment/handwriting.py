@@ -141,7 +141,8 @@ class HandwritingExperiment(Experiment):
         if self.options.style.length.points:
             return self.options.style.length
         lines, chosen = lines_of(self.train_source)
-        styles = self._styles(self.train_source, np.arange(len(self.train_source)))
+        found = self.train_source.take(np.arange(len(self.train_source))).get("style")
+        styles = np.zeros((len(chosen), 0)) if found is None else mean_style(found)
         return LengthModel.fit(self._points, lines.tokens[chosen], lines.lengths[chosen], styles)
 
     @functools.cached_property
@@ -152,12 +153,6 @@ class HandwritingExperiment(Experiment):
             return self.options.style.length.points
         lines, _ = lines_of(self._split(self.options.data.train_split))
         return points_of(lines.tokens, lines.lengths, lines.writers, len(lines.alphabet))
-
-    def _styles(self, source: Source, indices: Int[np.ndarray, "n"]) -> Float[np.ndarray, "n c"]:
-        """The mean of each line's style; (n, 0) for a model without."""
-        if self.style is None:
-            return np.zeros((len(indices), 0))
-        return mean_style(source.take(indices)["style"])
 
     # Writing.
 
@@ -192,13 +187,21 @@ class HandwritingExperiment(Experiment):
     def asked_of(self, source: Source, indices: Int[np.ndarray, "n"]) -> Asked:
         """The texts of some lines in their styles, as long as they are expected to be."""
         records = source.take(indices)
-        given: dict[str, Any] = {Text.name: records["text"], ClassLabel.name: records["label"]}
-        if self.style is not None:
-            given[Style.name] = records["style"]
+        return self.asked(records["text"], records["label"], records.get("style"))
+
+    def asked(
+        self,
+        text: Int[np.ndarray, "n characters"],
+        label: Int[np.ndarray, "n"],
+        style: Float[np.ndarray, "n places c"] | None,
+    ) -> Asked:
+        """Texts by writers in styles, None for a model without, as long as they are expected to
+        be."""
+        given = {Text.name: text, ClassLabel.name: label, Style.name: style}
         names = {condition.name for condition in self.conditions}
-        cond = {name: np.asarray(value) for name, value in given.items() if name in names}
-        lengths = self.length.predict(records["text"], self._styles(source, indices))
-        return Asked(cond, lengths)
+        cond = {name: value for name, value in given.items() if name in names}
+        styles = np.zeros((len(text), 0)) if style is None else mean_style(style)
+        return Asked(cond, self.length.predict(text, styles))
 
     def _preview(self) -> tuple[Asked, Sequence[str]]:
         count = min(self.options.preview.num_lines, len(self.held_out))

@@ -20,6 +20,7 @@ from experiment.image import ImageExperiment
 from experiment.outputs import CONTROL, EVALUATIONS, SAMPLES
 from experiment.writing import Order, Writer
 from generation import controls
+from handwriting import formats
 from handwriting.alignment import write_picture
 from metrics.report import Report
 from options.choices import listed
@@ -270,7 +271,8 @@ def run_write(command: Command) -> int:
     hand = writer.hands(order.style, seed)
     with progress_bar(desc="write") as bar:
         lines = writer.write(texts, hand, seed, bar_updater(bar))
-    writer.save(writer.page(lines, hand), order.out)
+    with_spans = formats.keeps_spans(order.out)
+    writer.save(writer.page(lines, hand, with_spans=with_spans), order.out)
     if options.alignment:
         for number, line in enumerate(line for line in lines if line.text):
             picture = Path(order.out).with_suffix(f".alignment{number}.png")

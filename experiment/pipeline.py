@@ -27,7 +27,7 @@ from data.source import ArraySource
 from evaluation.examples import Examples
 from evaluation.image_models import PROBE
 from experiment import kinds, modes
-from experiment.experiment import Experiment, at
+from experiment.experiment import Experiment, Trained, at
 from experiment.handwriting import HandwritingExperiment
 from experiment.image import ImageExperiment
 from experiment.writing import Writer
@@ -58,27 +58,26 @@ def load(where: str | Path, overrides: Mapping[str, Any] | None = None) -> "Pipe
       UserError: there is no such model, it draws no samples, it was trained under another process,
         network or range of the data, or the configuration cannot work.
     """
-    experiment, params = _trained(where, overrides)
+    experiment, trained = _trained(where, overrides)
     if not experiment.draws_samples:
         raise InvalidValue("weights", str(where), "a generative model", but="it draws no samples")
-    return Pipeline(cast(ImageExperiment, experiment), params)
+    return Pipeline(cast(ImageExperiment, experiment), trained.params(experiment.template))
 
 
 def load_writer(where: str | Path, overrides: Mapping[str, Any] | None = None) -> Writer:
     """The model of handwriting in exported weights or in a workdir; as `load`."""
-    experiment, params = _trained(where, overrides)
+    experiment, trained = _trained(where, overrides)
     if not experiment.writes:
         raise InvalidValue("weights", str(where), "a model of handwriting", but="it does not write")
-    return Writer(cast(HandwritingExperiment, experiment), params)
+    return Writer(cast(HandwritingExperiment, experiment), trained.params(experiment.template))
 
 
-def _trained(where: str | Path, overrides: Mapping[str, Any] | None) -> tuple[Experiment, Any]:
-    """The experiment of a trained model, and its parameters."""
+def _trained(where: str | Path, overrides: Mapping[str, Any] | None) -> tuple[Experiment, Trained]:
+    """The experiment of a trained model, and where its parameters are."""
     trained = at(where)
     config = kinds.load(trained.place, overrides)
     command = modes.Command(config, trained.workdir, trained.weights)
-    experiment = modes.checked_as_trained(command)
-    return experiment, trained.params(experiment.template)
+    return modes.checked_as_trained(command), trained
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

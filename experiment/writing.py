@@ -23,7 +23,7 @@ from handwriting.writing import MULTIPLE, Asked, alignments
 from options.choices import require
 from options.errors import InvalidValue, Words, within
 from options.progress import Progress
-from tasks.conditions import ClassLabel, Style, Text, find
+from tasks.conditions import ClassLabel, Text, find
 
 
 class Order(NamedTuple):
@@ -99,16 +99,11 @@ class Writer:
     def _asked(self, texts: Sequence[str], hand: Hand) -> Asked:
         longest = max(map(len, texts))
         tokens = np.stack([self.alphabet.encode(text, longest) for text in texts])
-        of_all = {Text.name: tokens, ClassLabel.name: np.full(len(texts), hand.label, np.int32)}
-        styles = np.zeros((len(texts), 0))
-        if hand.style is not None:
-            of_all[Style.name] = np.repeat(hand.style[None], len(texts), axis=0)
-            styles = of_all[Style.name].mean(1)
-        names = {condition.name for condition in self.experiment.conditions}
-        if ClassLabel.name in names and hand.label < 0:
+        if find(self.experiment.conditions, ClassLabel.name) is not None and hand.label < 0:
             raise InvalidValue("style", hand.name, "a writer of the data, whom the model knows")
-        cond = {name: value for name, value in of_all.items() if name in names}
-        return Asked(cond, self.experiment.length.predict(tokens, styles))
+        styles = None if hand.style is None else np.repeat(hand.style[None], len(texts), axis=0)
+        labels = np.full(len(texts), hand.label, np.int32)
+        return self.experiment.asked(tokens, labels, styles)
 
     def alignment(self, line: Line, hand: Hand) -> Float[np.ndarray, "points characters"]:
         """Which points of a written line attend to which of its characters."""
@@ -122,9 +117,12 @@ class Writer:
         predict = experiment.sampled(self.params)
         return alignments(predict, experiment.process, x_0, cond)[0, :points]
 
-    def page(self, lines: Sequence[Line], hand: Hand) -> Drawing:
-        """Lines set on a page, as `write.layout` says, with the points of each character."""
+    def page(self, lines: Sequence[Line], hand: Hand, *, with_spans: bool = True) -> Drawing:
+        """Lines set on a page, as `write.layout` says, with the points of each character, which
+        the network is asked for, if that is wanted."""
         drawing, spans, start = page(lines, self.experiment.options.write.layout), [], 0
+        if not with_spans:
+            return drawing
         for line in lines:
             if line.text:
                 found = alignment.spans(self.alignment(line, hand), line.text)

@@ -30,6 +30,11 @@ def format_of(path: str | Path) -> Callable[[Drawing, Look], bytes]:
     return found[0]
 
 
+def keeps_spans(path: str | Path) -> bool:
+    """Whether a file of this name holds which points write which character."""
+    return format_of(path) is to_json
+
+
 def write(path: str | Path, drawing: Drawing, look: Look = USUAL) -> None:
     """Write a drawing, whole or not at all; InvalidValue for an ending that is none of FORMATS."""
     content = format_of(path)(drawing, look)

@@ -17,7 +17,7 @@ from options.classes import named
 from options.memory import lowering
 from options.progress import Progress, bar_updater, part_of, progress_bar
 from parameterization import C_NOISE, MASK, NetworkPredictor, Predictor
-from sampling import KeyedNoise
+from sampling import KeyedNoise, keys_of
 from sde_lib import Node, Process, expand_right
 from solvers.sampler import Sampler
 from storage import pictures
@@ -108,7 +108,7 @@ class Scribe:
                         predict,
                         size,
                         cond=asked.conditioning(chosen, sampler.shape[0]),
-                        noise=KeyedNoise(keys_of(key, chosen)),
+                        noise=KeyedNoise(keys_of(key, jnp.asarray(chosen))),
                         progress=part_of(report, part, len(parts)) if report else None,
                     )
                 x, log_odds = np.asarray(made.x), np.asarray(made.aux[PEN])
@@ -154,11 +154,6 @@ def _with_intermediates(predict: Any, x: Array, node: Node, cond: dict[str, Arra
 def _leaves(kept: Any) -> list[tuple[str, Array]]:
     """What a network kept, with the last part of its name."""
     return [(str(path[-2].key), leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(kept)]
-
-
-def keys_of(key: Key[Array, ""], lines: Int[np.ndarray, "b"]) -> Key[Array, " b"]:
-    """The key of each line, by its number."""
-    return jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.asarray(lines))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

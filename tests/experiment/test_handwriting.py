@@ -124,7 +124,8 @@ def test_it_writes_pages_in_the_hand_of_a_writer_or_a_photograph(run, tmp_path):
 
 
 def test_writing_looks_at_no_line_of_the_data_but_one_of_the_hand(run, tmp_path, monkeypatch):
-    """A photograph's style needs no data at all."""
+    """A photograph's style needs no data at all, and an SVG nothing of which points write what."""
+    monkeypatch.setattr(Writer, "alignment", None)
     monkeypatch.setattr("experiment.handwriting.features_of_lines", None)
     monkeypatch.setattr(Hands, "_of_writer", None)
     picture = np.full((120, 300), 255, np.uint8)
