@@ -14,6 +14,7 @@ under. A fusion has that of one of its instructions alone.
 
 import math
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 INSTRUCTION = re.compile(
@@ -23,7 +24,11 @@ COMPUTATION = re.compile(r"^(?:ENTRY )?%?(?P<name>[\w.\-]+) (?:\(.*)?\{\s*$")
 ORIGIN = re.compile(r'op_name="([^"]*)"')
 TARGET = re.compile(r'custom_call_target="([^"]*)"')
 CALLS = re.compile(r"calls=%?([\w.\-]+)")
-SHAPE = re.compile(r"\b[a-z]\w*\[([\d,]*)\]")
+BODY = re.compile(r"\b(?:body|to_apply)=%?([\w.\-]+)")
+SHAPE = re.compile(r"\b(?P<type>[a-z]\w*)\[(?P<sizes>[\d,]*)\]")
+OPERAND = re.compile(r"%([\w.\-]+)")
+BITS = re.compile(r"\d+")
+RUNS = {"while", "call"}
 
 
 @dataclass(frozen=True)
@@ -33,8 +38,10 @@ class Instruction:
     Attributes:
       what: the opcode; of a custom call "custom-call:" and its target.
       origin: its op_name, "" where it has none.
-      elements: of the result, or of all results together.
+      elements: of the result, or of all results together. bytes: of the same.
       calls: the computation that a fusion consists of, "" for all else.
+      operands: the names of what it reads, each once.
+      body: the computation that a loop or a call runs, "" for all else.
     """
 
     name: str
@@ -42,6 +49,9 @@ class Instruction:
     origin: str = ""
     elements: int = 0
     calls: str = ""
+    bytes: int = 0
+    operands: tuple[str, ...] = ()
+    body: str = ""
 
 
 @dataclass
@@ -50,11 +60,12 @@ class Program:
 
     Attributes:
       named: by name; names are unique in a program.
-      computations: the instructions of each computation.
+      computations: the instructions of each computation. entry: where the program begins.
     """
 
     named: dict[str, Instruction] = field(default_factory=dict)
     computations: dict[str, list[Instruction]] = field(default_factory=dict)
+    entry: str = ""
     _kernels: dict[str, Instruction] = field(default_factory=dict)
 
     def add(self, computation: str, instruction: Instruction) -> None:
@@ -80,6 +91,7 @@ def parse(text: str) -> Program:
             program.add(computation, _instruction(found, line))
         elif begun := COMPUTATION.match(line):
             computation = begun["name"]
+            program.entry = computation if line.startswith("ENTRY") else program.entry
     return program
 
 
@@ -94,10 +106,34 @@ def _instruction(found: re.Match[str], line: str) -> Instruction:
         origin=origin[1] if origin else "",
         elements=elements(found["shape"]),
         calls=calls[1] if calls and found["op"] == "fusion" else "",
+        bytes=_bytes(found["shape"]),
+        operands=tuple(dict.fromkeys(OPERAND.findall(_arguments(line[found.end() :])))),
+        body=body[1] if (body := BODY.search(line)) and found["op"] in RUNS else "",
     )
+
+
+def _arguments(rest: str) -> str:
+    """What stands before the bracket that closes."""
+    depth = 1
+    for i, character in enumerate(rest):
+        depth += {"(": 1, ")": -1}.get(character, 0)
+        if depth == 0:
+            return rest[:i]
+    return rest
 
 
 def elements(shape: str) -> int:
     """Of "f32[8,4]{1,0}" 32; of a tuple the sum."""
-    sizes = [[int(d) for d in dims.split(",") if d] for dims in SHAPE.findall(shape)]
-    return sum(math.prod(size) for size in sizes)
+    return sum(count for _, count in _arrays(shape))
+
+
+def _bytes(shape: str) -> int:
+    """Of "f32[8,4]{1,0}" 128; of a tuple the sum. A type without a width, as pred, takes a byte."""
+    widths = ((BITS.search(kind), count) for kind, count in _arrays(shape))
+    return sum(max(1, int(bits[0]) // 8) * n if bits else n for bits, n in widths)
+
+
+def _arrays(shape: str) -> Iterator[tuple[str, int]]:
+    """Type and number of elements of each."""
+    for found in SHAPE.finditer(shape):
+        yield found["type"], math.prod(int(d) for d in found["sizes"].split(",") if d)
