@@ -360,9 +360,11 @@ class ReversedTime(Time):
 
 @dataclasses.dataclass(frozen=True)
 class EDMNoise(NoiseConditioning):
-    """log(sigma / alpha) / 4 (Karras et al. 2022, table 1)."""
+    """log(sigma / alpha) / 4 (Karras et al. 2022, table 1).
 
-    embedding: ClassVar[str] = "fourier"
+    Of a few units, and yet their DDPM++ embeds it by positional features, as its NCSN++ by Fourier
+    features.
+    """
 
     def __call__(self, node: Node) -> Float[Array, "*n"]:
         return jnp.log(node.sigma / node.alpha) / 4

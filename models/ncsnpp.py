@@ -36,6 +36,8 @@ from options.choices import choose, require, require_at_least_one, require_fract
 from options.fields import hidden
 
 FEATURES_PER_CHANNEL = {"fourier": 2, "positional": 1}
+# Whether conditions enter before the dense layers of the noise level, by `conditions_in`.
+IN_FEATURES = {"embedding": False, "features": True}
 
 
 class NCSNpp(nn.Module):
@@ -68,6 +70,8 @@ class NCSNpp(nn.Module):
       conv_size: size of the first convolution.
       conditions: what the network is conditioned on beside the noise level, in the order in which
         channels and tokens are concatenated; see `tasks.conditions.Condition`.
+      conditions_in: "embedding": labels and augmentations are added to the embedding of the noise
+        level; "features": to its features, before the dense layers (Karras et al. 2022).
       patch_size: p, above 1, works on squares of p x p pixels as channels; resolutions then count
         squares.
       out_channels: channels of the output; 0 for as many as the input has.
@@ -96,6 +100,7 @@ class NCSNpp(nn.Module):
     nonlinearity: str = "swish"
     conv_size: int = 3
     conditions: tuple[Any, ...] = hidden(())
+    conditions_in: str = "embedding"
     patch_size: int = 1
     out_channels: int = hidden(0)
     dtype: str = hidden("float32")
@@ -110,6 +115,7 @@ class NCSNpp(nn.Module):
         choose(COMBINATIONS, self.progressive_combine, "progressive_combine")
         choose(NOISE_FEATURES, self.embedding_type, "embedding_type")
         choose(ACTIVATIONS, self.nonlinearity, "nonlinearity")
+        choose(IN_FEATURES, self.conditions_in, "conditions_in")
         choose(DTYPES, self.dtype, "dtype")
         require_at_least_one(self, "nf", "num_res_blocks", "conv_size", "patch_size")
         require_fraction(self, "dropout")
@@ -221,7 +227,14 @@ class NCSNpp(nn.Module):
         if self.conditional:
             kind = NOISE_FEATURES[self.embedding_type]
             features = kind.features(c_noise, self._num_features, self.fourier_scale)
-        embed = Embedding(4 * self.nf, act, self.conditions, self.dtype, name="embedding")
+        embed = Embedding(
+            4 * self.nf,
+            act,
+            self.conditions,
+            self.dtype,
+            IN_FEATURES[self.conditions_in],
+            name="embedding",
+        )
         return embed(features, cond, shape, len(c_noise))
 
     def _beside(

@@ -78,12 +78,15 @@ class Embedding(nn.Module):
       act: between the two dense layers of the noise level.
       conditions: see `tasks.conditions.Condition`. The parameters of an encoder are under the
         condition's name; an entry that is absent from `cond` is the condition's null.
+      in_features: what of the conditions would be added to the embedding is added to the features
+        of the noise level, before the dense layers, and has their width (Karras et al. 2022).
     """
 
     width: int
     act: Callable[[Array], Array]
     conditions: tuple[Any, ...] = ()
     dtype: DTypeLike = "float32"
+    in_features: bool = False
 
     @nn.compact
     def __call__(
@@ -103,15 +106,25 @@ class Embedding(nn.Module):
             if name not in names:
                 expected = f"conditions of this network, {names}{did_you_mean(name, names)}"
                 raise InvalidValue("cond", name, expected)
-        encodings = []
-        if noise_features is not None:
-            hidden = dense(self.width, dtype=self.dtype, name="dense_0")(noise_features)
-            vector = dense(self.width, dtype=self.dtype, name="dense_1")(self.act(hidden))
-            encodings.append(Encoding(embedding=vector))
-        for condition in self.conditions:
-            encoder = condition.encoder(self.width, self.dtype).copy(name=condition.name)
-            encodings.append(encoder(value_of(condition, cond, shape, batch), shape))
-        return join(encodings)
+        width = self.width
+        if self.in_features and noise_features is not None:
+            width = noise_features.shape[-1]
+        encodings = [
+            condition.encoder(width, self.dtype).copy(name=condition.name)(
+                value_of(condition, cond, shape, batch), shape
+            )
+            for condition in self.conditions
+        ]
+        if noise_features is None:
+            return join(encodings)
+        if self.in_features:
+            joined = join(encodings)
+            if joined.embedding is not None:
+                noise_features = noise_features + joined.embedding
+            encodings = [joined._replace(embedding=None)]
+        hidden = dense(self.width, dtype=self.dtype, name="dense_0")(noise_features)
+        vector = dense(self.width, dtype=self.dtype, name="dense_1")(self.act(hidden))
+        return join([Encoding(embedding=vector), *encodings])
 
 
 class LabelEncoder(nn.Module):
