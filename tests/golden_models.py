@@ -9,7 +9,7 @@ from jaxtyping import Array
 
 from models import MODELS
 from parameterization import NetworkPredictor, Parameterization
-from tools.import_checkpoint import params_from_torch
+from models.importers.score_sde import params_from_torch
 
 MODEL_FIELDS = (
     "nf ch_mult num_res_blocks attn_resolutions resamp_with_conv conditional fir fir_kernel "

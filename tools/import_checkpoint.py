@@ -1,199 +1,181 @@
-"""From the parameters of the official PyTorch implementation to ours.
+"""Published models as weights of this project, which every command takes.
 
-The original keeps the layers of a network in one list, `all_modules`, in the order in which it
-calls them; our networks call theirs in the same order. So the n-th layer there is the n-th layer
-here, layers without parameters left out, and only the names within a layer need a table.
+    python -m tools.import_checkpoint checkpoint_8.pth --out weights.npz
+    python main.py --weights weights.npz --mode sample
+
+Reads the checkpoints of Song et al.'s score-SDE (PyTorch and Flax), the folders of diffusers with a
+UNet2DModel, the pickles of EDM, and the safetensors of tools.export_weights: docs/published_models.md.
+Every tensor is accounted for, nothing in a file is executed, and neither PyTorch nor diffusers is
+needed. An official configuration alone becomes one of ours:
+
+    python -m tools.import_checkpoint --official_config cifar10_ncsnpp_continuous.py --out mine.py
 """
 
-import re
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+import argparse
+import dataclasses
+import json
+import logging
+import pprint
+from pathlib import Path
+from typing import Any
 
-import flax.linen as nn
-import jax
-import jax.numpy as jnp
-import numpy as np
-from flax.traverse_util import flatten_dict, unflatten_dict
+from options.choices import require
+from options.errors import InvalidValue, StorageError
+from options.program import one_line_errors
 
-from models.layers.attention import AttentionBlock
-from models.layers.convolution import Conv
-from models.layers.embedding import FourierFeatures
-from models.layers.normalization import GroupNorm
-from models.layers.resampling import Downsample, Upsample
-from models.layers.residual import ResidualBlock
-from models.sizes import required_divisor
-from options.errors import InvalidValue
-
-RESAMPLE = {"Conv_0": "conv", "Conv2d_0": "conv"}
-PARTS: dict[type[nn.Module], dict[str, str]] = {
-    ResidualBlock: {
-        "GroupNorm_0": "norm_0",
-        "Conv_0": "conv_0",
-        "Dense_0": "embedding",
-        "GroupNorm_1": "norm_1",
-        "Conv_1": "conv_1",
-        "Conv_2": "shortcut",  # of BigGAN blocks
-        "NIN_0": "shortcut",  # of DDPM blocks
-    },
-    AttentionBlock: {
-        "GroupNorm_0": "norm",
-        "NIN_0": "query",
-        "NIN_1": "key",
-        "NIN_2": "value",
-        "NIN_3": "out",
-    },
-    Downsample: RESAMPLE,
-    Upsample: RESAMPLE,
-    Conv: {},
-    GroupNorm: {},
-    FourierFeatures: {},
-    nn.Dense: {"Conv_0": ""},  # the 1x1 convolution of a skip from the input's pyramid
-}
-
-LEAVES = {"weight": ("kernel", "scale"), "W": ("kernel", "W"), "b": ("bias",)}
-
-Shapes = dict[tuple[str, ...], tuple[int, ...]]
+logger = logging.getLogger(__name__)
+TOLERANCE = 1e-3  # of the largest value: Fourier features of float32 differ by half as much
 
 
-class Layer(NamedTuple):
-    """A layer of ours: its path in the parameter tree, its kind, its parameters by local path."""
+@dataclasses.dataclass(frozen=True)
+class Wanted:
+    """What is asked of an import.
 
-    path: tuple[str, ...]
-    kind: type[nn.Module]
-    shapes: Shapes
+    Attributes:
+      config, official_config: a configuration of ours, or of theirs, in place of what the file says.
+      params: "average" or "raw".
+      dtype: of matrices and kernels in the file that is written.
+      image_size, process: what the file does not say.
+      expected: recorded inputs and outputs (.npz).
+      tolerance: of these, relative to the largest value.
+      force: write though outputs differ.
+    """
+
+    config: str = ""
+    official_config: str = ""
+    params: str = "average"
+    dtype: str = "float32"
+    image_size: int = 0
+    process: str = ""
+    expected: str = ""
+    tolerance: float = TOLERANCE
+    force: bool = False
 
 
-def params_from_torch(state_dict: Mapping[str, np.ndarray], model: nn.Module) -> dict[str, Any]:
-    """The parameter tree of `model`, float32 numpy, from an official state dict.
-
-    Names may begin with "module."; the `sigmas` buffer is ignored. Every shape is checked.
+def import_checkpoint(source: str | Path, out: str | Path, wanted: Wanted = Wanted()) -> list[str]:
+    """Writes the weights, whole or not at all; what there is to say of them, a line each.
 
     Raises:
-      InvalidValue: names every entry that is unknown, missing or of another shape.
+      UserError: the file is damaged, or of another kind; its parameters do not fit; or outputs
+        differ from those expected.
     """
-    theirs = _group(state_dict)
-    if not getattr(model, "conditional", True):
-        theirs = _without_noise_level(theirs)
-    candidates = [_match(theirs, _layers(model, shape)) for shape in _image_shapes(theirs, model)]
-    params, problems = min(candidates, key=lambda candidate: len(candidate[1]))
-    if problems:
-        name = type(model).__name__
-        but = f"it is not of this {name}: {'; '.join(problems)}"
-        raise InvalidValue("state_dict", but=but)
-    return unflatten_dict(params)
+    from experiment import kinds
+    from storage import weights
+    from tools.published.content import opened
+    from tools.published.layouts import checkpoint_of
+
+    with opened(source) as content:
+        found = checkpoint_of(content)
+        config = kinds.complete(_sections(found, wanted))
+        experiment: Any = kinds.experiment(config)
+        experiment.check()
+        params = found.params(wanted.params, experiment)
+    said = [f"{found.title}, {wanted.params} parameters after {found.step} updates"]
+    said += [f"assumed {note}" for note in found.notes]
+    said += _checked(found, experiment, params, wanted)
+    meta = {"config": json.loads(config.to_json()), "step": found.step}
+    weights.export_weights(out, params, wanted.dtype, meta)
+    return said
 
 
-def _group(state_dict: Mapping[str, np.ndarray]) -> dict[int, dict[str, np.ndarray]]:
-    """{n: {"Conv_0.weight": array, ...}} of all_modules.n, in order."""
-    groups: dict[int, dict[str, np.ndarray]] = {}
-    unknown = []
-    for name, value in state_dict.items():
-        name = name.removeprefix("module.")
-        match = re.fullmatch(r"all_modules\.(\d+)\.(.+)", name)
-        if match:
-            groups.setdefault(int(match[1]), {})[match[2]] = np.asarray(value)
-        elif name != "sigmas":
-            unknown.append(name)
-    if unknown or not groups:
-        names = ", ".join(unknown) or "no names at all"
-        but = f"these are not names of an official score-SDE network: {names}"
-        raise InvalidValue("state_dict", but=but)
-    return dict(sorted(groups.items()))
+def _sections(found: Any, wanted: Wanted) -> dict[str, Any]:
+    from experiment import kinds
+    from tools.published.checkpoint import Asked
+
+    if wanted.config:
+        return kinds.load(wanted.config).to_dict()
+    if wanted.official_config:
+        return official_sections(wanted.official_config)
+    return found.sections(Asked(wanted.image_size, wanted.process))
 
 
-def _without_noise_level(groups: dict[int, dict[str, np.ndarray]]) -> dict:
-    """Without the parameters that the original makes for the noise level and then does not use."""
-    used = {
-        n: {name: v for name, v in group.items() if name != "W" and not name.startswith("Dense_0")}
-        for n, group in groups.items()
-    }
-    return {n: group for n, group in used.items() if group}
+def official_sections(path: str | Path) -> dict[str, Any]:
+    """The sections of our configuration for a file of theirs (.py, .json)."""
+    from tools.published import official_config, official_file
+
+    official = official_file.read(path)
+    try:
+        return official_config.sections(official)
+    except (KeyError, TypeError, AttributeError) as error:
+        but = f"{path} lacks a field, or has one of another type: {error}"
+        raise StorageError("official_config", but=but) from None
 
 
-def _image_shapes(theirs: dict, model: Any) -> list[tuple[int, int, int, int]]:
-    """Shapes of input with which to try the model.
-
-    Where its attention stands depends on the size of its images, which is not in a state dict: one
-    size for each level that the first attention resolution can be at.
-    """
-    first_conv = next(v for layer in theirs.values() for v in layer.values() if v.ndim == 4)
-    patch = getattr(model, "patch_size", 1)
-    num_levels = len(model.ch_mult)
-    resolutions = list(model.attn_resolutions)[:1]
-    sizes = [r * patch * 2**level for r in resolutions for level in range(num_levels)]
-    divisor = required_divisor(num_levels, patch)
-    sizes = [size for size in sizes if size % divisor == 0] or [divisor]
-    return [(1, size, size, first_conv.shape[1] // patch**2) for size in sizes]
-
-
-def _layers(model: nn.Module, shape: tuple[int, ...]) -> list[Layer]:
-    """The layers of `model` that have parameters, in the order of their calls."""
-    found: list[tuple[tuple[str, ...], type[nn.Module]]] = []
-
-    def record(call, args, kwargs, context):
-        path, kind = context.module.path, type(context.module)
-        inside = any(path[: len(outer)] == outer for outer, _ in found)
-        if context.method_name == "__call__" and kind in PARTS and not inside:
-            found.append((path, kind))
-        return call(*args, **kwargs)
-
-    plain = model.clone(remat=False, scan_blocks=False)
-    with nn.intercept_methods(record):
-        x = jax.ShapeDtypeStruct(shape, jnp.float32)
-        c_noise = jax.ShapeDtypeStruct(shape[:1], jnp.float32)
-        abstract = jax.eval_shape(plain.init, jax.random.key(0), x, c_noise)["params"]
-    shapes = {path: leaf.shape for path, leaf in flatten_dict(abstract).items()}
-    layers = [
-        Layer(path, kind, {p[len(path) :]: s for p, s in shapes.items() if p[: len(path)] == path})
-        for path, kind in found
-    ]
-    covered = {layer.path + local for layer in layers for local in layer.shapes}
-    foreign = ["/".join(path) for path in shapes if path not in covered]
-    if foreign:
-        but = f"official networks have no such parameters as {', '.join(foreign)}"
-        raise InvalidValue("model", but=but)
-    return [layer for layer in layers if layer.shapes]
+def _checked(found: Any, experiment: Any, params: Any, wanted: Wanted) -> list[str]:
+    """What was compared; InvalidValue where outputs differ and `force` is not asked for."""
+    said, wrong = [], [found.inexact(experiment)]
+    if wanted.expected:
+        for compared in found.compared(experiment, params, _recorded(wanted.expected)):
+            line = f"{compared.name} differs by {compared.error:.2g} of the largest value"
+            said.append(f"{line}, {wanted.tolerance:g} allowed")
+            if not compared.error <= wanted.tolerance:
+                wrong.append(line)
+    for problem in filter(None, wrong):
+        if not wanted.force:
+            raise InvalidValue("file", but=f"{problem}; --force writes it all the same")
+        logger.warning(problem)
+    return said
 
 
-def _match(theirs: dict[int, dict[str, np.ndarray]], ours: list[Layer]) -> tuple[dict, list[str]]:
-    """Parameters by path, and what does not fit."""
-    params: dict[tuple[str, ...], np.ndarray] = {}
-    problems = []
-    if len(theirs) != len(ours):
-        problems.append(f"it has {len(theirs)} layers, the model {len(ours)}")
-    for (n, arrays), layer in zip(theirs.items(), ours, strict=False):
-        missing = dict(layer.shapes)
-        for name, array in arrays.items():
-            local = _rename(name, layer)
-            shape = missing.pop(local, None)
-            if shape is None:
-                problems.append(f"all_modules.{n}.{name} is unknown to {'/'.join(layer.path)}")
-                continue
-            value = _reorder(name, array, len(shape))
-            if value.shape != shape:
-                problems.append(
-                    f"all_modules.{n}.{name}: got shape {value.shape} for "
-                    f"{'/'.join(layer.path + local)}, expected {shape}"
-                )
-            params[layer.path + local] = value
-        problems += [f"all_modules.{n} lacks {'/'.join(layer.path + p)}" for p in missing]
-    return params, problems
+def _recorded(path: str) -> dict[str, Any]:
+    from storage import npz
+
+    try:
+        shapes = npz.stand_ins(path)
+        return npz.read(path, [k for k, v in shapes.items() if v.dtype.kind in "fiu"])
+    except npz.UNREADABLE as error:
+        raise StorageError("expected", but=f"{path} cannot be read: {error}") from None
 
 
-def _rename(name: str, layer: Layer) -> tuple[str, ...]:
-    """Of "Conv_0.weight", ("conv_0", "kernel"), as the layer has it."""
-    *part, leaf = name.split(".")
-    prefix = tuple(filter(None, (PARTS.get(layer.kind, {}).get(p, p) for p in part)))
-    paths = [(*prefix, ours) for ours in LEAVES.get(leaf, (leaf,))]
-    return next((path for path in paths if path in layer.shapes), paths[0])
+def write_config(source: str | Path, out: str | Path) -> None:
+    """Writes a configuration file of ours for an official one, whole or not at all."""
+    from experiment import kinds
+    from storage.files import atomic_write
+
+    sections = official_sections(source)
+    kinds.experiment(kinds.complete(sections)).check()
+    command = f"python main.py --config {out} --workdir runs/{Path(out).stem} --mode train"
+    fields = pprint.pformat(sections, width=96, sort_dicts=False)
+    with atomic_write(out, "w") as file:
+        file.write(
+            f'r"""Of {Path(source).name}, a configuration of Song et al.\'s score-SDE.\n\n'
+            f'Command: {command}\nResult here: not yet run.\n"""\n\n'
+            f"from ml_collections import ConfigDict\n\nCONFIG = {fields}\n\n\n"
+            "def get_config() -> ConfigDict:\n    return ConfigDict(CONFIG, type_safe=False)\n"
+        )
 
 
-def _reorder(name: str, array: np.ndarray, rank: int) -> np.ndarray:
-    """From PyTorch's order of axes, output channels first, to ours; 1x1 kernels as matrices."""
-    if array.ndim == 4:
-        array = array.transpose(2, 3, 1, 0)
-        if rank == 2 and array.shape[:2] == (1, 1):
-            array = array[0, 0]
-    elif array.ndim == 2 and name.endswith("weight"):
-        array = array.T
-    return np.ascontiguousarray(array, np.float32)
+def main(argv: list[str] | None = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("source", nargs="?", help="a file, or a folder of diffusers")
+    parser.add_argument("--out", type=Path, required=True, help="the file to write (.npz; .py)")
+    parser.add_argument("--config", default="", help="a configuration of ours that fits")
+    parser.add_argument("--official_config", default="", help="the official one (.py, .json)")
+    parser.add_argument("--params", choices=("average", "raw"), default="average")
+    parser.add_argument("--dtype", choices=("float16", "float32"), default="float32")
+    parser.add_argument("--image_size", type=int, default=0, help="where the file does not say")
+    parser.add_argument("--process", default="", help="the same: ve, vp, subvp, ddpm, smld")
+    parser.add_argument("--expected", default="", help="recorded inputs and outputs (.npz)")
+    parser.add_argument("--tolerance", type=float, default=TOLERANCE, help="of the largest value")
+    parser.add_argument("--force", action="store_true", help="write though outputs differ")
+    args = vars(parser.parse_args(argv))
+    source, out = args.pop("source"), args.pop("out")
+    with one_line_errors():
+        wanted = Wanted(**args)
+        if source is None:
+            require(wanted.official_config, "source", source, "a file, or --official_config alone")
+            require(out.suffix == ".py", "out", str(out), "a name that ends in .py")
+            write_config(wanted.official_config, out)
+            print(f"{out}: of {wanted.official_config}")
+            return
+        require(out.suffix == ".npz", "out", str(out), "a name that ends in .npz")
+        for line in import_checkpoint(source, out, wanted):
+            print(line)
+        print(f"{out}, {out.stat().st_size / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    main()

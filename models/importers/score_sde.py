@@ -121,18 +121,18 @@ def params_from_flax(tree: Mapping[str, Any], model: nn.Module) -> dict[str, Any
     return params_from(FLAX, tree, model)
 
 
-def params_from(dialect: Dialect, arrays: Mapping[str, Any], model: Any) -> dict[str, Any]:
-    """The parameter tree of `model`, float32 numpy."""
+def params_from(
+    dialect: Dialect, arrays: Mapping[str, Any], model: Any, size: int = 0
+) -> dict[str, Any]:
+    """The parameter tree of `model`, float32 numpy. size: height of its images, 0 where unknown."""
     theirs = dialect.groups(arrays)
     if not getattr(model, "conditional", True):
         theirs = _without_noise_level(theirs)
     layers = [group for group in theirs if CLASSES.get(group.cls, CONV) == CONV]
     first = next(v for group in layers for v in group.arrays.values() if v.ndim == 4)
     channels = dialect.reorder("weight", first, 4).shape[2]
-    candidates = [
-        _match(dialect, theirs, layers_of(model, shape, PARTS))
-        for shape in image_shapes(model, channels)
-    ]
+    shapes = [(1, size, size, channels)] if size else image_shapes(model, channels)
+    candidates = [_match(dialect, theirs, layers_of(model, shape, PARTS)) for shape in shapes]
     params, problems = min(candidates, key=lambda candidate: len(candidate[1]))
     if problems:
         name = type(model).__name__

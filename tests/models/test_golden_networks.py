@@ -16,7 +16,7 @@ from quick import quick_jit
 
 from models.layers.embedding import FourierFeatures, positional_features
 from sde_lib import VESDE, VPSDE, expand_right
-from tools.import_checkpoint import params_from_torch
+from models.importers.score_sde import params_from_torch
 
 FIXTURES = [
     "i_ve_ncsnpp",

@@ -19,7 +19,7 @@ from parameterization import Parameterization
 from sde_lib import VESDE
 from tasks.image import ImageTask
 from tasks.task import Context
-from tools.import_checkpoint import params_from_torch
+from models.importers.score_sde import params_from_torch
 from training.ema import EMA
 from training.loop import TrainOptions, fit
 from training.optimizer import Optimizer

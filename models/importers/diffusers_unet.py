@@ -1,0 +1,344 @@
+"""UNet2DModel of diffusers as our NCSN++ (blocks with skips to images) and DDPM, and back.
+
+Their blocks are numbered in the order of their calls, so the coarsest level comes first on the way
+up. What differs between the two networks is one row of `FAMILIES`.
+"""
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import numpy as np
+from flax.traverse_util import flatten_dict
+
+from models.importers.account import Account, to_torch
+from models.importers.call_order import Path, shapes_of
+from options.choices import require
+from options.errors import InvalidValue, Words
+
+# The defaults of its constructor, where a configuration does not say.
+DEFAULTS: dict[str, Any] = {
+    "in_channels": 3,
+    "out_channels": 3,
+    "center_input_sample": False,
+    "time_embedding_type": "positional",
+    "time_embedding_dim": None,
+    "freq_shift": 0,
+    "flip_sin_to_cos": True,
+    "mid_block_scale_factor": 1,
+    "downsample_padding": 1,
+    "downsample_type": "conv",
+    "upsample_type": "conv",
+    "mid_block_type": "UNetMidBlock2D",
+    "dropout": 0.0,
+    "act_fn": "silu",
+    "attention_head_dim": 8,
+    "norm_num_groups": 32,
+    "attn_norm_num_groups": None,
+    "norm_eps": 1e-5,
+    "resnet_time_scale_shift": "default",
+    "add_attention": True,
+    "class_embed_type": None,
+    "num_class_embeds": None,
+    "layers_per_block": 2,
+}
+COMMON: dict[str, Any] = {
+    "act_fn": "silu",
+    "attention_head_dim": None,
+    "norm_eps": 1e-6,
+    "time_embedding_dim": None,
+    "downsample_type": "conv",
+    "upsample_type": "conv",
+    "resnet_time_scale_shift": "default",
+    "mid_block_type": "UNetMidBlock2D",
+    "attn_norm_num_groups": None,
+    "class_embed_type": None,
+    "num_class_embeds": None,
+    "add_attention": True,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Family:
+    """One of our networks as a UNet2DModel.
+
+    Attributes:
+      model: its name in `models.MODELS`.
+      down, up: types of its blocks, without attention and with it.
+      only: what a configuration has to say, beside COMMON.
+      fields: of ours, for all of them.
+      needs: of our fields, those that have one value there.
+    """
+
+    model: str
+    down: tuple[str, str]
+    up: tuple[str, str]
+    only: Mapping[str, Any]
+    fields: Mapping[str, Any]
+    needs: Mapping[str, Any]
+
+
+FAMILIES = (
+    Family(
+        "ncsnpp",
+        ("SkipDownBlock2D", "AttnSkipDownBlock2D"),
+        ("SkipUpBlock2D", "AttnSkipUpBlock2D"),
+        {
+            "time_embedding_type": "fourier",
+            "norm_num_groups": None,
+            "mid_block_scale_factor": 1.41421356237,
+            "downsample_padding": 1,
+        },
+        {
+            "fir": True,
+            "fir_kernel": (1.0, 3.0, 3.0, 1.0),
+            "skip_rescale": True,
+            "resblock_type": "biggan",
+            "progressive": "output_skip",
+            "progressive_input": "input_skip",
+            "progressive_combine": "sum",
+            "embedding_type": "fourier",
+            "conv_size": 3,
+            "patch_size": 1,
+        },
+        {"conditional": True, "nonlinearity": "swish"},
+    ),
+    Family(
+        "ddpm",
+        ("DownBlock2D", "AttnDownBlock2D"),
+        ("UpBlock2D", "AttnUpBlock2D"),
+        {
+            "time_embedding_type": "positional",
+            "norm_num_groups": 32,
+            "mid_block_scale_factor": 1,
+            "downsample_padding": 0,
+            "flip_sin_to_cos": False,
+            "freq_shift": 1,
+            "center_input_sample": False,
+        },
+        {"attention_in_up": "block", "resamp_with_conv": True},
+        {"conditional": True, "nonlinearity": "swish"},
+    ),
+)
+
+BLOCK = {
+    "norm_0": "norm1",
+    "conv_0": "conv1",
+    "embedding": "time_emb_proj",
+    "norm_1": "norm2",
+    "conv_1": "conv2",
+    "shortcut": "conv_shortcut",
+}
+ATTENTION = {
+    "norm": "group_norm",
+    "query": "to_q",
+    "key": "to_k",
+    "value": "to_v",
+    "out": "to_out.0",
+}
+FREQUENCIES, TWIN = "time_proj.weight", "time_proj.W"  # which older files have twice
+OLDER = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
+CONVOLVED = ("conv_shortcut", "skip_conv")  # matrices of ours that are 1x1 kernels there
+LEAVES = {"kernel": "weight", "scale": "weight", "bias": "bias", "W": "weight"}
+
+# Our layer and theirs: {n} is the level, {up} its number among the blocks of the way up, {unit} the
+# number in the level.
+LAYERS: list[tuple[str, str]] = [
+    (r"fourier", "time_proj"),
+    (r"embedding/dense_0", "time_embedding.linear_1"),
+    (r"embedding/dense_1", "time_embedding.linear_2"),
+    (r"shrink_(\d+)/conv", "down_blocks.{n}.downsamplers.0.conv"),
+    (r"grow_(\d+)/conv", "up_blocks.{up}.upsamplers.0.conv"),
+    (r"pyramid_in_(\d+)", "down_blocks.{n}.skip_conv"),
+    (r"pyramid_out_0_norm|norm_out", "conv_norm_out"),
+    (r"pyramid_out_0|conv_out", "conv_out"),
+    (r"conv_in", "conv_in"),
+    (r"pyramid_out_(\d+)_norm", "up_blocks.{up}.skip_norm"),
+    (r"pyramid_out_(\d+)", "up_blocks.{up}.skip_conv"),
+]
+BLOCKS: list[tuple[str, str]] = [
+    (r"down_(\d+)/unit_(\d+)/block", "down_blocks.{n}.resnets.{unit}"),
+    (r"down_(\d+)/unit_(\d+)/attention", "down_blocks.{n}.attentions.{unit}"),
+    (r"shrink_(\d+)", "down_blocks.{n}.resnet_down"),
+    (r"middle_(\d+)", "mid_block.resnets.{n}"),
+    (r"middle_attention", "mid_block.attentions.0"),
+    (r"up_(\d+)/unit_(\d+)/block", "up_blocks.{up}.resnets.{unit}"),
+    (r"up_(\d+)/unit_(\d+)/attention", "up_blocks.{up}.attentions.{unit}"),
+    (r"up_(\d+)_attention", "up_blocks.{up}.attentions.0"),
+    (r"grow_(\d+)", "up_blocks.{up}.resnet_up"),
+]
+
+
+def name_of(path: Path, num_levels: int) -> str:
+    """What a parameter of ours is called there; "" for one that it has not."""
+    *module, leaf = path
+    layer = _named(LAYERS, "/".join(module), num_levels)
+    if layer:
+        return f"{layer}.{LEAVES[leaf]}"
+    outer, part = _named(BLOCKS, "/".join(module[:-1]), num_levels), module[-1]
+    inner = (ATTENTION if "attention" in "/".join(module[:-1]) else BLOCK).get(part)
+    return f"{outer}.{inner}.{LEAVES[leaf]}" if outer and inner else ""
+
+
+def _named(table: list[tuple[str, str]], place: str, num_levels: int) -> str:
+    for pattern, name in table:
+        match = re.fullmatch(pattern, place)
+        if match:
+            level, unit = (int(n) if n else 0 for n in (*match.groups(), None, None)[:2])
+            return name.format(n=level, up=num_levels - 1 - level, unit=unit)
+    return ""
+
+
+def params_from_diffusers(
+    state_dict: Mapping[str, np.ndarray], model: Any, shape: tuple[int, ...]
+) -> dict[str, Any]:
+    """The parameter tree of `model`, float32 numpy; names of attention may be the older ones.
+
+    shape: of an image, (height, width, channels).
+
+    Raises:
+      InvalidValue: names every parameter that is unknown, missing or of another shape.
+    """
+    theirs = {_modern(name): array for name, array in state_dict.items()}
+    if TWIN in theirs and np.array_equal(theirs[TWIN], theirs.setdefault(FREQUENCIES, theirs[TWIN])):
+        del theirs[TWIN]
+    account = Account(shapes_of(model, (1, *shape)), theirs)
+    for path in account.shapes:
+        account.fill(path, name_of(path, len(model.ch_mult)))
+    return account.params(type(model).__name__)
+
+
+def _modern(name: str) -> str:
+    """The present name of a layer of attention."""
+    *outer, layer, leaf = ["", *name.split(".")]
+    in_attention = len(outer) > 1 and outer[-2] == "attentions"
+    return ".".join([*outer, OLDER[layer], leaf])[1:] if in_attention and layer in OLDER else name
+
+
+def state_dict_of(params: Mapping[str, Any], model: Any) -> dict[str, np.ndarray]:
+    """The inverse of `params_from_diffusers`; InvalidValue for parameters that it has not."""
+    found = {}
+    for path, array in flatten_dict(params).items():
+        name = name_of(path, len(model.ch_mult))
+        if not name:
+            but = f"diffusers has nothing that is {'/'.join(path)}"
+            raise InvalidValue("model", but=but)
+        is_conv = name.rpartition(".")[0].endswith(CONVOLVED)
+        found[name] = to_torch(np.asarray(array), is_conv)
+    return found
+
+
+def fields_of(config: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Our network, by name, and its fields for the configuration of a UNet2DModel, config.json.
+
+    Raises:
+      InvalidValue: the field of theirs that ours has nothing for.
+    """
+    given = DEFAULTS | dict(config)
+    down, up = tuple(given["down_block_types"]), tuple(given["up_block_types"])
+    families = [f for f in FAMILIES if {*down} <= {*f.down} and {*up} <= {*f.up}]
+    expected = " or ".join(f"{f.down[0]}, {f.down[1]}" for f in FAMILIES)
+    require(families, "down_block_types", down, expected)
+    (family,) = families
+    for name, value in (COMMON | dict(family.only)).items():
+        got = given[name]
+        alike = got == value or (type(got) is float and abs(got - value) < 1e-9)
+        but = f"ours, {family.model}, has {value!r}"
+        if not alike:
+            raise InvalidValue(name, got, but=but)
+    both = given["in_channels"], given["out_channels"]
+    require(both[0] == both[1], "out_channels", both[1], f"as many as in_channels, {both[0]}")
+    attending = [kind == family.down[1] for kind in down]
+    mirrored = [kind == family.up[1] for kind in reversed(up)]
+    require(attending == mirrored, "up_block_types", up, "attention at the levels of the way down")
+    widths, size = list(given["block_out_channels"]), given.get("sample_size")
+    height = size[0] if type(size) is list else size
+    require(type(height) is int, "sample_size", size, "the height of the images")
+    require(len(widths) == len(down), "block_out_channels", widths, f"{len(down)} widths")
+    whole = all(width % widths[0] == 0 for width in widths)
+    require(whole, "block_out_channels", widths, f"multiples of the first, {widths[0]}")
+    fields = {
+        "nf": widths[0],
+        "ch_mult": tuple(width // widths[0] for width in widths),
+        "num_res_blocks": given["layers_per_block"],
+        "attn_resolutions": tuple(height >> i for i, attends in enumerate(attending) if attends),
+        "dropout": float(given["dropout"] or 0.0),
+    }
+    return family.model, fields | dict(family.fields)
+
+
+def groups_that_differ(model: Any, height: int) -> list[str]:
+    """Layers whose group normalisation diffusers computes in other groups: its blocks with skips
+    and attention have 32, whatever their width, or a number that a slip of precedence makes."""
+    if not getattr(model, "progressive_input", None) in SKIPS:
+        return []
+    widths = [model.nf * multiple for multiple in model.ch_mult]
+    skips = [model.nf]
+    for level, width in enumerate(widths):
+        skips += [width] * (model.num_res_blocks + (level < len(widths) - 1))
+    found, h = [], widths[-1]
+    for level, width in reversed(list(enumerate(widths))):
+        attends = height >> level in model.attn_resolutions
+        if attends and width < 128:
+            found.append(f"attention at level {level} ({width} channels)")
+        for unit in range(model.num_res_blocks + 1):
+            skip = skips.pop()
+            if attends and min((h + skip) // 4, 32) != min(h + skip // 4, 32):
+                found.append(f"up_{level}/unit_{unit} ({h + skip} channels)")
+            h = width
+    return found
+
+
+SKIPS = {"input_skip"}
+
+
+def config_of(
+    model: nn.Module, name: str, shape: tuple[int, ...], centre_input: bool
+) -> dict[str, Any]:
+    """The configuration of the UNet2DModel that is this network, of images of this shape.
+
+    Raises:
+      InvalidValue: the field of ours that diffusers has nothing for.
+    """
+    network: Any = model
+    families = [family for family in FAMILIES if family.model == name]
+    require(families, "model", name, f"one of {[family.model for family in FAMILIES]}")
+    (family,) = families
+    for field, value in (dict(family.fields) | dict(family.needs)).items():
+        got = getattr(network, field)
+        if got != value:
+            but = f"UNet2DModel has only {field}={value!r}"
+            raise InvalidValue(f"model.{field}", got, but=but)
+    height, width, channels = shape
+    names = [condition.name for condition in network.conditions]
+    require(not names, "conditions", names, "none: UNet2DModel has nothing that is these")
+    heights = [height >> level for level in range(len(network.ch_mult))]
+    attends = [h in network.attn_resolutions for h in heights]
+    widths = [network.nf * multiple for multiple in network.ch_mult]
+    _require_groups(family, network, height, widths)
+    config = DEFAULTS | COMMON | dict(family.only)
+    return config | {
+        "_class_name": "UNet2DModel",
+        "sample_size": height if height == width else [height, width],
+        "in_channels": channels,
+        "out_channels": network.out_channels or channels,
+        "center_input_sample": centre_input,
+        "down_block_types": [family.down[a] for a in attends],
+        "up_block_types": [family.up[a] for a in reversed(attends)],
+        "block_out_channels": widths,
+        "layers_per_block": network.num_res_blocks,
+        "dropout": network.dropout,
+    }
+
+
+def _require_groups(family: Family, model: Any, height: int, widths: list[int]) -> None:
+    """InvalidValue where diffusers would normalise in other groups."""
+    if family.only["norm_num_groups"] is None:
+        differ = groups_that_differ(model, height)
+        got = Words(", ".join(differ))
+        require(not differ, "model.nf", got, "128 channels or more, as diffusers has 32 groups")
+    else:
+        odd = [width for width in widths if width % 32]
+        require(not odd, "model.nf", odd, "multiples of 32, as diffusers has 32 groups")

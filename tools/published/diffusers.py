@@ -1,0 +1,175 @@
+"""Folders of diffusers with a UNet2DModel: NCSN++ with skips to images, and DDPM."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Self
+
+import numpy as np
+
+from configs.cifar10 import CENTERED, UNIT, pc
+from models.importers import diffusers_unet
+from options.choices import choose, require
+from options.errors import InvalidValue, within
+from tools.published.checkpoint import (
+    RAW,
+    Asked,
+    Checkpoint,
+    Compared,
+    channels_last,
+    network_output,
+    one_of,
+)
+from tools.published.content import SCHEDULER, Content, array_of
+from tools.published.official_config import source_of
+
+FIELDS = {"epsilon": "noise", "sample": "data", "v_prediction": "v"}
+VARIANCES = {
+    "fixed_small": "small",
+    "fixed_small_log": "small",
+    "fixed_large": "large",
+    "fixed_large_log": "large",
+}
+Scheduler = Mapping[str, Any]
+
+
+def _chain(scheduler: Scheduler, solver: dict[str, Any] | str, steps: int) -> dict[str, Any]:
+    """The chain of DDPM, whose betas run evenly from the first to the last."""
+    only = {"beta_schedule": "linear", "trained_betas": None, "rescale_betas_zero_snr": False}
+    for name, value in only.items():
+        got = scheduler.get(name, value)
+        require(got == value, f"scheduler.{name}", got, repr(value))
+    count = int(scheduler.get("num_train_timesteps", 1000))
+    kind = scheduler.get("prediction_type", "epsilon")
+    return {
+        "process": {
+            "name": "ddpm",
+            "num_steps": count,
+            "beta_min": float(scheduler.get("beta_start", 1e-4)) * count,
+            "beta_max": float(scheduler.get("beta_end", 0.02)) * count,
+        },
+        "parameterization": {
+            "output": choose(FIELDS, kind, "scheduler.prediction_type"),
+            "c_noise": {"name": "time", "scale": float(count - 1)},
+        },
+        "loss": {"reduction": "mean"},
+        "sampling": {"solver": solver, "num_steps": min(steps, count), "t_end": 0.0},
+    }
+
+
+def _ancestral(scheduler: Scheduler) -> dict[str, Any]:
+    kind = scheduler.get("variance_type", "fixed_small")
+    solver = pc("ancestral", {"name": "none"})
+    solver["predictor"]["variance"] = choose(VARIANCES, kind, "scheduler.variance_type")
+    return _chain(scheduler, solver, int(scheduler.get("num_train_timesteps", 1000)))
+
+
+def _ddim(scheduler: Scheduler) -> dict[str, Any]:
+    return _chain(scheduler, "ddim", 50)
+
+
+def _multistep(scheduler: Scheduler) -> dict[str, Any]:
+    return _chain(scheduler, "dpm", 30)
+
+
+def _ve(scheduler: Scheduler) -> dict[str, Any]:
+    """The published VE process; the network's output over sigma is the score."""
+    corrector = {
+        "name": "langevin",
+        "snr": float(scheduler.get("snr", 0.15)),
+        "num_steps": int(scheduler.get("correct_steps", 1)),
+    }
+    return {
+        "process": {
+            "name": "ve",
+            "sigma_min": float(scheduler.get("sigma_min", 0.01)),
+            "sigma_max": float(scheduler.get("sigma_max", 1348.0)),
+        },
+        "parameterization": {"output": "scaled_score", "c_noise": "log_sigma"},
+        "loss": {"reduction": "half_sum"},
+        "sampling": {
+            "solver": pc("reverse_diffusion", corrector),
+            "num_steps": int(scheduler.get("num_train_timesteps", 2000)),
+            "t_end": float(scheduler.get("sampling_eps", 1e-5)),
+        },
+    }
+
+
+# By the network, and by the class of the scheduler, what it is here.
+SCHEDULERS: dict[str, dict[str, Callable[[Scheduler], dict[str, Any]]]] = {
+    "ncsnpp": {"ScoreSdeVeScheduler": _ve},
+    "ddpm": {
+        "DDPMScheduler": _ancestral,
+        "DDIMScheduler": _ddim,
+        "PNDMScheduler": _multistep,
+        "DPMSolverMultistepScheduler": _multistep,
+    },
+}
+NETWORK = "UNet2DModel"
+MODELS = {NETWORK: "images"}
+
+
+class DiffusersFolder(Checkpoint):
+    """config.json, weights, and the scheduler's configuration, flat or in the folders of a pipeline."""
+
+    title = "UNet2DModel of diffusers"
+
+    def __init__(self, content: Content) -> None:
+        super().__init__()
+        self.state = content.tree
+        self.config, self.scheduler = content.beside["config.json"], content.beside.get(SCHEDULER)
+        choose(MODELS, self.config.get("_class_name", NETWORK), "config.json: _class_name")
+        with within("config.json"):
+            self.name, self.fields = diffusers_unet.fields_of(self.config)
+
+    @classmethod
+    def recognise(cls, content: Content) -> Self | None:
+        return cls(content) if "config.json" in content.beside else None
+
+    def sections(self, asked: Asked) -> dict[str, Any]:
+        expected = f"a file {SCHEDULER} beside it, or --config"
+        if self.scheduler is None:
+            raise InvalidValue("scheduler", but="nothing says the process", expected=expected)
+        kinds = SCHEDULERS[self.name]
+        made = choose(kinds, self.scheduler.get("_class_name"), "scheduler")(self.scheduler)
+        centre = bool(self.config.get("center_input_sample", False))
+        size = self.config["sample_size"]
+        height, width = size if type(size) is list else (size, size)
+        made["parameterization"]["centre_input"] = centre
+        return made | {
+            "task": "image",
+            "model": {"name": self.name} | self.fields,
+            "data": {
+                "source": source_of(height),
+                "space": UNIT if centre else CENTERED,
+                "image_size": (height, width),
+                "num_channels": self.config.get("in_channels", 3),
+            },
+            "eval": {"extractor": "efficientnet_lite0"},
+        }
+
+    def params(self, which: str, experiment: Any) -> dict[str, Any]:
+        if which == RAW:
+            raise InvalidValue("params", which, "average", but="the folder has one set alone")
+        arrays = {name: array_of(value) for name, value in self.state.items()}
+        return diffusers_unet.params_from_diffusers(arrays, experiment.network, experiment.shape)
+
+    def inexact(self, experiment: Any) -> str:
+        differ = diffusers_unet.groups_that_differ(experiment.network, experiment.shape[0])
+        if not differ:
+            return ""
+        more = f" and {len(differ) - 3} more" if len(differ) > 3 else ""
+        return (
+            "diffusers normalises in other groups than Song et al. and this project: "
+            f"{', '.join(differ[:3])}{more}"
+        )
+
+    def compared(
+        self, experiment: Any, params: Any, given: Mapping[str, np.ndarray]
+    ) -> list[Compared]:
+        """`out` of (sample, timestep): sigma for Fourier features, whose output is over sigma."""
+        channels = experiment.shape[-1]
+        x = channels_last(one_of(given, "sample", "x"), channels)
+        t = np.asarray(one_of(given, "timestep", "t", "cond"), np.float32)
+        is_fourier = self.config.get("time_embedding_type") == "fourier"
+        out = network_output(experiment, params, x, np.log(t) if is_fourier else t)
+        out = out / t[:, None, None, None] if is_fourier else out
+        return [Compared("out", out, channels_last(one_of(given, "out"), channels))]
