@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Array
 
 from models import MODELS
-from parameterization import NetworkPredictor, Parameterization
 from models.importers.score_sde import params_from_torch
+from parameterization import NetworkPredictor, Parameterization
 
 MODEL_FIELDS = (
     "nf ch_mult num_res_blocks attn_resolutions resamp_with_conv conditional fir fir_kernel "

@@ -191,7 +191,9 @@ def _read_archive(file: IO[bytes]) -> Any:
     if len(pickled) != 1:
         raise ValueError("it is an archive without an object of PyTorch")
     tensors, folder = Tensors(), pickled[0].removesuffix(".pkl")
-    saved = safe_pickle.load(io.BytesIO(archive.read(pickled[0])), tensors.known, tensors.persistent)
+    saved = safe_pickle.load(
+        io.BytesIO(archive.read(pickled[0])), tensors.known, tensors.persistent
+    )
     for key, storage in tensors.storages.items():
         storage.read = _Member(archive, f"{folder}/{key}", storage.dtype)
     return saved

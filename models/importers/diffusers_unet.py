@@ -202,7 +202,9 @@ def params_from_diffusers(
       InvalidValue: names every parameter that is unknown, missing or of another shape.
     """
     theirs = {_modern(name): array for name, array in state_dict.items()}
-    if TWIN in theirs and np.array_equal(theirs[TWIN], theirs.setdefault(FREQUENCIES, theirs[TWIN])):
+    if TWIN in theirs and np.array_equal(
+        theirs[TWIN], theirs.setdefault(FREQUENCIES, theirs[TWIN])
+    ):
         del theirs[TWIN]
     account = Account(shapes_of(model, (1, *shape)), theirs)
     for path in account.shapes:
@@ -272,7 +274,7 @@ def fields_of(config: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
 def groups_that_differ(model: Any, height: int) -> list[str]:
     """Layers whose group normalisation diffusers computes in other groups: its blocks with skips
     and attention have 32, whatever their width, or a number that a slip of precedence makes."""
-    if not getattr(model, "progressive_input", None) in SKIPS:
+    if getattr(model, "progressive_input", None) not in SKIPS:
         return []
     widths = [model.nf * multiple for multiple in model.ch_mult]
     skips = [model.nf]

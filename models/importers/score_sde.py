@@ -182,11 +182,7 @@ def _without_noise_level(groups: list[Group]) -> list[Group]:
     """Without the parameters that the original makes for the noise level and then does not use."""
     used = [
         group._replace(
-            arrays={
-                name: v
-                for name, v in group.arrays.items()
-                if not name.startswith(UNUSED)
-            }
+            arrays={name: v for name, v in group.arrays.items() if not name.startswith(UNUSED)}
         )
         for group in groups
     ]

@@ -97,7 +97,9 @@ def topology(groups: Sequence[Group], reorder: Callable[..., np.ndarray]) -> Top
         per_level = (len(blocks) - 2 - num_levels) // (2 * num_levels)
     num_blocks = per_level - bool(changes)
     nf = convs[0].width_out
-    widths = [blocks[min(level * per_level, len(blocks) - 1)].width_out for level in range(num_levels)]
+    widths = [
+        blocks[min(level * per_level, len(blocks) - 1)].width_out for level in range(num_levels)
+    ]
     if num_blocks < 1 or any(width % nf for width in widths):
         but = f"blocks of widths {widths} after a convolution of {nf} are of no U-Net"
         raise InvalidValue("state_dict", but=but)

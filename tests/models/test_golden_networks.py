@@ -14,9 +14,9 @@ import pytest
 from golden_models import golden_network, nhwc
 from quick import quick_jit
 
+from models.importers.score_sde import params_from_torch
 from models.layers.embedding import FourierFeatures, positional_features
 from sde_lib import VESDE, VPSDE, expand_right
-from models.importers.score_sde import params_from_torch
 
 FIXTURES = [
     "i_ve_ncsnpp",

@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 from quick import compile_quickly, quick_jit
 
+from models.importers.score_sde import params_from_torch
 from models.ncsnpp import NCSNpp
 from parameterization import Parameterization
 from sde_lib import VESDE
 from tasks.image import ImageTask
 from tasks.task import Context
-from models.importers.score_sde import params_from_torch
 from training.ema import EMA
 from training.loop import TrainOptions, fit
 from training.optimizer import Optimizer

@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple, Self
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -103,7 +104,8 @@ def network_output(experiment: Any, params: Any, x: np.ndarray, c_noise: np.ndar
     task = experiment.task.for_evaluation()
     centred = 2 * x - 1 if task.parameterization.centre_input else x
     c_noise = jnp.asarray(c_noise, jnp.float32)
-    out = task.network.apply({"params": params}, jnp.asarray(centred, jnp.float32), c_noise)
+    apply = jax.jit(task.network.apply)
+    out = apply({"params": params}, jnp.asarray(centred, jnp.float32), c_noise)
     return np.asarray(out)
 
 

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-import msgpack
 import numpy as np
 from flax import serialization
 
@@ -170,10 +169,7 @@ def _read_safetensors(path: Path, file: IO[bytes]) -> tuple[Any, Mapping[str, st
 
 
 def _read_msgpack(path: Path, file: IO[bytes]) -> tuple[Any, Mapping[str, str]]:
-    try:
-        return serialization.msgpack_restore(file.read()), {}
-    except msgpack.UnpackException as error:
-        raise ValueError(f"it is no msgpack of flax: {error!r}") from None
+    return serialization.msgpack_restore(file.read()), {}
 
 
 Reader = Callable[[Path, IO[bytes]], tuple[Any, Mapping[str, str]]]

@@ -15,6 +15,7 @@ from tools.published.checkpoint import (
     Checkpoint,
     Compared,
     channels_last,
+    count_of,
     network_output,
     one_of,
 )
@@ -103,6 +104,14 @@ SCHEDULERS: dict[str, dict[str, Callable[[Scheduler], dict[str, Any]]]] = {
         "DPMSolverMultistepScheduler": _multistep,
     },
 }
+
+
+def _step(content: Content) -> int:
+    """Of a folder that `tools.export_weights` wrote; others do not say."""
+    text = content.note.get("step", "0")
+    return count_of(int(text)) if text.isdecimal() and len(text) < 20 else 0
+
+
 NETWORK = "UNet2DModel"
 MODELS = {NETWORK: "images"}
 
@@ -114,7 +123,7 @@ class DiffusersFolder(Checkpoint):
 
     def __init__(self, content: Content) -> None:
         super().__init__()
-        self.state = content.tree
+        self.state, self.step = content.tree, _step(content)
         self.config, self.scheduler = content.beside["config.json"], content.beside.get(SCHEDULER)
         choose(MODELS, self.config.get("_class_name", NETWORK), "config.json: _class_name")
         with within("config.json"):

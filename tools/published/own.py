@@ -8,12 +8,26 @@ import numpy as np
 
 from models.importers.account import Account
 from options.errors import InvalidValue, StorageError
+from options.project import extra
+from storage import json_text
 from storage.upgrade import upgrade_config, upgrade_parameters
 from storage.weights import flatten_shapes
 from tools.published.checkpoint import RAW, Asked, Checkpoint, Compared, count_of
 from tools.published.content import Content
 
 RECORD = "score_sde_jax"  # the entry of the file's metadata with configuration and step
+
+
+def packed(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> bytes:
+    """A file of safetensors."""
+    with extra("formats"):
+        from safetensors.numpy import save
+    return save({k: np.ascontiguousarray(v) for k, v in arrays.items()}, dict(metadata))
+
+
+def record_of(config: Any, step: int) -> dict[str, str]:
+    """The metadata of such a file."""
+    return {RECORD: json.dumps({"config": json_text.of_config(config), "step": step})}
 
 
 class OwnSafetensors(Checkpoint):
