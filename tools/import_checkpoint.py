@@ -4,9 +4,9 @@
     python main.py --weights weights.npz --mode sample
 
 Reads the checkpoints of Song et al.'s score-SDE (PyTorch and Flax), the folders of diffusers with a
-UNet2DModel, the pickles of EDM, and the safetensors of tools.export_weights: docs/published_models.md.
-Every tensor is accounted for, nothing in a file is executed, and neither PyTorch nor diffusers is
-needed. An official configuration alone becomes one of ours:
+UNet2DModel, the pickles of EDM, and the safetensors of tools.export_weights: what becomes of each
+is in docs/published_models.md. Every tensor is accounted for, nothing in a file is executed, and
+neither PyTorch nor diffusers is needed. An official configuration alone becomes one of ours:
 
     python -m tools.import_checkpoint --official_config cifar10_ncsnpp_continuous.py --out mine.py
 """
@@ -32,7 +32,7 @@ class Wanted:
     """What is asked of an import.
 
     Attributes:
-      config, official_config: a configuration of ours, or of theirs, in place of what the file says.
+      config, official_config: a configuration of ours, or theirs, in place of what the file says.
       params: "average" or "raw".
       dtype: of matrices and kernels in the file that is written.
       image_size, process: what the file does not say.

@@ -8,7 +8,7 @@ reader's own, whose entries keep what they are given.
 import pickle
 import pickletools
 from collections.abc import Callable, Mapping
-from typing import IO, Any
+from typing import Any
 
 # Instructions by which a file makes data, and calls what the table has. Others make instances by
 # older ways, look up numbers of a registry, or take buffers from elsewhere.
@@ -22,6 +22,7 @@ ALLOWED = frozenset(
 )
 STORES = {"PUT", "BINPUT", "LONG_BINPUT"}
 
+File = Any  # a binary file that can be sought, on disk or in memory
 Known = Callable[[str, str], Any]  # (module, name) -> what stands for it; KeyError for nothing
 
 
@@ -50,7 +51,7 @@ class Plain(dict):
         pass
 
 
-def load(file: IO[bytes], known: Known, persistent: Callable[[Any], Any] | None = None) -> Any:
+def load(file: File, known: Known, persistent: Callable[[Any], Any] | None = None) -> Any:
     """The object of the pickle that begins where the file stands, which then stands behind it.
 
     known: what stands for a name. persistent: what stands for an object that is stored apart.
@@ -64,18 +65,18 @@ def load(file: IO[bytes], known: Known, persistent: Callable[[Any], Any] | None 
     return _Reader(file, known, persistent).load()
 
 
-def _look_through(file: IO[bytes]) -> None:
-    """UnpicklingError for an instruction that is not allowed, or that would store at a number beyond
-    all instructions, for which the reader would make room."""
+def _look_through(file: File) -> None:
+    """UnpicklingError for an instruction that is not allowed, or that would store at a number that
+    is beyond all instructions, for which the reader would make room."""
     for count, (opcode, argument, _) in enumerate(pickletools.genops(file)):
         if opcode.name not in ALLOWED:
             raise pickle.UnpicklingError(f"got the instruction {opcode.name}, expected only data")
-        if opcode.name in STORES and not 0 <= int(argument) <= count:
+        if opcode.name in STORES and not 0 <= int(argument or 0) <= count:
             raise pickle.UnpicklingError(f"it stores at {argument}, beyond its instructions")
 
 
 class _Reader(pickle.Unpickler):
-    def __init__(self, file: IO[bytes], known: Known, persistent: Any) -> None:
+    def __init__(self, file: File, known: Known, persistent: Any) -> None:
         super().__init__(file)
         self._known, self._persistent = known, persistent
 

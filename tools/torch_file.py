@@ -11,13 +11,13 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import IO, Any
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
 from tools import safe_pickle
-from tools.safe_pickle import Plain
+from tools.safe_pickle import File, Plain
 
 # What a damaged or hostile file makes of a reader, as far as it is the file's fault.
 MALFORMED = (
@@ -116,7 +116,7 @@ def _number(kind: _Scalar, value: bytes) -> Any:
     return struct.unpack(f"<{kind.format}", value)[0]
 
 
-def read(file: IO[bytes]) -> Any:
+def read(file: File) -> Any:
     """The object that was saved: dictionaries, lists, numbers and `Tensor`s, which read the file
     when they are asked for their numbers. Raises one of MALFORMED."""
     begin = file.tell()
@@ -136,7 +136,7 @@ def read_state_dict(content: bytes) -> dict[str, np.ndarray]:
     return found
 
 
-def read_legacy(file: IO[bytes]) -> Any:
+def read_legacy(file: File) -> Any:
     """Five pickles (magic number, protocol, system, object, storage keys), then for each key the
     number of elements as int64 and the elements."""
     tensors = Tensors()
@@ -160,7 +160,7 @@ def read_legacy(file: IO[bytes]) -> Any:
 class _Region:
     """Numbers of a file from a place on."""
 
-    file: IO[bytes]
+    file: File
     place: int
     size: int
     dtype: np.dtype
@@ -170,7 +170,7 @@ class _Region:
         return np.frombuffer(self.file.read(self.size), self.dtype)
 
 
-def _size(file: IO[bytes]) -> int:
+def _size(file: File) -> int:
     """The length of a file, which stays where it stands."""
     here = file.tell()
     end = file.seek(0, io.SEEK_END)
@@ -178,7 +178,7 @@ def _size(file: IO[bytes]) -> int:
     return end
 
 
-def _read_archive(file: IO[bytes]) -> Any:
+def _read_archive(file: File) -> Any:
     """A zip archive with `NAME/data.pkl`, the object, and `NAME/data/KEY`, the storages."""
     archive = zipfile.ZipFile(file)
     members, size = archive.infolist(), _size(file)

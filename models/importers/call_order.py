@@ -17,6 +17,7 @@ from options.errors import InvalidValue
 
 Path = tuple[str, ...]
 Shapes = dict[Path, tuple[int, ...]]
+CALLS = {"__call__"}  # the method of a layer that is its call
 
 
 class Layer(NamedTuple):
@@ -49,7 +50,7 @@ def layers_of(
     def record(call, args, kwargs, context):
         path, kind = context.module.path, type(context.module)
         inside = any(path[: len(outer)] == outer for outer, _ in found)
-        if context.method_name == "__call__" and kind in kinds and not inside:
+        if context.method_name in CALLS and kind in kinds and not inside:
             found.append((path, kind))
         return call(*args, **kwargs)
 

@@ -140,6 +140,7 @@ ATTENTION = {
 }
 FREQUENCIES, TWIN = "time_proj.weight", "time_proj.W"  # which older files have twice
 OLDER = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
+ATTENTIONS = {"attentions"}  # lists of layers whose names were others
 CONVOLVED = ("conv_shortcut", "skip_conv")  # matrices of ours that are 1x1 kernels there
 LEAVES = {"kernel": "weight", "scale": "weight", "bias": "bias", "W": "weight"}
 
@@ -202,9 +203,8 @@ def params_from_diffusers(
       InvalidValue: names every parameter that is unknown, missing or of another shape.
     """
     theirs = {_modern(name): array for name, array in state_dict.items()}
-    if TWIN in theirs and np.array_equal(
-        theirs[TWIN], theirs.setdefault(FREQUENCIES, theirs[TWIN])
-    ):
+    twin = theirs.get(TWIN)
+    if twin is not None and np.array_equal(twin, theirs.setdefault(FREQUENCIES, twin)):
         del theirs[TWIN]
     account = Account(shapes_of(model, (1, *shape)), theirs)
     for path in account.shapes:
@@ -215,7 +215,7 @@ def params_from_diffusers(
 def _modern(name: str) -> str:
     """The present name of a layer of attention."""
     *outer, layer, leaf = ["", *name.split(".")]
-    in_attention = len(outer) > 1 and outer[-2] == "attentions"
+    in_attention = len(outer) > 1 and outer[-2] in ATTENTIONS
     return ".".join([*outer, OLDER[layer], leaf])[1:] if in_attention and layer in OLDER else name
 
 
@@ -256,7 +256,7 @@ def fields_of(config: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     mirrored = [kind == family.up[1] for kind in reversed(up)]
     require(attending == mirrored, "up_block_types", up, "attention at the levels of the way down")
     widths, size = list(given["block_out_channels"]), given.get("sample_size")
-    height = size[0] if type(size) is list else size
+    height: Any = size[0] if type(size) is list else size
     require(type(height) is int, "sample_size", size, "the height of the images")
     require(len(widths) == len(down), "block_out_channels", widths, f"{len(down)} widths")
     whole = all(width % widths[0] == 0 for width in widths)

@@ -1,8 +1,8 @@
 """SongUNet of EDM (Karras et al. 2022), which is NCSN++ and DDPM++, as ours.
 
-Layers are named by the resolution of their output. Labels, times the square root of their number, and
-augmentations enter by linear layers into the features of the noise level; attention is part of the
-block that it follows, its query, key and value one layer whose channels alternate.
+Layers are named by the resolution of their output. Labels, times the square root of their number,
+and augmentations enter by linear layers into the features of the noise level; attention is part of
+the block that it follows, its query, key and value one layer whose channels alternate.
 """
 
 import re
@@ -50,7 +50,7 @@ LEAVES = {"kernel": "weight", "scale": "weight", "bias": "bias"}
 BUFFERS = ("resample_filter",)
 
 # Our module, by its path, and theirs: {level} is the resolution there, {above} of the next finer,
-# {below} of the next coarser level, {unit} the number of a block, {last} that of a level's last one.
+# {below} of the next coarser level, {unit} numbers a block, {last} is a level's last.
 MODULES: list[tuple[str, str]] = [
     (r"down_(\d+)/unit_(\d+)/(?:block|attention)", "enc.{level}_block{unit}"),
     (r"shrink_(\d+)", "enc.{below}_down"),

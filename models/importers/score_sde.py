@@ -1,8 +1,8 @@
 """Networks of the official score-SDE code (Song et al. 2021), in PyTorch and in Flax, as ours.
 
 The PyTorch port keeps the layers of a network in one list, `all_modules`, in the order of their
-calls; Flax numbers them by class in that order, `ResnetBlockBigGANpp_3`. Our networks call theirs in
-the same order, so that the n-th layer there, or the n-th of its class, is the n-th one here.
+calls; Flax numbers them by class in that order, `ResnetBlockBigGANpp_3`. Our networks call theirs
+in the same order, so that the n-th layer there, or the n-th of its class, is the n-th one here.
 """
 
 import re

@@ -152,7 +152,7 @@ def _options(
 
 
 def _combination(families: dict[int, list["_Layer"]], num_levels: int) -> str:
-    """Whether a skip of the input is added or concatenated: the next block is twice as wide then."""
+    """Whether a skip of the input is added, or concatenated: then the next block is wider."""
     if not families[COMBINE]:
         return "sum"
     blocks, width = families[BLOCK], families[COMBINE][0].width_out
@@ -169,7 +169,8 @@ def _attention(
     width = found[0].width_in if found and attending else 0
     if layers[0].group.cls:
         return None, attending, width
-    levels, blocks = set(), 0
+    levels: set[int] = set()
+    blocks = 0
     for layer in layers:
         blocks += layer.family == BLOCK
         level = (blocks - 1) // per_level

@@ -3,7 +3,7 @@
 import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -61,7 +61,7 @@ class Checkpoint(ABC):
 
     @classmethod
     @abstractmethod
-    def recognise(cls, content: Content) -> Self | None:
+    def recognise(cls, content: Content) -> "Checkpoint | None":
         """The checkpoint, None where the file is of another layout."""
 
     @abstractmethod
@@ -103,9 +103,8 @@ def network_output(experiment: Any, params: Any, x: np.ndarray, c_noise: np.ndar
     """F(x_in, c_noise) of the network without dropout, x in the range of the data."""
     task = experiment.task.for_evaluation()
     centred = 2 * x - 1 if task.parameterization.centre_input else x
-    c_noise = jnp.asarray(c_noise, jnp.float32)
-    apply = jax.jit(task.network.apply)
-    out = apply({"params": params}, jnp.asarray(centred, jnp.float32), c_noise)
+    inputs = jnp.asarray(centred, jnp.float32), jnp.asarray(c_noise, jnp.float32)
+    out = jax.jit(task.network.apply)({"params": params}, *inputs)
     return np.asarray(out)
 
 

@@ -9,7 +9,7 @@ import json
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from flax import serialization
@@ -18,6 +18,7 @@ from options.errors import StorageError
 from options.project import extra, nearest
 from tools import torch_file
 from tools.published import edm_pickle
+from tools.safe_pickle import File
 from tools.torch_file import MALFORMED, Tensor
 
 LONGEST_HEADER = 2**26  # bytes of JSON at the head of a safetensors file
@@ -114,7 +115,7 @@ def _json(path: Path) -> Any:
         raise StorageError("file", but=f"{path} cannot be read: {error}") from None
 
 
-def _decode(path: Path, file: IO[bytes]) -> tuple[Any, Mapping[str, str]]:
+def _decode(path: Path, file: File) -> tuple[Any, Mapping[str, str]]:
     head = file.read(64)
     file.seek(0)
     for begin, what in STRANGERS.items():
@@ -145,7 +146,7 @@ def _is_map(head: bytes) -> bool:
     return len(head) > 1 and 0x81 <= head[0] <= 0x8F and head[1] >= 0xA0
 
 
-def _read_zip(path: Path, file: IO[bytes]) -> tuple[Any, Mapping[str, str]]:
+def _read_zip(path: Path, file: File) -> tuple[Any, Mapping[str, str]]:
     with zipfile.ZipFile(file) as archive:
         if any(name.endswith(".npy") for name in archive.namelist()):
             raise ValueError("it is arrays of numpy's; weights of this project need no import")
@@ -153,11 +154,11 @@ def _read_zip(path: Path, file: IO[bytes]) -> tuple[Any, Mapping[str, str]]:
     return torch_file.read(file), {}
 
 
-def _read_pickle(path: Path, file: IO[bytes]) -> tuple[Any, Mapping[str, str]]:
+def _read_pickle(path: Path, file: File) -> tuple[Any, Mapping[str, str]]:
     return edm_pickle.read(file), {}
 
 
-def _read_safetensors(path: Path, file: IO[bytes]) -> tuple[Any, Mapping[str, str]]:
+def _read_safetensors(path: Path, file: File) -> tuple[Any, Mapping[str, str]]:
     with extra("formats"):
         import safetensors
     try:
@@ -168,11 +169,11 @@ def _read_safetensors(path: Path, file: IO[bytes]) -> tuple[Any, Mapping[str, st
         raise ValueError(str(error)) from None
 
 
-def _read_msgpack(path: Path, file: IO[bytes]) -> tuple[Any, Mapping[str, str]]:
+def _read_msgpack(path: Path, file: File) -> tuple[Any, Mapping[str, str]]:
     return serialization.msgpack_restore(file.read()), {}
 
 
-Reader = Callable[[Path, IO[bytes]], tuple[Any, Mapping[str, str]]]
+Reader = Callable[[Path, File], tuple[Any, Mapping[str, str]]]
 FORMATS: list[tuple[Callable[[bytes], bool], Reader]] = [
     (_is_zip, _read_zip),
     (_is_safetensors, _read_safetensors),

@@ -1,7 +1,7 @@
 """Folders of diffusers with a UNet2DModel: NCSN++ with skips to images, and DDPM."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
@@ -117,7 +117,7 @@ MODELS = {NETWORK: "images"}
 
 
 class DiffusersFolder(Checkpoint):
-    """config.json, weights, and the scheduler's configuration, flat or in the folders of a pipeline."""
+    """config.json, weights and scheduler_config.json, flat or in the folders of a pipeline."""
 
     title = "UNet2DModel of diffusers"
 
@@ -130,7 +130,7 @@ class DiffusersFolder(Checkpoint):
             self.name, self.fields = diffusers_unet.fields_of(self.config)
 
     @classmethod
-    def recognise(cls, content: Content) -> Self | None:
+    def recognise(cls, content: Content) -> "Checkpoint | None":
         return cls(content) if "config.json" in content.beside else None
 
     def sections(self, asked: Asked) -> dict[str, Any]:

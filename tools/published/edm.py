@@ -1,7 +1,7 @@
 """The pickles of EDM (Karras et al. 2022): SongUNet under one of three preconditionings."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Self
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -97,8 +97,8 @@ class EDMNetwork(Checkpoint):
         self.kwargs = dict(self.unet.state["_init_kwargs"])
 
     @classmethod
-    def recognise(cls, content: Content) -> Self | None:
-        found = content.tree["ema"] if "ema" in content.keys else None
+    def recognise(cls, content: Content) -> "Checkpoint | None":
+        found: Any = content.tree["ema"] if "ema" in content.keys else None
         return cls(found) if hasattr(found, "class_name") else None
 
     def sections(self, asked: Asked) -> dict[str, Any]:
@@ -135,7 +135,7 @@ class EDMNetwork(Checkpoint):
     def compared(
         self, experiment: Any, params: Any, given: Mapping[str, np.ndarray]
     ) -> list[Compared]:
-        """D(x, sigma), and with `D_unlabelled` and `D_augment` without classes and with augmentations."""
+        """D(x, sigma); `D_unlabelled` without classes, `D_augment` with augmentations."""
         channels, task = experiment.shape[-1], experiment.task.for_evaluation()
         x = channels_last(one_of(given, "x"), channels)
         sigma = np.asarray(one_of(given, "sigma"), np.float32)

@@ -7,17 +7,17 @@ constructor's arguments and its tensors.
 
 import io
 from collections.abc import Mapping
-from typing import IO, Any
+from typing import Any
 
 from tools import safe_pickle, torch_file
-from tools.safe_pickle import Plain, Record, record_of
+from tools.safe_pickle import File, Plain, Record, record_of
 from tools.torch_file import NAMES, Tensors
 
 LEGACY = 0x1950A86A20F9469CFC6C  # the first of the pickles of PyTorch's older format
 MODULES = ("torch.nn.modules.",)
 
 
-def read(file: IO[bytes]) -> Any:
+def read(file: File) -> Any:
     """The object of a pickle: what EDM saves, or the older format of PyTorch."""
     begin = file.tell()
     first = safe_pickle.load(file, known)

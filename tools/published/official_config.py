@@ -96,7 +96,8 @@ def _network(name: str, model: Mapping[str, Any]) -> Config:
     for field, only in {"normalization": "GroupNorm", "attention_type": "ddpm"}.items():
         if field in model:
             require(model[field] == only, f"model.{field}", model[field], repr(only))
-    known = MODELS[name].__dataclass_fields__
+    cls: Any = MODELS[name]
+    known = cls.__dataclass_fields__
     fields = {k: model[k] for k in NETWORK if k in model and k in known}
     return {k: tuple(v) if type(v) is list else v for k, v in fields.items()}
 

@@ -1,7 +1,7 @@
 """Reads a configuration of the official score-SDE code, as nested dictionaries.
 
-A file of theirs (.py) is looked at, never run: assignments of numbers, texts, lists and fields in its
-`get_config`, and in the file of defaults that it imports, which is looked for in the folders above.
+A file of theirs (.py) is looked at, never run: assignments of numbers, texts, lists and fields in
+its `get_config`, and in the file of defaults that it imports, looked for in the folders above.
 JSON of it will do as well, and an .npz that has one as `config_json`.
 """
 

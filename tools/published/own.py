@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
@@ -41,7 +41,7 @@ class OwnSafetensors(Checkpoint):
         self.config, self.step = upgrade_config(record["config"]), count_of(record["step"])
 
     @classmethod
-    def recognise(cls, content: Content) -> Self | None:
+    def recognise(cls, content: Content) -> "Checkpoint | None":
         if RECORD not in content.note:
             return None
         try:

@@ -1,7 +1,7 @@
-"""Checkpoints of the official score-SDE code (Song et al. 2021): PyTorch's .pth and Flax's msgpack."""
+"""Checkpoints of Song et al.'s score-SDE (2021): .pth of PyTorch and msgpack of Flax."""
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
@@ -201,7 +201,7 @@ class TorchScoreSDE(ScoreSDE):
     dialect = TORCH
 
     @classmethod
-    def recognise(cls, content: Content) -> Self | None:
+    def recognise(cls, content: Content) -> "Checkpoint | None":
         tree = content.tree
         state = tree["model"] if {"model", "ema"} <= content.keys else tree
         if not content.keys or type(state) is list or not any("all_modules." in k for k in state):
@@ -241,7 +241,7 @@ class FlaxScoreSDE(ScoreSDE):
     dialect = FLAX
 
     @classmethod
-    def recognise(cls, content: Content) -> Self | None:
+    def recognise(cls, content: Content) -> "Checkpoint | None":
         if not {"optimizer", "params_ema"} <= content.keys:
             return None
         tree = content.tree

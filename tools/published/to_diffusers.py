@@ -1,4 +1,4 @@
-"""A model of this project as a folder of diffusers: a pipeline with its UNet2DModel and scheduler."""
+"""A model of this project as a folder of diffusers: a pipeline, its UNet2DModel and scheduler."""
 
 import os
 import shutil
