@@ -43,6 +43,19 @@ def test_parameters_are_under_the_names_of_the_conditions():
     }
 
 
+def test_conditions_may_enter_before_the_dense_layers():
+    """dense_1(act(dense_0(features + W augment))), W as wide as the features."""
+    model = Embedding(6, jax.nn.silu, (AUGMENT,), in_features=True)
+    given = {"augment": jnp.array([[1.0, 2.0]] * 3)}
+    found, variables = model.init_with_output(jax.random.key(0), FEATURES, given, SHAPE, 3)
+    params = variables["params"]
+    assert params["augment"]["kernel"].shape == (2, 4)
+    h = FEATURES + given["augment"] @ params["augment"]["kernel"]
+    h = jax.nn.silu(h @ params["dense_0"]["kernel"] + params["dense_0"]["bias"])
+    expected = h @ params["dense_1"]["kernel"] + params["dense_1"]["bias"]
+    np.testing.assert_allclose(found.embedding, expected, rtol=1e-5, atol=1e-6)
+
+
 def test_a_low_resolution_image_is_enlarged_among_the_channels():
     cond = {"low": {"image": jnp.ones((3, 2, 2, 1)), "level": jnp.array([0.0, 0.1, 0.2])}}
     found, _ = embedding(LOW).init_with_output(jax.random.key(0), FEATURES, cond, SHAPE, 3)
