@@ -188,12 +188,13 @@ def test_diffusers_loads_what_is_exported(source, golden, tmp_path):
     np.savez(tmp_path / "recorded.npz", **recorded)
     wanted = Wanted(expected=str(tmp_path / "recorded.npz"), tolerance=1e-4)
     import_checkpoint(tmp_path / "folder", tmp_path / "back.npz", wanted)
-    assert all(
-        (a == b).all()
-        for a, b in zip(
-            jax.tree.leaves(params), arrays_of(tmp_path / "back.npz").values(), strict=True
-        )
-    )
+    (tmp_path / "folder/unet/diffusion_pytorch_model.safetensors").unlink()
+    torch.save(pipeline.unet.state_dict(), tmp_path / "folder/unet/diffusion_pytorch_model.bin")
+    import_checkpoint(tmp_path / "folder", tmp_path / "bin.npz", wanted)
+    for name in ("back.npz", "bin.npz"):
+        found = arrays_of(tmp_path / name)
+        pairs = zip(jax.tree.leaves(params), found.values(), strict=True)
+        assert all((a == b).all() for a, b in pairs)
 
 
 def imported_or_published(source, golden, tmp_path):

@@ -9,7 +9,7 @@ import pytest
 
 from experiment import kinds
 from models import MODELS
-from models.importers.score_sde import FLAX, params_from
+from models.importers.score_sde import FLAX, TORCH, params_from
 from models.importers.topology import topology
 
 # Official configurations and those that are shipped; others have the tree of one of these.
@@ -56,6 +56,22 @@ def test_the_network_of_a_shipped_configuration_is_found(theirs, names):
     placed = [[size >> level for level in run] for run in found.possible_attention]
     assert list(model["attn_resolutions"]) in placed
     assert (found.in_channels, found.out_channels) == (3, 3)
+
+
+@pytest.mark.parametrize(
+    "fixture", ["i_ve_ncsnpp", "ii_ve_reduced", "iii_vp_ddpmpp", "iv_vp_ddpm", "v_ve_skip64"]
+)
+def test_a_state_dict_says_where_attention_is_too(fixture, golden):
+    z = golden(fixture)
+    state = {k.removeprefix("param/"): z[k] for k in z.files if k.startswith("param/")}
+    found = topology(TORCH.groups(state), TORCH.reorder)
+    config = json.loads(str(z["config_json"]))
+    model, size = config["model"], config["data"]["image_size"]
+    theirs = {k: tuple(v) if type(v) is list else v for k, v in model.items()}
+    assert found.name == model["name"]
+    known = found.fields.keys() & theirs.keys()
+    assert {k: found.fields[k] for k in known} == {k: theirs[k] for k in known}
+    assert [size >> level for level in found.attention] == model["attn_resolutions"]
 
 
 @pytest.mark.parametrize(
