@@ -22,6 +22,7 @@ from typing import Any
 from options.choices import require
 from options.errors import InvalidValue, StorageError
 from options.program import one_line_errors
+from options.progress import busy
 
 logger = logging.getLogger(__name__)
 TOLERANCE = 1e-3  # of the largest value: Fourier features of float32 differ by half as much
@@ -64,7 +65,7 @@ def import_checkpoint(source: str | Path, out: str | Path, wanted: Wanted = Want
     from tools.published.content import opened
     from tools.published.layouts import checkpoint_of
 
-    with opened(source) as content:
+    with busy("reading the checkpoint"), opened(source) as content:
         found = checkpoint_of(content)
         config = kinds.complete(_sections(found, wanted))
         experiment: Any = kinds.experiment(config)

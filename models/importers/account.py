@@ -1,6 +1,6 @@
 """Every parameter of both sides accounted for: what is missing, left over, or of another shape."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,7 @@ from flax.traverse_util import unflatten_dict
 from models.importers.call_order import Path
 from options.errors import InvalidValue
 
+MOST = 20  # problems that are said
 Change = Callable[[np.ndarray], np.ndarray]
 
 
@@ -33,6 +34,12 @@ def to_torch(array: np.ndarray, is_conv: bool) -> np.ndarray:
     elif array.ndim == 2:
         array = array.T
     return np.ascontiguousarray(array)
+
+
+def some_of(problems: Sequence[str]) -> str:
+    """The first of the problems, and how many there are beside."""
+    more = f"; and {len(problems) - MOST} more" if len(problems) > MOST else ""
+    return "; ".join(problems[:MOST]) + more
 
 
 class Account:
@@ -74,12 +81,10 @@ class Account:
         self._left.discard(name)
 
     def params(self, what: str) -> dict[str, Any]:
-        """The tree; InvalidValue, which names every parameter that does not fit."""
+        """The tree; InvalidValue, which names the parameters that do not fit, up to MOST."""
         problems = [f"{name} is unknown" for name in sorted(self._left)]
         problems += self._problems
         problems += [f"nothing is {'/'.join(p)}" for p in self.shapes if p not in self._params]
         if problems:
-            more = f"; and {len(problems) - 20} more" if len(problems) > 20 else ""
-            but = f"it is not of this {what}: {'; '.join(problems[:20])}{more}"
-            raise InvalidValue("file", but=but)
+            raise InvalidValue("file", but=f"it is not of this {what}: {some_of(problems)}")
         return unflatten_dict(self._params)

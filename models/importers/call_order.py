@@ -17,6 +17,7 @@ from options.errors import InvalidValue
 
 Path = tuple[str, ...]
 Shapes = dict[Path, tuple[int, ...]]
+MOST_LAYERS = 64  # blocks of a level, and levels, of a network that a file describes
 CALLS = {"__call__"}  # the method of a layer that is its call
 
 

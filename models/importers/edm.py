@@ -13,7 +13,7 @@ import flax.linen as nn
 import numpy as np
 
 from models.importers.account import Account
-from models.importers.call_order import Path, shapes_of
+from models.importers.call_order import MOST_LAYERS, Path, shapes_of
 from options.choices import choose, require
 
 # The defaults of its constructor.
@@ -84,6 +84,10 @@ def fields_of(kwargs: Mapping[str, Any]) -> dict[str, Any]:
     only = {"channel_mult_noise": of_noise, "channel_mult_emb": 4}
     for name, value in only.items():
         require(given[name] == value, name, given[name], repr(value))
+    sizes = (given["num_blocks"], len(given["channel_mult"]))
+    require(
+        0 < max(sizes) <= MOST_LAYERS, "num_blocks", sizes, f"at most {MOST_LAYERS}, of levels too"
+    )
     kernel = tuple(float(tap) for tap in given["resample_filter"])
     fir = {"fir": True, "fir_kernel": kernel} if kernel != (1.0, 1.0) else {"fir": False}
     return fir | {

@@ -13,6 +13,7 @@ import flax.linen as nn
 import numpy as np
 from flax.traverse_util import unflatten_dict
 
+from models.importers.account import some_of
 from models.importers.call_order import Layer, Path, image_shapes, layers_of
 from models.layers.attention import AttentionBlock
 from models.layers.convolution import Conv
@@ -136,7 +137,7 @@ def params_from(
     params, problems = min(candidates, key=lambda candidate: len(candidate[1]))
     if problems:
         name = type(model).__name__
-        but = f"it is not of this {name}: {'; '.join(problems)}"
+        but = f"it is not of this {name}: {some_of(problems)}"
         raise InvalidValue(dialect.field, but=but)
     return unflatten_dict(params)
 

@@ -39,6 +39,7 @@ MARKS: dict[str, int] = {
     "Conv2d_0.weight": DOWN,
     "Conv_0.weight": COMBINE,
 }
+PLUS = {"ResnetBlockDDPMpp", "ResnetBlockBigGANpp"}  # classes of NCSN++ alone
 BY_RANK = {1: NORM, 2: DENSE, 4: CONV}
 
 
@@ -88,13 +89,7 @@ def topology(groups: Sequence[Group], reorder: Callable[..., np.ndarray]) -> Top
         but = f"{len(blocks)} residual blocks and {len(convs)} convolutions are of no U-Net"
         raise InvalidValue("state_dict", but=but)
     changes = [i for i, block in enumerate(blocks) if block.changes_resolution]
-    resamplers = by_family[DOWN] + by_family[UP]
-    if changes:
-        num_levels = len(changes) // 2 + 1
-        per_level = changes[0] + 1
-    else:
-        num_levels = (len(resamplers) if resamplers else 0) // 2 + 1
-        per_level = (len(blocks) - 2 - num_levels) // (2 * num_levels)
+    num_levels, per_level = _depth(len(blocks), changes, len(by_family[DOWN] + by_family[UP]))
     num_blocks = per_level - bool(changes)
     nf = convs[0].width_out
     widths = [
@@ -109,7 +104,8 @@ def topology(groups: Sequence[Group], reorder: Callable[..., np.ndarray]) -> Top
         "num_res_blocks": num_blocks,
         "conditional": blocks[0].has("Dense_0"),
     }
-    is_ddpm = not changes and not by_family[FOURIER]
+    plain = not changes and not by_family[FOURIER]
+    is_ddpm = plain and blocks[0].group.cls not in PLUS
     attention, num_attending, width = _attention(layers, per_level, num_levels, num_blocks)
     more, assumed = ({}, ()) if is_ddpm else _options(by_family, changes, num_levels)
     return Topology(
@@ -122,6 +118,14 @@ def topology(groups: Sequence[Group], reorder: Callable[..., np.ndarray]) -> Top
         width,
         assumed,
     )
+
+
+def _depth(num_blocks: int, changes: Sequence[int], num_resamplers: int) -> tuple[int, int]:
+    """Levels, and the blocks of one on the way down with that which changes the resolution."""
+    if changes:
+        return len(changes) // 2 + 1, changes[0] + 1
+    num_levels = num_resamplers // 2 + 1
+    return num_levels, (num_blocks - 2 - num_levels) // (2 * num_levels)
 
 
 def _options(

@@ -239,6 +239,7 @@ class Shell:
 
 
 LIE = {"a": {"dtype": "F32", "shape": [2**40], "data_offsets": [0, 4]}}
+ONE = {"Conv_0": {"kernel": np.zeros((3, 3, 3, 8), np.float32)}}
 HOSTILE = {
     "a shell": (pickle.dumps({"ema": Shell()}), "it names posix.system"),
     "a lie": (safetensors(LIE, bytes(4)), "cannot be read"),
@@ -262,6 +263,15 @@ HOSTILE = {
         pickle.dumps({"output_blocks.0.0.in_layers.0.weight": 1}, 2),
         "guided-diffusion's U-Net .Dhariwal",
     ),
+    "a training of nothing": (
+        serialization.msgpack_serialize({"optimizer": {"target": {}}, "params_ema": 3}),
+        "is not what it seems",
+    ),
+    "one convolution": (
+        serialization.msgpack_serialize({"optimizer": {"target": ONE}, "params_ema": ONE}),
+        "score-SDE of Flax: 0 residual blocks and 1 convolutions are of no U-Net",
+    ),
+    "no average": (pickle.dumps({"model": {"all_modules.0.W": 1}, "ema": {}}, 2), "not what it"),
     "a number": (pickle.dumps(3, 2), "is something with int"),
 }
 
@@ -290,6 +300,13 @@ def test_a_file_that_was_cut_is_refused(source, golden, tmp_path):
         with pytest.raises(UserError, match="^file: .*cut cannot be read"):
             import_checkpoint(tmp_path / "cut", tmp_path / "made.npz")
     assert not (tmp_path / "made.npz").exists()
+
+
+def test_another_network_than_the_file_is_refused_by_its_parameters(golden, tmp_path):
+    wanted = Wanted(config="digits/vp_small")
+    with pytest.raises(UserError, match="^file: score-SDE of PyTorch: it is not of this NCSNpp"):
+        import_checkpoint(golden.path / "checkpoint_tiny.pth", tmp_path / "made.npz", wanted)
+    assert not list(tmp_path.iterdir())
 
 
 def folder_of(golden, tmp_path, **changes):

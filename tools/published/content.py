@@ -11,16 +11,18 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 from flax import serialization
 
-from options.errors import StorageError
+from options.errors import StorageError, UserError
 from options.project import extra, nearest
 from tools import torch_file
 from tools.published import edm_pickle
 from tools.safe_pickle import File
 from tools.torch_file import MALFORMED, Tensor
 
+NUMBERS = "fiub"  # kinds of numpy's types
 LONGEST_HEADER = 2**26  # bytes of JSON at the head of a safetensors file
 # First bytes of what is often found in place of weights.
 STRANGERS = {
@@ -77,8 +79,14 @@ def opened(path: str | Path) -> Iterator[Content]:
             raise StorageError("file", but=but) from None
         try:
             yield Content(path, tree, beside, note)
-        except zipfile.BadZipFile as error:  # of a member that is read late
-            raise StorageError("file", but=f"{path} cannot be read: {error}") from None
+        except UserError:
+            raise
+        except (
+            *MALFORMED,
+            StopIteration,
+        ) as error:  # it says what it has not
+            but = f"{path} is not what it seems: {error or type(error).__name__}"
+            raise StorageError("file", but=but) from None
 
 
 CONFIG, SCHEDULER = "config.json", "scheduler_config.json"
@@ -183,8 +191,11 @@ FORMATS: list[tuple[Callable[[bytes], bool], Reader]] = [
 
 
 def array_of(value: Any) -> np.ndarray:
-    """The numbers of a tensor of a file, or an array as it is."""
-    return value.array() if type(value) is Tensor else np.asarray(value)
+    """The numbers of a tensor of a file, or of an array; ValueError where they are none."""
+    array = value.array() if type(value) is Tensor else np.asarray(value)
+    if array.dtype.kind not in NUMBERS and array.dtype != jnp.bfloat16:
+        raise ValueError(f"a tensor is of {array.dtype}, not of numbers")
+    return array
 
 
 def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from configs.cifar10 import CENTERED, UNIT, pc
-from models.importers import diffusers_unet
+from models.importers import diffusers_config, diffusers_unet
 from options.choices import choose, require
 from options.errors import InvalidValue, within
 from tools.published.checkpoint import (
@@ -127,7 +127,7 @@ class DiffusersFolder(Checkpoint):
         self.config, self.scheduler = content.beside["config.json"], content.beside.get(SCHEDULER)
         choose(MODELS, self.config.get("_class_name", NETWORK), "config.json: _class_name")
         with within("config.json"):
-            self.name, self.fields = diffusers_unet.fields_of(self.config)
+            self.name, self.fields = diffusers_config.fields_of(self.config)
 
     @classmethod
     def recognise(cls, content: Content) -> "Checkpoint | None":
@@ -162,7 +162,7 @@ class DiffusersFolder(Checkpoint):
         return diffusers_unet.params_from_diffusers(arrays, experiment.network, experiment.shape)
 
     def inexact(self, experiment: Any) -> str:
-        differ = diffusers_unet.groups_that_differ(experiment.network, experiment.shape[0])
+        differ = diffusers_config.groups_that_differ(experiment.network, experiment.shape[0])
         if not differ:
             return ""
         more = f" and {len(differ) - 3} more" if len(differ) > 3 else ""

@@ -70,7 +70,8 @@ class ScoreSDE(Checkpoint):
     def topology(self) -> Topology:
         """What network it is; its shapes alone are read."""
         stand_ins = {k: np.broadcast_to(np.float32(0), v.shape) for k, v in self.raw.items()}
-        return topology(self.dialect.groups(stand_ins), self.dialect.reorder)
+        with _naming(self.title):
+            return topology(self.dialect.groups(stand_ins), self.dialect.reorder)
 
     def sections(self, asked: Asked) -> dict[str, Any]:
         found = self.topology()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from models.importers import diffusers_unet
+from models.importers import diffusers_config, diffusers_unet
 from options.choices import choose, require
 from options.errors import InvalidValue, StorageError, Words
 from parameterization import LogSigma, Noise, ScaledScore, Time
@@ -80,7 +80,7 @@ def files_of(experiment: Any, params: Mapping[str, Any]) -> tuple[dict[str, Any]
     is_theirs = (getattr(space, "low", None), getattr(space, "high", None)) == (low, 1.0)
     require(is_theirs, "data.space", got, f"pixels from {low:g} to 1, as their pipelines have")
     scheduler = scheduler_of(options)
-    unet = diffusers_unet.config_of(
+    unet = diffusers_config.config_of(
         experiment.network, config.model.name, experiment.shape, bool(centre)
     )
     state = diffusers_unet.state_dict_of(params, experiment.network)

@@ -10,13 +10,8 @@ import pytest
 
 from models import MODELS
 from models.importers.call_order import shapes_of
-from models.importers.diffusers_unet import (
-    config_of,
-    fields_of,
-    groups_that_differ,
-    name_of,
-    params_from_diffusers,
-)
+from models.importers.diffusers_config import config_of, fields_of, groups_that_differ
+from models.importers.diffusers_unet import name_of, params_from_diffusers
 
 
 def by_rule(name: str, shape: list[int]) -> np.ndarray:

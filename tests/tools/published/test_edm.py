@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from experiment import kinds
-from tools.published.checkpoint import AVERAGE, Asked
+from tools.published.checkpoint import AVERAGE, RAW, Asked
 from tools.published.content import opened
 from tools.published.edm import EDMNetwork
 from tools.safe_pickle import record_of
@@ -56,6 +56,8 @@ def test_the_denoised_output_is_the_published_formula(name, golden):
 
 def test_other_networks_are_named(golden):
     with opened(golden.path / "edm_ddpmpp_cond/network.pkl") as content:
+        with pytest.raises(ValueError, match="params: got 'raw', but the file has the average"):
+            EDMNetwork(content.tree["ema"]).params(RAW, None)
         network = record_of("iDDPMPrecond")()
         network.state = content.tree["ema"].state
         with pytest.raises(ValueError, match="preconditioning: got 'iDDPMPrecond'"):
