@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from tools import safe_pickle
-from tools.safe_pickle import File, Plain
+from tools.safe_pickle import File, Plain, record_of
 
 # What a damaged or hostile file makes of a reader, as far as it is the file's fault.
 MALFORMED = (
@@ -37,7 +37,7 @@ STORAGES: dict[str, Any] = {
     "ByteStorage": np.uint8,
     "BoolStorage": np.bool_,
 }
-DIGITS = {"f2": "e", "f4": "f", "f8": "d", "i4": "i", "i8": "q", "b1": "?"}  # of numpy scalars
+DIGITS = {"f2": "e", "f4": "f", "f8": "d", "i4": "i", "i8": "q", "b1": "?"}  # numpy's, struct's
 
 
 @dataclasses.dataclass(eq=False)
@@ -86,7 +86,7 @@ class _Scalar:
     """The type of a number of numpy's, whose details a file sets afterwards."""
 
     def __init__(self, text: str, *_: Any) -> None:
-        self.format = DIGITS[text]
+        self.text = text
 
     def __setstate__(self, state: Any) -> None:
         pass
@@ -107,13 +107,17 @@ NAMES: Mapping[tuple[str, str], Any] = {
     ("torch", "Size"): tuple,
     ("_codecs", "encode"): _encode,
     ("numpy", "dtype"): _Scalar,
+    ("numpy", "ndarray"): record_of("ndarray"),  # beside tensors, such as a generator's state
+    ("numpy._core.multiarray", "_reconstruct"): record_of("ndarray"),
+    ("numpy.core.multiarray", "_reconstruct"): record_of("ndarray"),
+    ("torch", "device"): record_of("device"),
     ("numpy._core.multiarray", "scalar"): lambda kind, value: _number(kind, value),
     ("numpy.core.multiarray", "scalar"): lambda kind, value: _number(kind, value),
 }
 
 
 def _number(kind: _Scalar, value: bytes) -> Any:
-    return struct.unpack(f"<{kind.format}", value)[0]
+    return struct.unpack(f"<{DIGITS[kind.text]}", value)[0]
 
 
 def read(file: File) -> Any:

@@ -1,5 +1,7 @@
-"""Configurations of diffusers' UNet2DModel as our NCSN++ (blocks with skips to images) and DDPM, and
-back. What differs between the two networks is one row of `FAMILIES`.
+"""Configurations of diffusers' UNet2DModel as our NCSN++ and DDPM, and back.
+
+NCSN++ is that with skips to images at both sides. What differs between the two networks is one row
+of `FAMILIES`.
 """
 
 import dataclasses

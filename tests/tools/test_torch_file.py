@@ -9,7 +9,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from tools.torch_file import MALFORMED, read_state_dict
+from tools import safe_pickle
+from tools.torch_file import MALFORMED, Tensors, read_state_dict
 
 VALUES = {"a.weight": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.float32([7, 8])}
 
@@ -98,3 +99,11 @@ def test_a_pickle_that_would_store_far_beyond_its_end_is_refused(archive):
 def test_instructions_that_make_instances_are_refused(archive):
     with pytest.raises(pickle.UnpicklingError, match="instruction INST"):
         read_state_dict(archive(VALUES, lambda _: b"(ios\nsystem\n."))
+
+
+def test_numbers_and_arrays_of_numpy_beside_tensors_are_data():
+    """A learning rate is a number of numpy's in the original's checkpoints; arrays are left out."""
+    saved = {"lr": np.float64(2e-4), "n": np.int64(-3), "state": np.arange(3), "on": np.bool_(True)}
+    found = safe_pickle.load(io.BytesIO(pickle.dumps(saved, 2)), Tensors().known)
+    assert (found["lr"], found["n"], found["on"]) == (2e-4, -3, True)
+    assert found["state"].class_name == "ndarray"

@@ -170,7 +170,7 @@ def _read_safetensors(path: Path, file: File) -> tuple[Any, Mapping[str, str]]:
     with extra("formats"):
         import safetensors
     try:
-        with safetensors.safe_open(path, framework="np") as opened:
+        with safetensors.safe_open(str(path), framework="np") as opened:
             arrays = {name: opened.get_tensor(name) for name in opened.keys()}
             return arrays, opened.metadata() or {}
     except safetensors.SafetensorError as error:
