@@ -11,7 +11,14 @@ from data import CONDITIONING_DIM
 from models.importers import edm
 from options.choices import choose, require
 from options.errors import InvalidValue, within
-from tools.published.checkpoint import Asked, Checkpoint, Compared, channels_last, one_of
+from tools.published.checkpoint import (
+    RAW,
+    Asked,
+    Checkpoint,
+    Compared,
+    channels_last,
+    one_of,
+)
 from tools.published.content import Content, array_of
 from tools.published.edm_pickle import tensors_of
 from tools.published.official_config import source_of
@@ -127,7 +134,7 @@ class EDMNetwork(Checkpoint):
         }
 
     def params(self, which: str, experiment: Any) -> dict[str, Any]:
-        if which in RAW_ONLY:
+        if which == RAW:
             raise InvalidValue("params", which, "average", but="the file has the average alone")
         arrays = {name: array_of(value) for name, value in tensors_of(self.unet).items()}
         return edm.params_from_edm(arrays, experiment.network, experiment.shape)
@@ -136,6 +143,7 @@ class EDMNetwork(Checkpoint):
         self, experiment: Any, params: Any, given: Mapping[str, np.ndarray]
     ) -> list[Compared]:
         """D(x, sigma); `D_unlabelled` without classes, `D_augment` with augmentations."""
+        one_of(given, "D", "out")
         channels, task = experiment.shape[-1], experiment.task.for_evaluation()
         x = channels_last(one_of(given, "x"), channels)
         sigma = np.asarray(one_of(given, "sigma"), np.float32)
@@ -155,7 +163,4 @@ class EDMNetwork(Checkpoint):
             x_0 = np.asarray(predict(state, node, conds[name]).x_0)
             x_0 = 2 * x_0 - 1 if half != 1 else x_0
             found.append(Compared(name, x_0, channels_last(given[name], channels)))
-        return found or [Compared("D", x, one_of(given, "D"))]
-
-
-RAW_ONLY = {"raw"}
+        return found

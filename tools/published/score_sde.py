@@ -1,6 +1,7 @@
 """Checkpoints of Song et al.'s score-SDE (2021): .pth of PyTorch and msgpack of Flax."""
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -181,18 +182,15 @@ def _short(value: float) -> float:
     return float(str(np.float32(value)))
 
 
-class _naming:
-    """Inside, an error about a state dict is one about the file, and says what the file is."""
-
-    def __init__(self, title: str) -> None:
-        self.title = title
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        if kind is InvalidValue and error.field in ("state_dict", "params"):
-            raise InvalidValue("file", but=f"{self.title}: {error.but}") from None
+@contextlib.contextmanager
+def _naming(title: str) -> Iterator[None]:
+    """Inside, an error about a tree of parameters is one about the file, and says what it is."""
+    try:
+        yield
+    except InvalidValue as error:
+        if error.field in {TORCH.field, FLAX.field}:
+            raise InvalidValue("file", but=f"{title}: {error.but}") from None
+        raise
 
 
 class TorchScoreSDE(ScoreSDE):
