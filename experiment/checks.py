@@ -6,6 +6,7 @@ can take a process and a grid. Here is what concerns several.
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import jax.numpy as jnp
@@ -18,6 +19,7 @@ from options.errors import InvalidValue, UserError, within
 from options.fields import flat
 from parameterization import Parameterization
 from sde_lib import Node, Process
+from tasks.conditions import LABELS, require_dropout
 from training.loop import TrainOptions
 
 # How far the width of a prior may be from the largest distance between examples, as a factor.
@@ -25,8 +27,16 @@ NARROW, WIDE = 0.5, 5.0
 MOST_EXAMPLES, MOST_NUMBERS = 128, 2**26  # that are read to find that distance
 
 
+def choices_in(section: Mapping[str, Any]) -> dict[str, Any]:
+    """The classes that are chosen in a section and those in it, and nothing else of them."""
+    found = {"name": section["name"]} if "name" in section else {}
+    inner = {key: choices_in(value) for key, value in section.items() if hasattr(value, "items")}
+    return found | inner
+
+
 def check_numbers(config: ConfigDict, default: ConfigDict) -> None:
-    """InvalidValue for a number that is nan, or infinite where the default is not."""
+    """InvalidValue for a number that is nan, or infinite where the default is not, which is that of
+    the same classes."""
     own = flat(default)
     for name, value in flat(config).items():
         for number in value if type(value) is tuple else (value,):
@@ -123,6 +133,9 @@ def check_image(experiment: Any) -> None:
         options.parameterization.check(experiment.network)
     _check_sampling(experiment)
     experiment.sample_labels()
+    if options.guidance.guiding is not None:
+        with within("conditions"):
+            require_dropout(experiment.conditions, {LABELS})
     with within("guidance"):
         options.guidance.check(experiment.process, experiment.conditions)
     controls, task = experiment.controls, options.control.task

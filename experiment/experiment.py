@@ -82,7 +82,8 @@ class Experiment(ABC):
 
     def check_all(self, num_devices: int) -> None:
         """InvalidValue for an experiment that cannot work on this many devices in all."""
-        checks.check_numbers(self.config, sections.complete(self.settings, {}))
+        chosen = configuration.without_task(checks.choices_in(self.config))
+        checks.check_numbers(self.config, sections.complete(self.settings, chosen))
         checks.check_data(self)
         loop.examples_per_device(self.training, num_devices)
         self.check()

@@ -50,7 +50,7 @@ from solvers import SOLVERS
 from solvers.dpm import DPMSolverPP
 from solvers.grids import GRIDS, UniformGrid, end_clean
 from solvers.predictor_corrector import PredictorCorrector
-from tasks.conditions import CONDITIONS, LABELS, Condition, require_dropout
+from tasks.conditions import CONDITIONS, Condition
 from training.ema import EMA
 from training.loop import TrainOptions
 from training.optimizer import Optimizer
@@ -313,10 +313,10 @@ class GuidanceOptions:
         return None if self.strategy == Unguided() else self.strategy
 
     def check(self, process: Process, conditions: tuple[Condition, ...]) -> None:
-        """InvalidValue where a model of these conditions cannot be guided so."""
+        """InvalidValue where a model of these conditions, which training drops, cannot be guided
+        so."""
         if self.guiding is None:
             return
-        require_dropout(conditions, {LABELS})
         if self.guiding.needs_classifier:
             expected = "weights or a workdir of a classifier, which the strategy follows"
             require(self.classifier, "classifier", self.classifier, expected)

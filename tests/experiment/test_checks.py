@@ -36,6 +36,11 @@ def refusal(name: str, overrides: dict, devices: int = 1) -> str:
     return message
 
 
+def test_what_is_infinite_by_default_may_be_so_in_what_is_chosen():
+    """The guidance interval has no upper end unless one is given."""
+    load("digits/vp_small", {"guidance.strategy": "free"}).check_all(1)
+
+
 VARIANCE, UP = "digits/learned_variance", "emoji/up_16"
 CLASSIFIER, FLOW = "digits/classifier", "digits/flow"
 NAN, INF = float("nan"), float("inf")
@@ -206,8 +211,8 @@ BAD = [
     (DIGITS, {"guidance.strategy": "fre"}, "guidance.strategy: got 'fre', expected one of"),
     (DIGITS, FREE | {"guidance.strategy.scale": -1.0}, "guidance.strategy.scale: got -1.0"),
     (DIGITS, {"guidance.strategy": "automatic"}, "guidance.classifier: got ''"),
-    (VE, FREE, "guidance.strategy"),
-    (DIGITS, FREE | {"conditions.labels.dropout": 0.0}, "guidance"),
+    (VE, FREE, "guidance.conditions: got []"),
+    (DIGITS, FREE | {"conditions.labels.dropout": 0.0}, "conditions.labels.dropout: got 0.0"),
     (
         DIGITS,
         FREE | {"guidance.strategy.low": 2.0, "guidance.strategy.high": 1.0},
