@@ -22,6 +22,7 @@ one is. The kind of a file is determined by its content, not by its name.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from io import BufferedIOBase
 from pathlib import Path
 
 import numpy as np
@@ -69,15 +70,19 @@ class Decoded:
     largest: int | None = None
 
 
-def decode(path: Path, channels: int = 3, numbers: bool = False, size: Size = None) -> Decoded:
+def decode(
+    path: Path | BufferedIOBase, channels: int = 3, numbers: bool = False, size: Size = None
+) -> Decoded:
     """The first frame of an image file, upright, with 1 or 3 `channels`; else RefusedImage.
+
+    path: or the file itself, open at its beginning.
 
     numbers: the file's own values as float32, in place of 8-bit pixels.
     size: (height, width) that the image will be resized to: a JPEG is decoded at 1/2, 1/4 or 1/8 of
       its size, where that is still at least twice as high and wide. Some times as fast.
     """
     try:
-        with Image.open(path, formats=FORMATS) as file:
+        with Image.open(path, formats=FORMATS) as file:  # type: ignore[arg-type]
             several = getattr(file, "is_animated", False)
             # Before the EXIF data, for which a PNG is read to its end.
             deep = any(";16" in str(tile) for tile in file.tile) and file.mode not in SIXTEEN_BIT
@@ -191,8 +196,14 @@ def _plain(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
     return image.convert("RGB"), (f"{kind} to RGB",)
 
 
-def _reason(path: Path, error: Exception) -> str:
+def _reason(path: Path | BufferedIOBase, error: Exception) -> str:
     if type(error) is Image.UnidentifiedImageError:
-        return "empty file" if path.stat().st_size == 0 else "not an image"
+        return "not an image" if _is_there(path) else "empty file"
     text = str(error).removesuffix(f": {str(path)!r}")
     return text or type(error).__name__
+
+
+def _is_there(path: Path | BufferedIOBase) -> bool:
+    """Whether a file has any content."""
+    seek = getattr(path, "seek", None)
+    return seek(0, 2) > 0 if seek else path.stat().st_size > 0  # type: ignore[union-attr]

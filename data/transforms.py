@@ -19,7 +19,11 @@ from data.space import SPACES, UNIT, Space
 from options.choices import choose, require
 from options.errors import InvalidValue
 
-FILTERS = {"bicubic": Image.Resampling.BICUBIC, "box": Image.Resampling.BOX}
+FILTERS = {
+    "bicubic": Image.Resampling.BICUBIC,
+    "bilinear": Image.Resampling.BILINEAR,
+    "box": Image.Resampling.BOX,
+}
 
 
 class Crop(NamedTuple):
@@ -64,8 +68,8 @@ class Transform:
       dequantize: add uniform noise within each of the 256 grey levels (Theis et al. 2016).
       augment: non-leaking augmentation, which adds its conditioning to the batch as "augment".
       space: of the states that data become.
-      resize: how an image is made smaller or larger: "bicubic", with antialiasing, or "box", whose
-        pixels are the means over rectangles where the sizes divide.
+      resize: how an image is made smaller or larger: "bicubic" or "bilinear", with antialiasing, or
+        "box", whose pixels are the means over rectangles where the sizes divide.
     """
 
     image_size: int | tuple[int, ...] | None = None

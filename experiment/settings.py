@@ -84,7 +84,7 @@ class DataOptions:
         of the data.
       crop: "center" or "random" takes the largest part of the image of the right proportions,
         "none" squeezes all of it.
-      resize: "bicubic", or "box", means over rectangles.
+      resize: "bicubic", "bilinear" (as Song et al. 2021 do), or "box", means over rectangles.
       random_flip: mirror half of the images left-right.
       dequantize: add uniform noise of one grey level.
       keep_resized: keep the resized images of files on disk, in the user's cache, where none are
