@@ -6,9 +6,11 @@ import time
 import numpy as np
 import pytest
 import tensorflow_datasets
+import tfds_shapes
 from PIL import Image
 
 from data import SOURCES, tfds
+from experiment import kinds
 from options.errors import InvalidValue, NotInstalled
 
 FEATURES = tensorflow_datasets.features
@@ -151,3 +153,43 @@ def test_other_file_formats_are_refused(tmp_path, copy):
     info.write_text(info.read_text().replace('"array_record"', '"tfrecord"'))
     with pytest.raises(ValueError, match="in tfrecord, expected array_record"):
         tfds(copy, image_key="picture")
+
+
+@pytest.fixture(scope="module")
+def shapes(tmp_path_factory):
+    """A data set of several files a split, as a builder of one's own leaves it."""
+    root = tmp_path_factory.mktemp("shapes")
+    builder = tfds_shapes.Shapes(data_dir=root, file_format="array_record")
+    builder.download_and_prepare(
+        download_config=tensorflow_datasets.download.DownloadConfig(num_shards=3)
+    )
+    return root
+
+
+def test_a_real_set_in_several_files_is_read_back(shapes):
+    """Every example of every split, with its pixels and its class, in whatever order."""
+    files = sorted(path.name for path in (shapes / "shapes" / "2.1.0").glob("*train.array_record*"))
+    assert len(files) == 3 and files[0].endswith("00000-of-00003")
+    for split, count in tfds_shapes.COUNTS.items():
+        source = tfds(shapes, split)
+        assert (len(source), source.class_names) == (count, tfds_shapes.NAMES)
+        found = {(source[i]["image"].tobytes(), source[i]["label"]) for i in range(count)}
+        drawn = [tfds_shapes.drawn(split, i) for i in range(count)]
+        assert found == {(image.tobytes(), i % 3) for i, image in enumerate(drawn)}
+        assert source.class_counts().tolist() == np.bincount(np.arange(count) % 3).tolist()
+
+
+def test_a_configuration_trains_on_a_real_set(shapes):
+    """What main.py makes of it: images of one size, in batches, with the evaluation split."""
+    changed = {
+        "data.source": "tfds", "data.source.path": str(shapes), "data.num_channels": 3,
+        "data.image_size": (16, 16), "data.eval_split": "validation",
+        "conditions.labels.num_classes": 3, "model.attn_resolutions": (4,),
+        "training.batch_size": 20, "training.microbatch": "20",
+    }  # fmt: skip
+    experiment = kinds.open_experiment("digits/vp_small", changed)
+    experiment.check_all(1)
+    images = next(experiment.loader())["image"]
+    assert images.shape == (20, 16, 16, 3) and len(experiment.held_out) == 7
+    assert -1 <= images.min() < images.max() <= 1
+    assert experiment.said_by_data()["data.class_names"] == list(tfds_shapes.NAMES)
