@@ -13,6 +13,7 @@ python main.py --mode control --config.control.task=guide --config.guidance.stra
 python main.py --workdir runs/a --mode control --config.control.task=colorize     (colour models)
 python main.py --workdir runs/up --mode control --config.control.task=upscale       (upsamplers)
 python main.py --workdir runs/hand --mode write --text "Dear reader" --out line.svg
+python main.py --config configs/digits/vp_small.py --mode doctor --measure --price 2.5
 
 Any field of a config: --config.training.batch_size=64. What is chosen by name brings fields of its
 own: --config.process=vp --config.process.beta_max=15. Several hosts: the same command on each,
@@ -43,8 +44,10 @@ MODES = {
     "sample": "draws samples: the arrays, and of images a grid",
     "control": "completes, restores, colours, edits, guides or enlarges images",
     "write": "writes --text in the hand of --style into --out, a page of pen strokes",
+    "doctor": "what is wrong with --config, its data, or a run; with --measure, the machine",
     "fields": "prints every field of a config: what it is set to, what it means, its choices",
 }
+OF_CONFIG = {"doctor"}  # modes that look at a configuration where no weights are named
 HELP = {"help", "helpshort", "h", "?"}
 PRETRAINED = ROOT / "pretrained" / "digits.npz"
 # Choices that --help names: a field, and the table that it is chosen from.
@@ -73,6 +76,10 @@ flags.DEFINE_string(
 flags.DEFINE_string(
     "out", "", "File to write into: .svg, -animated.svg, .png, .gif, .inkml, .json."
 )
+flags.DEFINE_string("checks", "all", "Of the doctor: names, or module:Class, between commas.")
+flags.DEFINE_bool("measure", False, "The doctor also compiles the training step and times some.")
+flags.DEFINE_float("price", 0.0, "Of an hour of this machine, for the cost of the run.", 0.0)
+flags.DEFINE_integer("examples", 2000, "Of each split that the doctor looks at; 0 for all.", 0)
 flags.DEFINE_string("coordinator", "", "host:port of process 0, or auto.")
 flags.DEFINE_integer("num_processes", 0, "Number of processes of the run.")
 flags.DEFINE_integer("process_id", 0, "Number of this process.")
@@ -96,7 +103,8 @@ def main(argv: list[str]) -> None:
     with busy("starting", in_files=False):
         from experiment import modes
 
-    weights = options.weights or ("" if options.workdir else PRETRAINED)
+    alone = options.workdir or options.mode in OF_CONFIG
+    weights = options.weights or ("" if alone else PRETRAINED)
     command = modes.Command(
         config=options.config,
         workdir=Path(options.workdir or "runs/weights"),
@@ -109,6 +117,7 @@ def main(argv: list[str]) -> None:
             options.heartbeat_seconds,
         ),
         order=modes.Order(options.text, options.style, options.out),
+        request=modes.Request(options.checks, options.measure, options.price, options.examples),
     )
     sys.exit(modes.run(options.mode, command))
 

@@ -17,8 +17,8 @@ import hashlib
 import logging
 import zlib
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -134,7 +134,11 @@ class Folder:
 
 @dataclass(frozen=True, eq=False)
 class ImageFolder(Source):
-    """The readable images of a folder, in the order of their paths; see `folder`."""
+    """The readable images of a folder, in the order of their paths; see `folder`.
+
+    Attributes:
+      outcomes: what decoding every file gave, those that are left out among them.
+    """
 
     name: str
     root: Path
@@ -149,6 +153,7 @@ class ImageFolder(Source):
     size: tuple[int, int] | None = None
     remark: str = ""
     size_of_most: tuple[int, int] | None = None
+    outcomes: Mapping[str, Outcome] = field(default_factory=dict)
     is_of_files: ClassVar[bool] = True
 
     @property
@@ -241,6 +246,7 @@ def folder(
         num_channels=channels,
         size=size,
         size_of_most=most,
+        outcomes=outcomes,
         remark=f"{NO_IMAGE}: {', '.join(empty)}" if empty else "",
     )
 

@@ -20,11 +20,6 @@ from options.fields import flat
 from parameterization import Parameterization
 from sde_lib import Node, Process
 from tasks.conditions import LABELS, require_dropout
-from training.loop import TrainOptions
-
-# How far the width of a prior may be from the largest distance between examples, as a factor.
-NARROW, WIDE = 0.5, 5.0
-MOST_EXAMPLES, MOST_NUMBERS = 128, 2**26  # that are read to find that distance
 
 
 def choices_in(section: Mapping[str, Any]) -> dict[str, Any]:
@@ -54,64 +49,6 @@ def check_data(experiment: Any) -> None:
     if known and data.size is not None and known != data.num_channels:
         but = f"the {experiment.config.data.source.name} have {known}"
         raise InvalidValue("data.num_channels", data.num_channels, but=but)
-
-
-def warnings_of_training(options: TrainOptions) -> list[str]:
-    """What will disappoint in a run as short as this one, a line each."""
-    found, steps, ema, optim = [], options.steps, options.ema, options.optimizer
-    if optim.warmup >= steps:
-        found.append(
-            f"optim.warmup = {optim.warmup} is not over after training.steps = {steps}: the "
-            f"learning rate ends at {steps / optim.warmup:.0%} of optim.lr"
-        )
-    share = ema.initial_share(steps)
-    if share > 0.01:
-        found.append(
-            f"ema.decay = {ema.decay} is slow for training.steps = {steps}: the average, with "
-            f"which samples are drawn, is {share:.0%} the first, random parameters. "
-            "ema.warmup=True forgets them, and so does a smaller ema.decay"
-        )
-    return found
-
-
-def warnings_of_width(experiment: Any) -> list[str]:
-    """A line where the prior is far from as wide as the data, of which a few examples are read.
-
-    A sample can move from any example to any other where the noise is as wide as their largest
-    distance (Song & Ermon 2020, technique 1).
-    """
-    process = experiment.process
-    if not process.width_field:
-        return []
-    examples = _some_examples(experiment)
-    width, distance = process.prior_std, _largest_distance(examples)
-    if not distance or NARROW * distance <= width <= WIDE * distance:
-        return []
-    why = "samples will lack contrast and variety"
-    if width > distance:
-        why = "steps will be spent on noise that hides all of the data"
-    return [
-        f"process.{process.width_field} = {width:.4g}, but the largest distance between two of "
-        f"{len(examples)} training examples is {distance:.3g}, which it should be about: {why}. "
-        "python -m tools.sigma_max computes it for all 8-bit images"
-    ]
-
-
-def _some_examples(experiment: Any) -> np.ndarray:
-    """Up to MOST_EXAMPLES of what is trained on, chosen at random, as states (n, dimensions)."""
-    source = experiment.train_source
-    fit = max(2, MOST_NUMBERS // math.prod(experiment.shape))
-    count = min(MOST_EXAMPLES, fit, len(source))
-    chosen = np.sort(np.random.default_rng(0).choice(len(source), count, replace=False))
-    transform = dataclasses.replace(experiment.transform.for_evaluation(), dequantize=False)
-    return transform(source.take(chosen), range(count), 0)["image"].reshape(count, -1)
-
-
-def _largest_distance(x: np.ndarray) -> float:
-    """Between two rows, by |a - b|^2 = |a|^2 + |b|^2 - 2 a . b about their mean."""
-    x = x - x.mean(0)
-    squares = np.square(x).sum(1)
-    return math.sqrt(max(0.0, float((squares[:, None] + squares - 2 * x @ x.T).max())))
 
 
 def check_process(process: Process) -> None:

@@ -133,9 +133,13 @@ class Experiment(ABC):
 
     @functools.cached_property
     def _parts(self) -> tuple[Source, Source | None]:
-        """What is trained on, and what is held out of it: the same where nothing is, None where
-        that is a split of its own."""
-        options, found = self.options.data, self._read("train_split")
+        """See `_parts_of`."""
+        return self._parts_of(self._read("train_split"))
+
+    def _parts_of(self, found: Source) -> tuple[Source, Source | None]:
+        """What is trained on of the training split, and what is held out of it: the same where
+        nothing is, None where that is a split of its own."""
+        options = self.options.data
         if options.eval_split == options.train_split or (found.unsplit and not options.holdout):
             return found, found
         if not found.unsplit:
@@ -186,6 +190,16 @@ class Experiment(ABC):
         disk."""
         of_train = self._parts[1]
         return self._read("eval_split") if of_train is None else of_train
+
+    @property
+    def plain_train(self) -> Source:
+        """`train_source` without what a task adds to its examples, to look at. Reads the disk."""
+        return self.train_source
+
+    @property
+    def plain_held_out(self) -> Source:
+        """`held_out`, likewise."""
+        return self.held_out
 
     def loader(self) -> Loader:
         """The stream of training batches of this host. Reads the disk."""

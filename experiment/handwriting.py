@@ -109,6 +109,19 @@ class HandwritingExperiment(Experiment):
         with within("data.source"):
             return self.options.data.reader.read(name)
 
+    @functools.cached_property
+    def _plain(self) -> tuple[Source, Source | None]:
+        return self._parts_of(super()._read("train_split"))
+
+    @property
+    def plain_train(self) -> Source:
+        return self._plain[0]
+
+    @functools.cached_property
+    def plain_held_out(self) -> Source:
+        of_train = self._plain[1]
+        return super()._read("eval_split") if of_train is None else of_train
+
     def each_split(self) -> Iterator[StrokeSource]:
         """The lines of every split of the file, the training's first. Reads the disk."""
         for name in self.options.data.reader.splits():

@@ -12,12 +12,16 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from evaluation.places import Places
-from experiment import checks, kinds, listing, outputs
+from experiment import kinds, listing, outputs
+from experiment.doctor.examination import before_training, chosen, examine, refused
+from experiment.doctor.finding import Severity
+from experiment.doctor.subject import Request, Subject
 from experiment.experiment import Experiment, Trained
 from experiment.from_data import settled
 from experiment.handwriting import HandwritingExperiment
 from experiment.image import ImageExperiment
-from experiment.outputs import CONTROL, EVALUATIONS, SAMPLES
+from experiment.outputs import CONTROL, EVALUATIONS, EXAMINATIONS, SAMPLES
+from experiment.trained_under import differing
 from experiment.writing import Order, Writer
 from generation import controls
 from handwriting import formats
@@ -58,13 +62,6 @@ CONTINUABLE = (
     "guidance",
 )
 
-# What a network was trained under, less what changes neither its parameters nor what it says.
-TRAINED_UNDER = (
-    "task", "process", "parameterization", "model", "conditions", "data.space", "data.image_size",
-    "data.num_channels", "data.holdout",
-)  # fmt: skip
-WAYS_TO_COMPUTE = ("model.remat", "model.scan_blocks")
-
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Command:
@@ -73,6 +70,7 @@ class Command:
     Attributes:
       weights: exported parameters to use in place of the workdir's checkpoints, or None.
       order: what is to be written.
+      request: what is to be examined.
     """
 
     config: ConfigDict
@@ -81,6 +79,7 @@ class Command:
     force: bool = False
     cluster: Cluster = Cluster()
     order: Order = Order("", "", "")
+    request: Request = Request()
 
     @property
     def trained(self) -> Trained:
@@ -95,7 +94,7 @@ class Command:
 def run(mode: str, command: Command) -> int:
     """Runs a mode; the exit status. Where memory runs out, the field to lower is named."""
     function, batch, count = MODES[mode]
-    if function is not run_fields:
+    if function not in UNSETTLED:
         command = dataclasses.replace(command, config=settled(command.config))
     config = flat(command.config)
     count = count if count in config else batch
@@ -120,20 +119,7 @@ def require_as_trained(command: Command) -> None:
     """InvalidValue where the configuration is not what the network was trained under; with
     `force`, a warning. Weights that remember no configuration are taken as they are."""
     place = command.trained.place
-    try:
-        remembered = kinds.load(place)
-    except UserError:
-        return
-    differ = workdir.differences(remembered.to_dict(), command.config.to_dict())
-    # Of a section where another class is chosen all differs: its name says it.
-    other = [k.removesuffix(".name") for k in differ if k.endswith(".name")]
-    found = {
-        k: said
-        for k, said in differ.items()
-        if workdir.is_within(k, TRAINED_UNDER)
-        and not (workdir.is_within(k, WAYS_TO_COMPUTE) or k.endswith(".dropout"))
-        and (k.endswith(".name") or not workdir.is_within(k, other))
-    }
+    found = differing(command.config, place)
     if not found:
         return
     said = f"{place} was trained under another config: {workdir.first_few(found)}"
@@ -182,9 +168,7 @@ def said_of_data(experiment: Experiment) -> Iterator[str]:
 
 def claim_of(command: Command, experiment: Experiment) -> workdir.Claim:
     """The run's claim to its workdir, by its configuration with the classes of its data."""
-    about = [f"warning: {line}" for line in checks.warnings_of_training(experiment.training)]
-    if experiment.draws_samples:
-        about += [f"warning: {line}" for line in checks.warnings_of_width(experiment)]
+    about = [f"warning: {line}" for line in before_training(Subject(experiment))]
     about += said_of_data(experiment)
     config = json.loads(command.config.to_json())
     said = experiment.said_by_data()
@@ -355,6 +339,22 @@ def run_fields(command: Command) -> int:
     return 0
 
 
+def run_doctor(command: Command) -> int:
+    """Examines configuration, data, run and machine; 1 where anything cannot work."""
+    place = command.trained.place
+    named = command.weights is not None or (place / workdir.CONFIG).is_file()
+    chosen(command.request.checks)  # refused before any long work
+    try:
+        experiment = kinds.experiment(command.config)
+        found = examine(Subject(experiment, command.request, command.trained if named else None))
+    except UserError as error:
+        found = refused(error)
+    folder = command.outputs(EXAMINATIONS).folder_of_config()
+    found.write(folder / "report.json", {"config": command.config.to_dict()})
+    print(found, f"report: {folder / 'report.json'}", sep="\n")
+    return int(found.worst is Severity.ERROR)
+
+
 def image_experiment(command: Command) -> ImageExperiment:
     """The checked experiment of a trained model that can be sampled."""
     experiment = checked_as_trained(command)
@@ -381,5 +381,7 @@ MODES: dict[str, tuple[Callable[[Command], int], str, str]] = {
     "sample": (run_sample, "sampling.batch_size", "sampling.num_samples"),
     "control": (run_control, "sampling.batch_size", "control.images"),
     "write": (run_write, "sampling.batch_size", "sampling.batch_size"),
+    "doctor": (run_doctor, "training.microbatch", "training.batch_size"),
     "fields": (run_fields, "", ""),
 }
+UNSETTLED = (run_fields, run_doctor)  # of a configuration that may leave something to its data

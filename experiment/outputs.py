@@ -50,6 +50,7 @@ class Kind:
 
 SAMPLES = Kind("samples", (*OF_TRAINING, "loss", "control", "eval"))
 CONTROL = Kind("control", (*OF_TRAINING, "loss", *OF_SAMPLES), about="control")
+EXAMINATIONS = Kind("doctor", ())
 EVALUATIONS = Kind("eval", (*OF_TRAINING, *OF_SAMPLES, "control", "eval.checkpoints"))
 
 
@@ -67,6 +68,12 @@ class Outputs:
         matter = {k: v for k, v in flat(self.config.to_dict()).items() if self._matters(k)}
         settings = {"parameters": name, "step": step, "config": matter}
         return claimed(self._of(name, step), self.variant, settings)
+
+    def folder_of_config(self) -> Path:
+        """For what is said of the configuration, with or without parameters."""
+        return claimed(
+            self.trained.workdir / self.kind.folder, self.variant, {"config": self.config.to_dict()}
+        )
 
     def places(self, params: PyTree, step: int) -> Places:
         """Of an evaluation of these parameters."""

@@ -18,6 +18,7 @@ import models
 import sde_lib
 import solvers
 from experiment import configuration, kinds
+from experiment.doctor import CHECKS
 from generation import controls
 from options.fields import choices, entries, fields, flat
 from options.project import find
@@ -33,6 +34,7 @@ PAGES = [
 # What runs and the examples make.
 PRODUCTS = {
     "runs", "eval", "checkpoints", "tensorboard", "wandb", "pictures", "samples", "control", "docs",
+    "doctor",
 }  # fmt: skip
 # The configuration of a run that a page speaks of, where it says no other.
 OF_A_RUN = "configs/digits/vp.py"
@@ -50,6 +52,7 @@ TABLES = (
     data.SPACES,
     controls.TASKS,
     kinds.KINDS,
+    CHECKS,
 )
 
 

@@ -102,7 +102,7 @@ finally:
 def test_help_names_the_flags_and_shows_commands():
     done = run("--help")
     assert done.returncode == 0
-    modes_ = "--mode: <train|eval|sample|control|write|fields>"
+    modes_ = "--mode: <train|eval|sample|control|write|doctor|fields>"
     for flag in ("--config", "--workdir", modes_, "--weights"):
         assert flag in done.stdout
     assert run().stdout == done.stdout  # as it stands, without anything

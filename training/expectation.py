@@ -31,15 +31,20 @@ class Expectation:
         if self._said or spent < TIMED or not self._left:
             return
         self._said = True
-        expected = self._left * spent / done
-        if clock is not None and clock < expected:
+        whole = expected(self._left, done, spent)
+        if clock is not None and clock < whole:
             reached = f"about {clock * done / spent:,.0f} of the {self._left:,} steps left"
             yield f"training.max_seconds ends the run in {in_words(clock)}, after {reached}"
             return
         apart = "plots and measurements apart"
-        yield f"the {self._left:,} steps left will take about {in_words(expected)}, {apart}"
-        if expected > DAY:
+        yield f"the {self._left:,} steps left will take about {in_words(whole)}, {apart}"
+        if whole > DAY:
             yield SHORTER
+
+
+def expected(steps: int, done: int, seconds: float) -> float:
+    """Seconds that so many steps take where some were done in `seconds`."""
+    return steps * seconds / done
 
 
 def in_words(seconds: float) -> str:

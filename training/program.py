@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
+from options.memory import footprint
 from tasks.task import Context
 from training import microbatch
 from training.ema import EMA
@@ -51,6 +52,11 @@ class Program:
         """The microbatch of a program that is prepared."""
         assert self.microbatch is not None
         return self.microbatch
+
+    @property
+    def footprint(self) -> int:
+        """Bytes of a device that the programs which are prepared need, the largest of them."""
+        return max(map(footprint, self._compiled.values()))
 
     def prepare(self, state: State, batches: PyTree) -> None:
         """Compile for chunks like `batches`, choosing the microbatch if that is still open."""

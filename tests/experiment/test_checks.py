@@ -2,16 +2,14 @@
 
 import dataclasses
 import pathlib
-import re
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 from PIL import Image
 
 from configs import cifar10
-from experiment import checks, kinds
+from experiment import kinds
 from experiment.experiment import Experiment
 from options.errors import UserError
 from options.fields import flat
@@ -390,35 +388,3 @@ def test_the_header_of_a_config_says_how_it_is_run_and_what_it_reaches(path):
     header = path.read_text().split('"""')[1]
     assert f"--config configs/{path.relative_to(ROOT / 'configs')}" in header.replace("=", " ")
     assert "Result" in header
-
-
-VE_DIGITS = {"process": "ve", "data.space.low": 0.0}
-WIDTHS = [
-    ({"process.sigma_max": 2.0}, "process.sigma_max = 2, but .* contrast and variety"),
-    ({"process.sigma_max": 14.0}, ""),
-    ({"process.sigma_max": 200.0}, "process.sigma_max = 200, but .* 128 training .* hides all"),
-    ({"process": "smld", "process.sigma_max": 2.0}, "process.sigma_max = 2, but"),
-    ({"process": "edm", "process.t_max": 800.0}, "process.t_max = 800, but"),
-    ({"process": "vp"}, ""),
-]
-
-
-@pytest.mark.parametrize("overrides, said", WIDTHS)
-def test_a_prior_far_from_as_wide_as_the_data_is_warned_of(overrides, said):
-    experiment = load(DIGITS, VE_DIGITS | overrides)
-    found = checks.warnings_of_width(experiment)
-    assert len(found) == bool(said) and all(re.match(said, line) for line in found), found
-
-
-@pytest.mark.usefixtures("_images_at_home")
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: str(path.relative_to(ROOT / "configs")))
-def test_no_shipped_config_whose_data_are_here_is_warned_of(path):
-    experiment = kinds.open_experiment(path)
-    if experiment.draws_samples and experiment.config.data.source.name in ("digits", "emoji"):
-        assert checks.warnings_of_width(experiment) == []
-
-
-def test_the_largest_distance_is_that_of_the_pair_farthest_apart():
-    x = np.random.default_rng(0).normal(100.0, 1.0, (20, 7)).astype(np.float32)
-    expected = max(np.linalg.norm(a - b) for a in x for b in x)
-    assert checks._largest_distance(x) == pytest.approx(expected, rel=1e-5)

@@ -10,13 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiment import checks, kinds, modes
+from experiment import kinds, modes
+from experiment.doctor.examination import before_training
+from experiment.doctor.subject import Subject
 from experiment.modes import Command
 from generation.controls import Controls
 from options.errors import InvalidValue, OutOfMemory, StorageError
-from training.ema import EMA
-from training.loop import TrainOptions
-from training.optimizer import Optimizer
 
 RANDOM = np.random.default_rng(0)
 TINY = {
@@ -208,8 +207,10 @@ def test_how_it_is_used_may_differ_from_its_training(tmp_path):
 
 def test_a_run_shorter_than_its_warm_up_and_average_is_warned_of():
     def said(warmup, decay=0.9, slow_start=False):
-        ema, adam = EMA(decay, slow_start), Optimizer(warmup=warmup)
-        return checks.warnings_of_training(TrainOptions(steps=200, ema=ema, optimizer=adam))
+        changed = {"training.steps": 200, "optim.warmup": warmup}
+        changed |= {"ema.decay": decay, "ema.warmup": slow_start}
+        subject = Subject(kinds.open_experiment("digits/vp", changed))
+        return before_training(subject, ("warmup", "ema"))
 
     assert said(warmup=10) == []
     (line,) = said(warmup=5000)
