@@ -106,24 +106,29 @@ class OtherProportions(Check):
         data, sizes = subject.options.data, _sizes(subject)
         if data.size is None or not sizes:
             return
-        kept = [np.prod(cut_size(size, data.size)) / np.prod(size) for size in sizes]
-        lossy = np.flatnonzero(1 - np.array(kept) > self.most_lost)
-        if len(lossy) <= self.most * len(sizes):
+        lossy = self._lossy(sizes, data.size)
+        if lossy <= self.most:
             return
         heights, widths = zip(*sizes, strict=True)
         aspect = float(np.median(np.array(widths) / np.array(heights)))
         height = data.size[0]
         fitting = height, max(8, 8 * round(height * aspect / 8))
         cuts = CROPS[data.crop].cuts
-        yield warning(
-            f"{len(lossy) / len(sizes):.0%} of {len(sizes)} images, {min(heights)} to "
+        cures = self._lossy(sizes, fitting) <= self.most
+        say = warning if cuts or cures else note  # squeezed on purpose, as all must be
+        cure = "squeezed in place of cut: --config.data.crop=none" if cuts else ""
+        yield say(
+            f"{lossy:.0%} of {len(sizes)} images, {min(heights)} to "
             f"{max(heights)} high and {min(widths)} to {max(widths)} wide, are of other "
             f"proportions than data.image_size = {data.size}",
             "a quarter of them or more is cut off" if cuts else "they are squeezed",
-            f'--config.data.image_size="{fitting}"'
-            if fitting != data.size
-            else f"--config.data.crop={'none' if cuts else 'center'}",
+            f'--config.data.image_size="{fitting}"' if cures else cure,
         )
+
+    def _lossy(self, sizes: list[tuple[int, int]], target: tuple[int, int]) -> float:
+        """The fraction of the images of which too much is lost."""
+        kept = [np.prod(cut_size(size, target)) / np.prod(size) for size in sizes]
+        return float(np.mean(1 - np.array(kept) > self.most_lost))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -49,9 +49,13 @@ class GreyAsColour(Check):
     def findings(self, subject: Subject) -> Iterator[Finding]:
         images = subject.images
         if len(images) and images.shape[-1] == 3 and (images == images[..., :1]).all():
+            converts = hasattr(subject.options.data.source, "channels")
             yield warning(
                 f"all of {len(images)} images are grey, in 3 channels",
                 "three times the work, and samples with tints",
+                "--config.data.num_channels=1"
+                if converts
+                else "write the first channel of the arrays alone, images[..., :1], and "
                 "--config.data.num_channels=1",
             )
 
@@ -110,7 +114,13 @@ class NothingHeldOut(Check):
         try:
             same = subject.experiment.plain_held_out is subject.train
         except UserError as error:
-            yield warning(str(error), why, f"--config.data.eval_split: {error.expected}")
+            yield warning(
+                str(error),
+                why,
+                "a part of the data under this name; or --config.data.train_split and "
+                "--config.data.eval_split as the parts are called; a folder without parts, or one "
+                ".npy file, is divided by --config.data.holdout=0.1",
+            )
             return
         if same:
             yield warning(

@@ -1,8 +1,10 @@
 """Faults that are planted are found by name, each with its cure; what is shipped has none."""
 
+import ast
 import dataclasses
 import json
 import pathlib
+import re
 
 import numpy as np
 import pytest
@@ -83,16 +85,29 @@ def found_in(where, overrides, check, *, checks="", trained=None, examples=48) -
     return finding
 
 
-@pytest.mark.parametrize(("check", "where", "changed", "cure"), CONFIGURED)
-def test_a_fault_of_a_configuration_is_found(check, where, changed, cure):
-    found = found_in(where, changed, check, checks=names(Part.CONFIG))
-    assert found.severity >= Severity.WARNING and cure in found.cure, found
+def fields_in(cure: str) -> dict:
+    """The fields that a cure sets, of its first way where it has several."""
+    first = re.split(r", (?:\w+ \w+ \w+, )?or |; ", cure)[0]
+    found = re.findall(r'--config\.([\w.]+)=("[^"]*"|[^\s,;]+)', first)
+    return {name: literal(value.strip('"')) for name, value in found}
 
 
-@pytest.mark.parametrize(("check", "where", "changed", "cure"), OF_DIGITS)
-def test_a_configuration_that_does_not_suit_the_digits_is_found(check, where, changed, cure):
-    found = found_in(where, changed, check)
+def literal(text: str):
+    try:
+        return ast.literal_eval(text)
+    except ValueError:
+        return text
+
+
+@pytest.mark.parametrize(("check", "where", "changed", "cure"), [*CONFIGURED, *OF_DIGITS])
+def test_a_fault_of_a_configuration_is_found_and_cured(check, where, changed, cure):
+    asked = check if check in CHECKS else "warmup"
+    found = found_in(where, changed, check, checks=asked)
     assert found.severity >= Severity.WARNING and cure in found.cure, found
+    after = changed | fields_in(found.cure)
+    if after != changed:
+        subject = Subject(kinds.open_experiment(where, after), Request(examples=48))
+        assert list(findings_of(check, CHECKS[check](), subject)) == []
 
 
 # Arrays, each of one fault.
@@ -161,7 +176,7 @@ def nothing(arrays):
 
 OF_ARRAYS = [
     ("blank_images", blank, {}, "remove 5"),
-    ("grey_as_colour", grey, {}, "--config.data.num_channels=1"),
+    ("grey_as_colour", grey, {}, "images[..., :1]"),
     ("value_range", of_bits, {}, "by 255"),
     ("duplicates", twice, {}, "remove 7"),
     ("near_duplicates", nearly_twice, {}, "keep one"),
@@ -169,7 +184,7 @@ OF_ARRAYS = [
     ("imbalance", imbalanced, {}, "--config.sampling.labels=dog"),
     ("class_missing", missing_in_test, {}, "add images of dog"),
     ("small_class", small_class, {}, "more images of dog"),
-    ("nothing_held_out", without_test, {}, "--config.data.eval_split"),
+    ("nothing_held_out", without_test, {}, "--config.data.holdout=0.1"),
     ("flips", letters, {"data.random_flip": True}, "random_flip=False"),
     ("enlarged", nothing, {"data.image_size": (32, 32)}, 'image_size="(16, 16)"'),
 ]
@@ -189,8 +204,13 @@ def of_arrays(tmp_path, spoil, changed=()):
 
 @pytest.mark.parametrize(("check", "spoil", "changed", "cure"), OF_ARRAYS)
 def test_a_fault_of_the_data_is_found(tmp_path, check, spoil, changed, cure):
-    found = found_in(DIGITS, of_arrays(tmp_path, spoil, changed), check)
+    given = of_arrays(tmp_path, spoil, changed)
+    found = found_in(DIGITS, given, check)
     assert found.severity >= Severity.WARNING and cure in found.cure, found
+    if found.cure.startswith("--config") and "=" in found.cure.split()[0]:
+        given |= fields_in(found.cure)
+        subject = Subject(kinds.open_experiment(DIGITS, given))
+        assert list(findings_of(check, CHECKS[check](), subject)) == []
 
 
 def test_healthy_data_have_none(tmp_path):
@@ -232,16 +252,28 @@ def of_twelve_bits(folder):
     Image.fromarray(values).save(folder / "train" / "cat" / "3.png")
 
 
+def in_three_channels(folder):
+    for path in folder.rglob("*.png"):
+        Image.open(path).convert("L").convert("RGB").save(path)
+
+
 def wide(folder):
-    for i in range(12):
-        Image.new("RGB", (64, 16), (i, 9, 9)).save(folder / "train" / "cat" / f"{i}.png")
+    for path in folder.rglob("*.png"):
+        Image.open(path).resize((64, 16)).save(path)
+
+
+def of_two_kinds(folder):
+    for path in (folder / "train" / "cat").glob("*.png"):
+        Image.open(path).resize((64, 16)).save(path)
 
 
 OF_FILES = [
     ("damaged_files", cut, "train/cat/2.png"),
     ("transparent", with_alpha, "-alpha remove"),
     ("sixteen_bit", of_twelve_bits, "--config.data.source.numbers=True"),
+    ("grey_as_colour", in_three_channels, "--config.data.num_channels=1"),
     ("proportions", wide, 'image_size="(16, 64)"'),
+    ("proportions", of_two_kinds, "squeezed in place of cut: --config.data.crop=none"),
 ]
 
 
@@ -257,8 +289,12 @@ def test_a_fault_of_files_is_found(tmp_path, check, spoil, cure):
             Image.fromarray(image).save(path)
     spoil(tmp_path)
     changed = {"data.source.path": str(tmp_path), "data.image_size": (16, 16)}
-    found = found_in("folder_small", changed | {"data.num_channels": 3}, check)
+    changed |= {"data.num_channels": 3, "data.keep_resized": False}
+    found = found_in("folder_small", changed, check)
     assert found.severity >= Severity.WARNING and cure in found.cure, found
+    if found.cure.startswith("--config"):
+        subject = Subject(kinds.open_experiment("folder_small", changed | fields_in(found.cure)))
+        assert list(findings_of(check, CHECKS[check](), subject)) == []
 
 
 def test_data_that_are_not_there_are_said_once(tmp_path):
