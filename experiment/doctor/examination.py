@@ -130,9 +130,7 @@ def findings_of(name: str, check: Check, subject: Subject) -> Iterator[Finding]:
 
 def before_training(subject: Subject, names: Collection[str] = BEFORE_TRAINING) -> list[str]:
     """What will disappoint in a training, a line each."""
-    return [
-        found.line for name in names for found in CHECKS[name]().findings(subject)
-    ]  # fmt: skip
+    return [found.line for name in names for found in CHECKS[name]().findings(subject)]
 
 
 def _attempt(name: str, function: Callable[[], Any]) -> Iterator[Finding]:
