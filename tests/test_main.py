@@ -103,7 +103,7 @@ def test_help_names_the_flags_and_shows_commands():
     done = run("--help")
     assert done.returncode == 0
     modes_ = "--mode: <train|eval|sample|control|write|doctor|fields>"
-    for flag in ("--config", "--workdir", modes_, "--weights"):
+    for flag in ("--config", "--workdir", modes_, "--weights", "--checks", "--[no]measure"):
         assert flag in done.stdout
     assert run().stdout == done.stdout  # as it stands, without anything
     assert "python main.py --config configs/digits/vp_small.py --workdir" in done.stdout

@@ -69,12 +69,11 @@ class MissingClass(Check):
             missing = np.flatnonzero(counts == 0)
             if source is not None and len(missing):
                 names = _named(source, missing)
-                yield warning(
-                    f"{source.name} has no example of {names}",
-                    lost,
-                    f"add images of {names} to it, or begin with all in one folder without "
-                    "splits: --config.data.holdout=0.1 sets some aside",
-                )
+                cure = f"add images of {names} to it"
+                if subject.experiment.sets_aside:
+                    share = min(0.5, 2 * subject.options.data.holdout)
+                    cure = f"more images of {names}, or --config.data.holdout={share:g}"
+                yield warning(f"{source.name} has no example of {names}", lost, cure)
 
 
 @dataclasses.dataclass(frozen=True)

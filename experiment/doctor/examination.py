@@ -71,7 +71,8 @@ class Examination:
             for severity in sorted(Severity, reverse=True)
         )
         without = [f"left out: {', '.join(names)}: {why}" for why, names in self._reasons()]
-        return "\n".join([*map(str, self.findings), f"{len(self.checks)} checks: {said}", *without])
+        made = f"{len(self.checks)} check{'s' * (len(self.checks) != 1)}: {said}"
+        return "\n".join([*map(str, self.findings), made, *without])
 
     def _reasons(self) -> Iterator[tuple[str, list[str]]]:
         for why in dict.fromkeys(self.left_out.values()):

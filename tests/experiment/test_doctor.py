@@ -297,6 +297,18 @@ def test_a_fault_of_files_is_found(tmp_path, check, spoil, cure):
         assert list(findings_of(check, CHECKS[check](), subject)) == []
 
 
+def test_a_class_that_is_not_held_out_asks_for_a_larger_share(tmp_path):
+    images, labels = healthy(count=40)["train_images"], np.arange(40) < 3
+    for i, (image, label) in enumerate(zip(images, labels, strict=True)):
+        path = tmp_path / ("cat", "owl")[int(label)] / f"{i}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(image).save(path)
+    changed = {"data.source.path": str(tmp_path), "data.keep_resized": False}
+    found = found_in("folder_small", changed, "class_missing")
+    assert "held out has no example of owl" in found.seen
+    assert found.cure == "more images of owl, or --config.data.holdout=0.2"
+
+
 def test_data_that_are_not_there_are_said_once(tmp_path):
     experiment = kinds.open_experiment(VE, {"data.source.path": str(tmp_path / "gone")})
     found = examine(Subject(experiment))
