@@ -23,8 +23,9 @@ from jaxtyping import Array, Float, Float32, UInt8
 from handwriting.render import STYLE, WHITE, padded
 from metrics import mobilenet_v2
 from metrics.extractors import MissingWeights, made_weights
-from metrics.features import Activations, FeatureExtractor, read_weights
+from metrics.features import Activations, FeatureExtractor
 from metrics.inverted_bottlenecks import Maps
+from metrics.weights import read_weights
 from options.choices import require
 from options.errors import Words
 from options.precision import FLOAT32

@@ -15,7 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float32, UInt8
 
-from metrics.features import Activations, FeatureExtractor, read_weights
+from metrics.features import Activations, FeatureExtractor
+from metrics.weights import read_weights
 from options.errors import InvalidValue, Words
 from options.precision import FLOAT32
 
@@ -63,7 +64,8 @@ def extractor(path: Path = WEIGHTS) -> FeatureExtractor:
             raise InvalidValue("images", got, "(28, 28, 1), which the digit network takes")
         return forward(images)
 
-    return FeatureExtractor("digits", version, network.dim, apply, channels=1)
+    says = "28 px as they are, x / 255"
+    return FeatureExtractor("digits", version, network.dim, apply, 1, says)
 
 
 def probabilities(logits: Float[Array | np.ndarray, "b 11"]) -> Float32[np.ndarray, "b 11"]:

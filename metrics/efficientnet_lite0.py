@@ -15,8 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
-from metrics.features import Activations, FeatureExtractor, read_weights
+from metrics.features import Activations, FeatureExtractor
 from metrics.inverted_bottlenecks import InvertedBottlenecks, Maps, Stage
+from metrics.weights import read_weights
 from options.errors import InvalidValue, Words
 from options.precision import FLOAT32
 
@@ -64,4 +65,5 @@ def extractor(path: Path, size: int = SIZE) -> FeatureExtractor:
     def apply(images: UInt8[Array | np.ndarray, "b h w c"]) -> Activations:
         return forward(params, jnp.asarray(images))
 
-    return FeatureExtractor("efficientnet_lite0", version, 1280, apply)
+    says = f"{size} px bilinear, antialiased, (x - 127) / 128"
+    return FeatureExtractor("efficientnet_lite0", version, 1280, apply, preprocessing=says)

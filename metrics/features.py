@@ -5,23 +5,16 @@ A feature network is a `FeatureExtractor`: a name, a version that changes with i
 computed from features means nothing without the extractor's identity, so the two travel together.
 """
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
-import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import numpy as np
-from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxtyping import Array, Float, Float32, UInt8
 
 from options.errors import InvalidValue, Words
 from options.progress import progress_bar
-from storage import npz
-from storage.files import atomic_write
 
 
 class Activations(NamedTuple):
@@ -41,6 +34,8 @@ class FeatureExtractor:
     apply: jitted map of uint8 images (b, H, W, C) to `Activations`. It does its own resizing and
         normalisation, and raises InvalidValue for a shape that it cannot take.
     channels: of the images that it is for, 1 or 3.
+    preprocessing: what is done to images before the network, as reports say it.
+    source: which published file its weights were made of, "" where that is not known.
     """
 
     name: str
@@ -48,11 +43,18 @@ class FeatureExtractor:
     dim: int
     apply: Callable[[UInt8[Array | np.ndarray, "b h w c"]], Activations]
     channels: int = 3
+    preprocessing: str = ""
+    source: str = ""
 
     @property
     def identity(self) -> str:
         """Name and version, as written beside every metric."""
         return f"{self.name}@{self.version}"
+
+    @property
+    def about(self) -> str:
+        """Preprocessing and source of the weights, as written beside every metric."""
+        return ", ".join(part for part in (self.preprocessing, self.source) if part)
 
     def check(self, image_shape: tuple[int, ...]) -> None:
         """InvalidValue if it cannot take images of this shape; nothing is compiled."""
@@ -61,42 +63,6 @@ class FeatureExtractor:
     def __call__(self, images: UInt8[np.ndarray, "b h w c"]) -> Float32[np.ndarray, "b dim"]:
         """Features of one batch."""
         return np.asarray(self.apply(images).features, np.float32)
-
-
-def write_weights(path: Path, params: dict) -> None:
-    """Parameters as a compressed npz of float16 arrays named by their path, whole or not at all."""
-    flat = flatten_dict(params, sep="/")
-    with atomic_write(path) as file:
-        arrays = {name: np.asarray(value, np.float16) for name, value in flat.items()}
-        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
-
-
-def read_weights(path: Path, network: nn.Module, image: tuple[int, ...]) -> tuple[dict, str]:
-    """Parameters as float32, and their version: the first digits of their SHA-256.
-
-    Of the arrays, not of the file, which holds the time at which it was written. InvalidValue if
-    they are not those of the network, which takes images of this shape.
-    """
-    made = jax.eval_shape(network.init, jax.random.key(0), jnp.zeros((1, *image)))
-    wanted = {name: leaf.shape for name, leaf in flatten_dict(made["params"], sep="/").items()}
-    digest, flat = hashlib.sha256(), {}
-    try:
-        stated = npz.stand_ins(path)
-        npz.require_numbers(stated)
-        found = {name: value.shape for name, value in stated.items()}
-        if found != wanted:
-            wrong = sorted(set(found.items()) ^ set(wanted.items()))[0]
-            got = Words(f"{path} with other parameters, first at {wrong}")
-            raise InvalidValue("weights", got, f"those of {type(network).__name__}")
-        for name, value in sorted(npz.read(path, wanted).items()):
-            digest.update(f"{name} {value.dtype} {value.shape} ".encode() + value.tobytes())
-            flat[name] = jnp.asarray(value, jnp.float32)
-    except InvalidValue:
-        raise
-    except npz.UNREADABLE:
-        expected = "an .npz file of weights, which can be read"
-        raise InvalidValue("weights", str(path), expected) from None
-    return unflatten_dict(flat, sep="/"), digest.hexdigest()[:12]
 
 
 def stream(

@@ -3,17 +3,14 @@
     image -> stem -> inverted bottlenecks -> head: 1280 maps -> mean: 1280 features -> 1000 logits
 
 An inverted bottleneck widens by a 1x1 convolution, filters each channel, and narrows again (Sandler
-et al. 2018). Batch normalisation is folded into the convolutions by `Folded`, which the tools that
-convert published weights use.
+et al. 2018). The tools that convert published weights fold batch normalisation into the
+convolutions.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 
@@ -103,30 +100,3 @@ class InvertedBottlenecks(nn.Module):
         h = nn.relu6(depthwise(h))
         h = nn.Conv(stage.width, (1, 1), name=f"{name}_project")(h)
         return x + h if stride == 1 and width == stage.width else h
-
-
-@dataclass
-class Folded:
-    """Parameters by their path in our networks, made layer by layer of a PyTorch state dict.
-
-    tensors: of the state dict. epsilon: of its batch normalisation.
-    """
-
-    tensors: Mapping[str, np.ndarray]
-    epsilon: float
-    params: dict[str, np.ndarray] = field(default_factory=dict)
-
-    def fold(self, target: str, convolution: str, norm: str) -> None:
-        """(x - mean) / sqrt(var + epsilon) * weight + bias after a convolution, as one."""
-        part = {name: self.tensors[f"{norm}.{name}"] for name in ("weight", "bias")}
-        variance = self.tensors[f"{norm}.running_var"]
-        scale = part["weight"] / np.sqrt(variance + self.epsilon)
-        kernel = self.tensors[f"{convolution}.weight"].transpose(2, 3, 1, 0) * scale  # OIHW to HWIO
-        # A depthwise kernel has one input channel for each output: (k, k, c).
-        self.params[f"{target}/kernel"] = kernel[:, :, 0] if "depthwise" in target else kernel
-        self.params[f"{target}/bias"] = part["bias"] - self.tensors[f"{norm}.running_mean"] * scale
-
-    def dense(self, target: str, name: str) -> None:
-        """A dense layer."""
-        self.params[f"{target}/kernel"] = self.tensors[f"{name}.weight"].T
-        self.params[f"{target}/bias"] = self.tensors[f"{name}.bias"]

@@ -10,8 +10,8 @@ from pathlib import Path
 import jax.numpy as jnp
 from jaxtyping import Array, Float, UInt8
 
-from metrics.features import read_weights
 from metrics.inverted_bottlenecks import InvertedBottlenecks, Stage
+from metrics.weights import read_weights
 
 STAGES = (
     Stage(1, 3, 1, 1, 16),

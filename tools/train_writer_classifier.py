@@ -28,7 +28,7 @@ from handwriting.line_features import activations
 from handwriting.preprocessing import Rows
 from handwriting.render import Rendering, padded
 from handwriting.writer_recognition import nearest, recognised
-from metrics.features import write_weights
+from metrics.weights import write_weights
 from options.program import one_line_errors
 from options.progress import progress_bar
 

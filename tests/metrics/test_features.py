@@ -2,25 +2,16 @@
 
 import dataclasses
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from damage import NAMES, damages
 
-from metrics.features import (
-    Activations,
-    FeatureExtractor,
-    extract,
-    read_weights,
-    stream,
-    write_weights,
-)
+from metrics.features import Activations, FeatureExtractor, extract, stream
 from metrics.fid import Moments
 from metrics.statistics import Statistics
 from options.errors import InvalidValue
-from storage import npz
 
 
 @pytest.fixture
@@ -87,47 +78,3 @@ def test_a_file_of_something_else_holds_no_statistics(content, mean_and_max, tmp
         path.write_bytes(content)
     with pytest.raises(InvalidValue, match="images.npz: it holds no statistics"):
         Statistics.load(path, mean_and_max)
-
-
-class Named(nn.Module):
-    """One layer, called dense."""
-
-    @nn.compact
-    def __call__(self, x):
-        return nn.Dense(3, name="dense")(x)
-
-
-def test_the_version_is_of_the_weights_not_of_the_file(tmp_path):
-    weights = {"dense": {"kernel": np.eye(3), "bias": np.arange(3.0)}}
-    write_weights(tmp_path / "a.npz", weights)
-    np.savez(
-        tmp_path / "b.npz", **{f"dense/{k}": np.float16(v) for k, v in weights["dense"].items()}
-    )
-    write_weights(tmp_path / "c.npz", {"dense": weights["dense"] | {"bias": np.ones(3)}})
-    (params, a), (_, b), (_, c) = (
-        read_weights(tmp_path / f"{name}.npz", Named(), (3,)) for name in "abc"
-    )
-    assert a == b != c
-    np.testing.assert_array_equal(params["dense"]["kernel"], np.eye(3))
-
-
-def test_weights_of_no_numbers_are_refused_unread(tmp_path, monkeypatch):
-    arrays = {"dense/kernel": np.zeros((3, 3), "S400000"), "dense/bias": np.zeros(3)}
-    np.savez_compressed(tmp_path / "lite0.npz", **arrays)
-    monkeypatch.setattr(npz, "read", None)
-    with pytest.raises(InvalidValue, match=r"^weights: got '.*lite0.npz', expected an \.npz file"):
-        read_weights(tmp_path / "lite0.npz", Named(), (3,))
-
-
-@pytest.mark.parametrize("content", [b"", b"<html>"])
-def test_weights_that_cannot_be_read_are_named(tmp_path, content):
-    (tmp_path / "lite0.npz").write_bytes(content)
-    with pytest.raises(ValueError, match=r"^weights: got '.*lite0.npz', expected an \.npz file"):
-        read_weights(tmp_path / "lite0.npz", Named(), (3,))
-
-
-def test_weights_of_another_network_are_refused_before_they_are_read(tmp_path, monkeypatch):
-    write_weights(tmp_path / "w.npz", {"dense": {"kernel": np.ones((3, 4)), "bias": np.ones(4)}})
-    monkeypatch.setattr(npz, "read", None)
-    with pytest.raises(InvalidValue, match=r"^weights: got .*w.npz with .* at \('dense/bias'"):
-        read_weights(tmp_path / "w.npz", Named(), (3,))

@@ -4,6 +4,7 @@ The real weights were compared with PyTorch by hand: features agree to 8e-6 (flo
 """
 
 import collections
+import hashlib
 import io
 import pickle
 import sys
@@ -159,8 +160,10 @@ def test_reads_the_package_and_serves_features(tensors, tmp_path, monkeypatch):
     package, out = tmp_path / "lite0.pth", tmp_path / "lite0.npz"
     package.write_bytes(legacy_file(tensors))
     back = tool.read_package(package)
-    assert back.keys() == tensors.keys()
-    assert all(np.array_equal(back[name], tensors[name]) for name in tensors)
+    wanted = tool.convert(tensors)
+    assert back.params.keys() == wanted.keys()
+    assert all(np.array_equal(back.params[name], wanted[name]) for name in wanted)
+    assert back.source == hashlib.sha256(package.read_bytes()).digest()
     monkeypatch.setattr(sys, "argv", ["convert", str(package), str(out)])
     tool.main()
 

@@ -14,8 +14,8 @@ import pytest
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from handwriting import style
-from metrics.features import write_weights
 from metrics.mobilenet_v2 import STAGES, MobileNetV2
+from metrics.weights import write_weights
 from options.errors import InvalidValue, StorageError
 from tools import convert_mobilenet_v2 as tool
 
