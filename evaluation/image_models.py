@@ -33,12 +33,13 @@ from evaluation.places import Places
 from generation.guide import Guide
 from generation.sampler import Generator
 from likelihood import PROBES, LogLikelihood, importance_bound, log_likelihood
-from metrics import extractors
+from metrics import distances, extractors, published_statistics
 from metrics.extractors import MissingWeights
 from metrics.features import FeatureExtractor
 from metrics.quality import ImageSet, Judge, Labelled
 from metrics.report import Figure, Report
 from metrics.resumable import Resumable, Rows, fill, fingerprint
+from metrics.statistics import Statistics
 from options.choices import (
     MOST_SAMPLES,
     choose,
@@ -52,6 +53,7 @@ from options.errors import InvalidValue
 from options.fields import hidden
 from options.memory import AUTO, Batched, fitting
 from options.progress import Progress, bar_updater, busy, part_of, progress_bar
+from options.project import find, nearest
 from parameterization import MASK, Predictor
 from sde_lib import dimensions
 from storage import checkpoint
@@ -81,10 +83,15 @@ class EvalOptions(Batched):
       num_samples: images to draw.
       max_images, likelihood_images: how many of the held-out images get a loss, and bits/dim; 0
         for all. A part of them is drawn at random, by the seed.
-      extractor: feature network by which samples are judged, "digits" or "efficientnet_lite0", see
-        `metrics.extractors`; "auto" is the one that suits the data.
+      extractor: feature network by which samples are judged, of `metrics.extractors.EXTRACTORS`;
+        "auto" is the one that suits the data.
       weights: file of the extractor's weights; empty: the one that is shipped, or that its tool
         made; without one, "auto" leaves samples unjudged.
+      metrics: distances with commas between them, of `metrics.distances.DISTANCES`.
+      bootstrap: replicates by which FID and KID get intervals; 0 for none.
+      reference: file of statistics that samples are compared with; empty: the training set's.
+      reference_by: the extractor that made such a file of another program, which does not say it;
+        empty: the usual one.
       memorisation: compare samples with every training image.
       probe: of the divergence in the likelihood, "rademacher", "gaussian" or "exact", all unit
         vectors, for few dimensions.
@@ -104,6 +111,10 @@ class EvalOptions(Batched):
     likelihood_images: int = 0
     extractor: str = extractors.AUTO
     weights: str = ""
+    metrics: str = distances.DEFAULT
+    bootstrap: int = 0
+    reference: str = ""
+    reference_by: str = ""
     memorisation: bool = True
     probe: str = "rademacher"
     num_probes: int = 1
@@ -115,10 +126,13 @@ class EvalOptions(Batched):
     def __post_init__(self) -> None:
         check_checkpoints(self.checkpoints)
         choose({extractors.AUTO: None, **extractors.EXTRACTORS}, self.extractor, "extractor")
+        distances.parse(self.metrics)
+        if self.reference_by:
+            choose(extractors.EXTRACTORS, self.reference_by, "reference_by")
         choose(PROBES, self.probe, "probe")
         self.at_once  # noqa: B018  its own check
         require_at_least_one(self, "num_probes", "dequantization_draws")
-        require_non_negative(self, "max_images", "likelihood_images")
+        require_non_negative(self, "max_images", "likelihood_images", "bootstrap")
         require_positive(self, "rtol", "atol")
         require_count("num_samples", self.num_samples, 2, MOST_SAMPLES)
         if self.dequantization_draws > 1 and self.num_probes == 1 and self.probe != "exact":
@@ -176,6 +190,14 @@ class Subject:
         found.check(self.task.shape)
         return found
 
+    def reference(self, options: EvalOptions, by: FeatureExtractor) -> Statistics | None:
+        """What samples are compared with; None for the training set."""
+        if not options.reference:
+            return None
+        path = find(options.reference)
+        require(path.is_file(), "reference", str(path), f"a file{nearest(path)}")
+        return published_statistics.load(path, by, options.reference_by)
+
     def image_set(self, source: Source) -> ImageSet:
         """The images of a source at the model's size, as uint8."""
         transform = self.transform.for_evaluation()
@@ -202,16 +224,17 @@ def evaluate(
     subject: Subject, params: PyTree, step: int, options: EvalOptions, places: Places
 ) -> Report:
     """The report on one set of parameters, written to its place."""
-    pixels, extractor = subject.transform.space.is_pixels, None
+    pixels, extractor, reference = subject.transform.space.is_pixels, None, None
     if options.samples and pixels:
         try:
             extractor = subject.extractor(options)
+            reference = subject.reference(options, extractor)
         except MissingWeights as error:
             if options.extractor != extractors.AUTO:
                 raise
             print(f"no FID, KID or other figures of samples: {error}")
     subject = subject.without_training_noise()
-    work = _Work(subject, params, step, options, extractor, places)
+    work = _Work(subject, params, step, options, extractor, places, reference)
     figures: list[Figure] = []
     details: dict[str, Any] = {}
     if options.loss:
@@ -297,6 +320,7 @@ class _Work:
     options: EvalOptions
     extractor: FeatureExtractor | None
     places: Places
+    reference: Statistics | None = None
 
     @property
     def predict(self) -> Predictor:
@@ -483,6 +507,9 @@ class _Work:
             subject.held_out.class_names == DIGITS and subject.task.shape == (28, 28, 1),
             options.at_once or MOST,
             options.memorisation,
+            distances.parse(options.metrics),
+            options.bootstrap,
+            self.reference,
         )
         samples = ImageSet("samples", len(labels), lambda i: (rows["image"][i], labels[i]))
         solver = f"{sampler.solver!r}, {len(sampler.grid.t) - 1} steps"

@@ -127,8 +127,8 @@ class SampleFID:
     @property
     def about(self) -> str:
         """See `Measurement`."""
-        of = f"FID of {self.count} samples to {self.subject.train.name}"
-        return f"{of}, by {self.extractor.identity}"
+        by, of = self.extractor, f"FID of {self.count} samples to {self.subject.train.name}"
+        return ", ".join(part for part in (f"{of}, by {by.identity}", by.about) if part)
 
     def __call__(self, context: Context, at_once: int) -> dict[str, float]:
         """{"fid": the distance}; as many samples are drawn at once as anywhere."""

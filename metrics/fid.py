@@ -8,6 +8,7 @@ fails or turns complex where a covariance is singular, as it is for fewer images
 Everything is float64.
 """
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,9 +19,12 @@ from options.errors import InvalidValue, Words
 
 @dataclass(frozen=True)
 class Moments:
-    """Number, mean and unbiased covariance of the features of a set."""
+    """Number, mean and unbiased covariance of the features of a set.
 
-    count: int
+    count: None where a published file has the others alone.
+    """
+
+    count: int | None
     mean: Float64[np.ndarray, "dim"]
     covariance: Float64[np.ndarray, "dim dim"]
 
@@ -34,6 +38,7 @@ class Moments:
 
     def merge(self, other: "Moments") -> "Moments":
         """Moments of both sets together, exactly (Chan et al. 1983); so a set can be streamed."""
+        assert self.count is not None and other.count is not None
         n = self.count + other.count
         gap = other.mean - self.mean
         scatter = (
@@ -43,22 +48,22 @@ class Moments:
         )
         return Moments(n, self.mean + gap * (other.count / n), scatter / (n - 1))
 
+    @functools.cached_property
+    def root(self) -> Float64[np.ndarray, "dim dim"]:
+        """Symmetric root of the covariance; eigenvalues below zero are rounding of a singular
+        one."""
+        values, vectors = np.linalg.eigh(self.covariance)
+        return (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
+
 
 def frechet_distance(a: Moments, b: Moments) -> float:
     """d^2 of (1). Biased upwards for small sets: compare values of equal counts only."""
     if a.mean.shape != b.mean.shape:
         got = Words(f"{a.mean.size} and {b.mean.size} dimensions")
         raise InvalidValue("features", got, "equal ones")
-    fewest = min(a.count, b.count)
+    fewest = min(2 if moments.count is None else moments.count for moments in (a, b))
     if fewest < 2:
         raise InvalidValue("samples", Words(f"{fewest} images"), "at least 2, for a covariance")
-    root_product = _square_root(a.covariance) @ _square_root(b.covariance)
-    overlap = np.linalg.svd(root_product, compute_uv=False).sum()
+    overlap = np.linalg.svd(a.root @ b.root, compute_uv=False).sum()
     gap = a.mean - b.mean
     return float(gap @ gap + np.trace(a.covariance) + np.trace(b.covariance) - 2 * overlap)
-
-
-def _square_root(covariance: np.ndarray) -> np.ndarray:
-    """Symmetric root; eigenvalues below zero are rounding of a singular matrix."""
-    values, vectors = np.linalg.eigh(covariance)
-    return (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T

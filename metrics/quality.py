@@ -1,22 +1,23 @@
-"""All metrics of a set of samples: FID, KID, Inception Score, legibility, memorisation.
+"""All metrics of a set of samples: FID and other distances, legibility, memorisation.
 
 Samples are compared with the training set, since that is what they are samples of; held-out images
 are compared with it too, as what a perfect model would reach.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Int, UInt8
 
+from metrics.distances import DEFAULT, distances, parse
 from metrics.features import FeatureExtractor
 from metrics.inception_score import inception_score
 from metrics.legibility import legibility
 from metrics.nearest import memorisation
-from metrics.report import Figure, distances
+from metrics.report import Figure
 from metrics.resumable import Resumable, Rows, fill, fingerprint
 from metrics.statistics import Statistics
 from options.progress import busy
@@ -63,6 +64,8 @@ class Judge:
     folder: where the features of both sets are kept.
     digits: the images are digits, 28 x 28, with their labels; report legibility.
     memorise: look for copies among all training images.
+    chosen, replicates: of `metrics.distances`.
+    reference: what samples are compared with in place of the training set.
     """
 
     extractor: FeatureExtractor
@@ -72,6 +75,9 @@ class Judge:
     digits: bool = False
     batch_size: int = 128
     memorise: bool = True
+    chosen: Sequence[str] = tuple(parse(DEFAULT))
+    replicates: int = 0
+    reference: Statistics | None = None
 
     def __call__(
         self, samples: ImageSet, folder: Path, solver: str, evaluations: float
@@ -79,13 +85,15 @@ class Judge:
         """Metrics, and details by their name; features of the samples are kept in `folder`."""
         spent: dict[str, Any] = {"solver": solver, "evaluations": evaluations}
         rows = self._activations(samples, folder)
-        of_train = self.of_train()
-        figures = distances(self._statistics(samples, rows), of_train, **spent)
+        reference = self.reference or self.of_train()
+        asked = self.chosen, self.replicates
+        figures = distances(self._statistics(samples, rows), reference, *asked, **spent)
         real = self.train if self.held_out is None else self.held_out
         if self.held_out is not None:
-            for figure in distances(self._real(self.held_out), of_train):
+            for figure in distances(self._real(self.held_out), reference, *asked):
                 figures.append(dataclasses.replace(figure, name=f"{figure.name}_of_held_out"))
-        spent |= {"extractor": self.extractor.identity}
+        about = self.extractor.about or None
+        spent |= {"extractor": self.extractor.identity, "preprocessing": about}
         if "logits" in rows:
             splits = min(10, samples.count)
             score, spread = inception_score(rows["logits"], splits)
@@ -97,6 +105,7 @@ class Judge:
                 found = legibility(*samples.everything(), *real.everything())
             details["legibility"] = found
             error, spent["extractor"] = found["legible_standard_error"], found["extractor"]
+            spent["preprocessing"] = None
             figures.append(Figure("legible", found["legible"], samples.count, error, **spent))
         if self.memorise:
             with busy("looking for copies of training images"):

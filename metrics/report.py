@@ -9,11 +9,6 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from metrics.fid import frechet_distance
-from metrics.kid import kid
-from metrics.statistics import Statistics
-from options.errors import InvalidValue, Words
-from options.progress import busy
 from storage import json_text
 
 
@@ -23,9 +18,11 @@ class Figure:
 
     name: what it is, with its unit if it has one.
     samples: how many images it is computed from, and `reference` what they are compared with.
-    standard_error: of the value; None where it has none.
-    extractor: identity of the feature network. solver, evaluations: how the samples were drawn or
-        the likelihood integrated, and the mean number of network evaluations of one image.
+    standard_error: of the value; None where it has none. interval: of 95 %.
+    extractor: identity of the feature network. preprocessing: of images before it, and what its
+        weights are. detail: what else the number depends on. solver, evaluations: how the samples
+        were drawn or the likelihood integrated, and the mean number of network evaluations of one
+        image.
     """
 
     name: str
@@ -36,6 +33,9 @@ class Figure:
     reference: str | None = None
     solver: str | None = None
     evaluations: float | None = None
+    preprocessing: str | None = None
+    interval: tuple[float, float] | None = None
+    detail: str | None = None
 
     @staticmethod
     def mean(name: str, values: Float[np.ndarray, "n"], **about: Any) -> "Figure":
@@ -46,9 +46,11 @@ class Figure:
 
     def __str__(self) -> str:
         error = "" if self.standard_error is None else f" +- {self.standard_error:.2g}"
-        parts = [f"{self.samples} samples"]
+        parts = [] if self.interval is None else ["95 % in {:.4g} to {:.4g}".format(*self.interval)]
+        parts += [f"{self.samples} samples"]
         parts += [] if self.reference is None else [f"against {self.reference}"]
         parts += [] if self.extractor is None else [self.extractor]
+        parts += [said for said in (self.preprocessing, self.detail) if said]
         parts += [] if self.evaluations is None else [f"{self.evaluations:.0f} evaluations"]
         return f"{self.name:<24}{self.value:>10.4f}{error:<12} {', '.join(parts)}"
 
@@ -74,29 +76,3 @@ class Report:
 
     def __str__(self) -> str:
         return "\n".join(str(figure) for figure in self.figures)
-
-
-def distances(
-    samples: Statistics,
-    reference: Statistics,
-    solver: str | None = None,
-    evaluations: float | None = None,
-) -> list[Figure]:
-    """FID and KID of samples to a reference set, from features of one extractor."""
-    if samples.extractor != reference.extractor:
-        got = Words(f"features of {samples.extractor} and {reference.extractor}")
-        raise InvalidValue("extractor", got, "those of one network")
-    with busy(f"FID and KID of {samples.data}"):
-        estimate = kid(samples.features, reference.features)
-        distance = frechet_distance(samples.moments, reference.moments)
-    shared: dict[str, Any] = {
-        "samples": samples.moments.count,
-        "extractor": samples.extractor,
-        "reference": f"{reference.data} ({reference.moments.count})",
-        "solver": solver,
-        "evaluations": evaluations,
-    }
-    return [
-        Figure("fid", distance, **shared),
-        Figure("kid", estimate.value, standard_error=estimate.standard_error, **shared),
-    ]

@@ -24,12 +24,14 @@ class Statistics:
     extractor: `FeatureExtractor.identity`.
     data: name of the set, with its split and any resizing.
     features: kept for KID; an empty (0, dim) array where only the moments are known.
+    preprocessing: of the extractor, and what its weights are, as figures say it.
     """
 
     extractor: str
     data: str
     moments: Moments
     features: Float32[np.ndarray, "n dim"]
+    preprocessing: str = ""
 
     @staticmethod
     def of(
@@ -37,16 +39,19 @@ class Statistics:
     ) -> "Statistics":
         """Statistics of features that `extractor` gave."""
         x = np.asarray(features)
-        return Statistics(extractor.identity, data, Moments.of(x), x)
+        return Statistics(extractor.identity, data, Moments.of(x), x, extractor.about)
 
     def save(self, path: Path) -> None:
-        """Written whole or not at all."""
+        """Written whole or not at all; InvalidValue where the number of images is not known."""
+        count = self.moments.count
+        if count is None:
+            raise InvalidValue(str(path), but=f"{self.data} does not say its number of images")
         with atomic_write(path) as file:
             np.savez_compressed(
                 file,
                 extractor=self.extractor,
                 data=self.data,
-                count=self.moments.count,
+                count=count,
                 mean=self.moments.mean,
                 covariance=self.moments.covariance,
                 features=self.features,
@@ -63,4 +68,5 @@ class Statistics:
             got = Words(f"statistics of {found['extractor']}")
             raise InvalidValue(str(path), got, extractor.identity)
         moments = Moments(int(found["count"]), found["mean"], found["covariance"])
-        return Statistics(extractor.identity, str(found["data"]), moments, found["features"])
+        data, features = str(found["data"]), found["features"]
+        return Statistics(extractor.identity, data, moments, features, extractor.about)

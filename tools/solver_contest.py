@@ -18,10 +18,10 @@ from scipy.special import ndtr
 
 import sampling
 from generation.sampler import Generator
+from metrics.distances import distances
 from metrics.features import FeatureExtractor
 from metrics.fid import Moments, frechet_distance
 from metrics.quality import ImageSet
-from metrics.report import distances
 from metrics.resumable import fingerprint
 from metrics.statistics import Statistics
 from options.choices import choose, require

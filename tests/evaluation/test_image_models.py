@@ -20,6 +20,7 @@ from experiment.experiment import Trained
 from generation.sampler import Generator, HeldOutLow, HeldOutMasks
 from metrics import resumable
 from metrics.resumable import Resumable
+from metrics.statistics import Statistics
 from options.errors import InvalidValue, StorageError
 from options.progress import Bar
 from parameterization import Parameterization
@@ -226,7 +227,10 @@ def test_what_is_measured_while_training_is_what_is_reported(report, subject, pa
     fid = SampleFID(subject, extractor, tmp_path, seed=0, every=1, count=20, batch_size=7)
     found = fid(Context(params, params), at_once=7)
     assert found == {"fid": pytest.approx(figures(report)["fid"].value, rel=1e-4)}
-    assert fid.about == f"FID of 20 samples to digits/train, by {extractor.identity}"
+    assert (
+        fid.about
+        == f"FID of 20 samples to digits/train, by {extractor.identity}, {extractor.about}"
+    )
     before = list(tmp_path.rglob("*.npz"))
     assert before and fid(Context(params, params), at_once=7) == found
     assert list(tmp_path.rglob("*.npz")) == before  # the features of the training set are kept
@@ -290,7 +294,7 @@ def test_every_part_says_what_it_does_and_how_far_it_is(subject, params, tmp_pat
         assert "first batch, and compiling" in said[name]
     assert "compiling" in said["sampling"] & said["time reached by the flow"]
     judging = {"judging whether samples are legible", "looking for copies of training images"}
-    assert judging | {"FID and KID of samples"} < said.keys()
+    assert judging | {"fid of samples", "kid of samples"} < said.keys()
 
 
 def test_rows_of_other_parameters_are_not_taken_for_these(report, subject, params, tmp_path):
@@ -408,3 +412,22 @@ def test_an_extractor_that_cannot_take_the_images_is_refused_at_once(subject, pa
     with pytest.raises(ValueError, match="images: got shape"):
         evaluate(dataclasses.replace(subject, task=task), params, OPTIONS, tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_samples_are_compared_with_statistics_that_are_named(subject, tmp_path):
+    extractor = subject.extractor(OPTIONS)
+    assert subject.reference(OPTIONS, extractor) is None
+    images = subject.train.take(np.arange(12))["image"]
+    Statistics.of(extractor, "twelve", extractor(images)).save(tmp_path / "s.npz")
+    options = dataclasses.replace(OPTIONS, reference=str(tmp_path / "s.npz"))
+    found = subject.reference(options, extractor)
+    assert (found.data, found.moments.count) == ("twelve", 12)
+    other = dataclasses.replace(extractor, version="other")
+    with pytest.raises(InvalidValue, match="expected digits@other"):
+        subject.reference(options, other)
+    options = dataclasses.replace(options, reference=str(tmp_path / "t.npz"))
+    with pytest.raises(InvalidValue, match="reference: got .*t.npz.*did you mean .*s.npz"):
+        subject.reference(options, extractor)
+    for field, value in (("metrics", "fud"), ("keep_samples", "jpg"), ("reference_by", "vgg")):
+        with pytest.raises(InvalidValue, match=f"{field}: got '{value}'"):
+            dataclasses.replace(OPTIONS, **{field: value})

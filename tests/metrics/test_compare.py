@@ -63,8 +63,8 @@ def test_sizes_that_differ_are_an_error_until_a_size_is_given(tmp_path):
 
 
 def test_names_the_wrong_extractor_and_missing_weights():
-    with pytest.raises(ValueError, match="extractor: got 'inception'"):
-        load("inception")
+    with pytest.raises(ValueError, match="extractor: got 'inception_v9'"):
+        load("inception_v9")
     with pytest.raises(
         ValueError, match="weights: got none, expected a file of efficientnet_lite0"
     ):

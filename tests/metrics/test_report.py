@@ -6,8 +6,9 @@ import math
 import numpy as np
 import pytest
 
+from metrics.distances import distances
 from metrics.fid import Moments
-from metrics.report import Figure, Report, distances
+from metrics.report import Figure, Report
 from metrics.statistics import Statistics
 
 
