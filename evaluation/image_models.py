@@ -38,7 +38,7 @@ from metrics.extractors import MissingWeights
 from metrics.features import FeatureExtractor
 from metrics.quality import ImageSet, Judge, Labelled
 from metrics.report import Figure, Report
-from metrics.resumable import Resumable, Rows, fill, fingerprint
+from metrics.resumable import ALONE, Resumable, Rows, Share, fill, fingerprint
 from metrics.statistics import Statistics
 from options.choices import (
     MOST_SAMPLES,
@@ -56,7 +56,7 @@ from options.progress import Progress, bar_updater, busy, part_of, progress_bar
 from options.project import find, nearest
 from parameterization import MASK, Predictor
 from sde_lib import dimensions
-from storage import checkpoint
+from storage import checkpoint, shards
 from storage.pictures import by_class, drawn, write_png
 from tasks.conditions import draw as draw_conditions
 from tasks.image import ImageTask
@@ -81,6 +81,8 @@ class EvalOptions(Batched):
         coupling of a batch. "auto": the most that fit, up to MOST.
       loss, likelihood, samples: which parts to compute; `samples` are FID, KID and the rest.
       num_samples: images to draw.
+      keep_samples: keep them as files, "none", "png" or "npz", in `images` of the folder of their
+        rows, SIZE of `storage.shards` a shard.
       max_images, likelihood_images: how many of the held-out images get a loss, and bits/dim; 0
         for all. A part of them is drawn at random, by the seed.
       extractor: feature network by which samples are judged, of `metrics.extractors.EXTRACTORS`;
@@ -107,6 +109,7 @@ class EvalOptions(Batched):
     likelihood: bool = True
     samples: bool = True
     num_samples: int = 1000
+    keep_samples: str = "none"
     max_images: int = 0
     likelihood_images: int = 0
     extractor: str = extractors.AUTO
@@ -126,6 +129,7 @@ class EvalOptions(Batched):
     def __post_init__(self) -> None:
         check_checkpoints(self.checkpoints)
         choose({extractors.AUTO: None, **extractors.EXTRACTORS}, self.extractor, "extractor")
+        choose(shards.KINDS, self.keep_samples, "keep_samples")
         distances.parse(self.metrics)
         if self.reference_by:
             choose(extractors.EXTRACTORS, self.reference_by, "reference_by")
@@ -234,7 +238,8 @@ def evaluate(
                 raise
             print(f"no FID, KID or other figures of samples: {error}")
     subject = subject.without_training_noise()
-    work = _Work(subject, params, step, options, extractor, places, reference)
+    share = Share(jax.process_index(), jax.process_count())
+    work = _Work(subject, params, step, options, extractor, places, reference, share)
     figures: list[Figure] = []
     details: dict[str, Any] = {}
     if options.loss:
@@ -245,7 +250,8 @@ def evaluate(
         found, details = work.samples()
         figures += found
     report = Report(work.about(), figures, details)
-    report.write(places.report / "report.json")
+    if share.host == 0:
+        report.write(places.report / "report.json")
     return report
 
 
@@ -321,6 +327,7 @@ class _Work:
     extractor: FeatureExtractor | None
     places: Places
     reference: Statistics | None = None
+    share: Share = ALONE
 
     @property
     def predict(self) -> Predictor:
@@ -494,11 +501,14 @@ class _Work:
             identity["guidance"] = subject.guide.identity()
         identity["labels"] = fingerprint([labels])
         store = Resumable(self.places.rows, "samples", identity)
-        rows = fill(store, len(labels), self._samples_at_once, self._draw, "samples")
+        at_once, share = self._samples_at_once, self.share
+        rows = fill(store, len(labels), at_once, self._draw, "samples", share=share)
+        shards.keep(store.folder / "images", options.keep_samples, rows["image"], labels, *share)
         warn_of_unfinished(rows["ok"])
         shown = in_turn(labels)[:SHOWN]
         panels = by_class(rows["image"][shown], labels[shown], subject.train.class_names)
-        write_png(self.places.report / "samples.png", drawn(*panels))
+        if share.host == 0:
+            write_png(self.places.report / "samples.png", drawn(*panels))
         judge = Judge(
             self.extractor,
             subject.image_set(subject.train),
@@ -510,6 +520,7 @@ class _Work:
             distances.parse(options.metrics),
             options.bootstrap,
             self.reference,
+            share,
         )
         samples = ImageSet("samples", len(labels), lambda i: (rows["image"][i], labels[i]))
         solver = f"{sampler.solver!r}, {len(sampler.grid.t) - 1} steps"
@@ -566,6 +577,7 @@ class _Work:
             fitting(self.options.at_once, lower, MOST, "eval.batch_size"),
             compute,
             name,
+            share=self.share,
         )
 
     def _identity(self) -> dict[str, Any]:

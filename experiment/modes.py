@@ -108,10 +108,11 @@ def run(mode: str, command: Command) -> int:
         raise OutOfMemory(count, config.get(count), "a smaller number", but) from error
 
 
-def checked(command: Command) -> Experiment:
-    """The experiment of the command's configuration, if its parts go together."""
+def checked(command: Command, num_devices: int) -> Experiment:
+    """The experiment of the command's configuration, if its parts go together, and its training
+    with so many devices."""
     experiment = kinds.experiment(command.config)
-    experiment.check_all(jax.device_count())
+    experiment.check_all(num_devices)
     return experiment
 
 
@@ -133,14 +134,19 @@ def checked_as_trained(command: Command) -> Experiment:
     """The experiment of a trained network, which is there, under what it was trained."""
     command.trained.require()
     require_as_trained(command)
-    return checked(command)
+    return checked(command, 1)  # how training divides a batch is of no matter
+
+
+def joined(command: Command) -> None:
+    """Waits until all processes of the run are there. Before using JAX."""
+    with busy("waiting for the other processes"):
+        command.cluster.join()
 
 
 def run_train(command: Command) -> int:
     """Trains, or goes on training, in the workdir."""
-    with busy("waiting for the other processes"):
-        command.cluster.join()
-    experiment = checked(command)
+    joined(command)
+    experiment = checked(command, jax.device_count())
     claim = claim_of(command, experiment)
     loader, options, where = experiment.loader(), experiment.training, command.workdir
     measurements = experiment.measurements(where / "eval")
@@ -195,6 +201,7 @@ def set_field(config: dict[str, Any], name: str, value: Any) -> None:
 
 def run_eval(command: Command) -> int:
     """Evaluates the chosen checkpoints; see `outputs` for where the reports are."""
+    joined(command)
     for step, (folder, report) in evaluated(command).items():
         print(f"\nstep {step}: {folder / 'report.json'}\n{report}")
     return 0

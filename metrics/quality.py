@@ -18,7 +18,7 @@ from metrics.inception_score import inception_score
 from metrics.legibility import legibility
 from metrics.nearest import memorisation
 from metrics.report import Figure
-from metrics.resumable import Resumable, Rows, fill, fingerprint
+from metrics.resumable import ALONE, Resumable, Rows, Share, fill, fingerprint
 from metrics.statistics import Statistics
 from options.progress import busy
 
@@ -66,6 +66,7 @@ class Judge:
     memorise: look for copies among all training images.
     chosen, replicates: of `metrics.distances`.
     reference: what samples are compared with in place of the training set.
+    share: of this host, which computes its part of the features.
     """
 
     extractor: FeatureExtractor
@@ -78,6 +79,7 @@ class Judge:
     chosen: Sequence[str] = tuple(parse(DEFAULT))
     replicates: int = 0
     reference: Statistics | None = None
+    share: Share = ALONE
 
     def __call__(
         self, samples: ImageSet, folder: Path, solver: str, evaluations: float
@@ -130,7 +132,8 @@ class Judge:
         with busy(f"reading {images.name}"):
             identity = images.identity() | {"extractor": self.extractor.identity}
         store = Resumable(folder, "features", identity)
-        return fill(store, images.count, self.batch_size, compute, f"features of {images.name}")
+        of = f"features of {images.name}"
+        return fill(store, images.count, self.batch_size, compute, of, share=self.share)
 
     def _statistics(self, images: ImageSet, rows: Rows) -> Statistics:
         return Statistics.of(self.extractor, images.name, rows["features"])

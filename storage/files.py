@@ -1,6 +1,7 @@
 """Files that are written whole or not at all, and where to keep what is made again."""
 
 import os
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,11 @@ from typing import IO, Any
 def cache_folder() -> Path:
     """Where what can be made again is kept between runs; the user's, by the XDG convention."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "score-sde-jax"
+
+
+def temporary_neighbour(path: Path) -> Path:
+    """A name beside `path` that no other writer has, of whatever thread, process or host."""
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")
 
 
 @contextmanager
@@ -22,7 +28,7 @@ def atomic_write(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_neighbour(path)
     try:
         with open(temporary, mode) as file:
             yield file

@@ -310,7 +310,7 @@ def folder_of(params, tmp_path, monkeypatch):
     """The folder of the rows of one part, of which none is computed."""
     kept = []
 
-    def fill(store, count, *_):
+    def fill(store, count, *_, **__):
         kept.append(store.folder.name)
         raise StopIteration
 

@@ -274,3 +274,12 @@ def test_images_to_control_that_do_not_fit_name_what_there_is_more_of(monkeypatc
         params = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), made.template)
         with pytest.raises(OutOfMemory, match=f"^control.{more}: got 6, but the device is out"):
             modes.controlled(made, params)
+
+
+def test_how_training_divides_a_batch_is_of_no_matter_to_an_evaluation(tmp_path, monkeypatch):
+    """The shipped model was trained in microbatches of the whole batch, on one device."""
+    monkeypatch.setattr("jax.device_count", lambda: 2)
+    command = Command(kinds.load(DIGITS), tmp_path, pathlib.Path(DIGITS))
+    modes.checked_as_trained(command)
+    with pytest.raises(InvalidValue, match="training.microbatch: got 64"):
+        modes.checked(command, 2)
