@@ -5,7 +5,7 @@ import functools
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from options.choices import did_you_mean_path, require
 from options.errors import InvalidValue, Words
@@ -61,7 +61,7 @@ class LSUN(Published):
 class Database(Protocol):
     """What is used of `lmdb.Environment`."""
 
-    def stat(self) -> dict[str, int]: ...
+    def stat(self) -> Any: ...
 
     def begin(self): ...
 
