@@ -18,9 +18,10 @@ weighting says which error is squared:
     "velocity"     d_eps - d_x                                    Lipman et al. 2023, eq. 23
     "edm"          d_x (s^2 + s_data^2)^(1/2) / (s s_data)        Karras et al. 2022, table 1
     "likelihood"   d_eps g / sigma                                Song et al. 2021b, eq. 7
+    "posterior"    d_x w / std, of one step of a chain            Ho et al. 2020, eq. 8 and 12
 
-with s = sigma / alpha and s_data the standard deviation of the data. The last two are taken as
-multiples of d, by g^2 / sigma^2 = -(log snr)' and
+with s = sigma / alpha and s_data the standard deviation of the data. The last three are taken as
+multiples of d, "likelihood" by g^2 / sigma^2 = -(log snr)' and
 
     (g / sigma)^2 |d_eps|^2 = 2 alpha (alpha sigma' - sigma alpha') / sigma |d|^2        (3)
 
@@ -41,10 +42,10 @@ from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 import optax
-from jax.scipy.special import log_ndtr, ndtri
+from jax.scipy.special import ndtri
 from jaxtyping import Array, Float, Int, Key
 
-from options.choices import MOST_STEPS, require, require_count, require_positive
+from options.choices import MOST_STEPS, choose, require, require_count, require_positive
 from options.classes import named
 from options.errors import InvalidValue
 from options.fields import hidden
@@ -57,8 +58,11 @@ from sde_lib import (
     example_sum,
     expand_right,
     learned_log_variance,
+    node_before,
     posterior_of,
+    transition,
 )
+from variational_bound import DiscretizedGaussian, decoder_log_variance, gaussian_kl
 
 # Denoising losses: what is squared.
 
@@ -153,6 +157,43 @@ class LikelihoodWeighting(Weighting):
         return jnp.sqrt(jnp.maximum(weight, 0.0)) * errors.both
 
 
+def _posterior_variance(start: Node, end: Node, b: Array) -> Array:
+    """That of the posterior; b for a step to the clean node, where it is 0."""
+    return jnp.where(end.sigma > 0, posterior_of(start, end).variance, b)
+
+
+STEP_VARIANCES: dict[str, Callable[[Node, Node, Array], Array]] = {
+    "small": _posterior_variance,
+    "large": lambda start, end, b: b,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class PosteriorWeighting(Weighting):
+    """The error of the posterior's mean in one step of a chain, in units of the step's standard
+    deviation: with the reduction "half_sum" the loss is L_{t-1} of the variational bound, but for a
+    constant (Ho et al. 2020, eq. 8; as an error of the noise eq. 12).
+
+    Attributes:
+      num_steps: even steps in time from t_max to t_min that the chain has; N - 1 of a discrete
+        schedule of N levels. The step that would end before t_min ends at the clean node.
+      variance: sigma_t^2 there, "large", that of x_t given x_s, or "small", the posterior's.
+    """
+
+    num_steps: int = 1000
+    variance: str = "large"
+
+    def __post_init__(self) -> None:
+        require_count("num_steps", self.num_steps, 1, MOST_STEPS)
+        choose(STEP_VARIANCES, self.variance, "variance")
+
+    def error(self, process: Process, errors: Errors) -> Array:
+        node, end = errors.node, node_before(process, errors.node.t, self.num_steps)
+        _, b = transition(node, end)
+        variance = STEP_VARIANCES[self.variance](node, end, b)
+        return -posterior_of(node, end).x_0 * node.sigma / jnp.sqrt(variance) * errors.both
+
+
 WEIGHTINGS: dict[str, type[Weighting]] = {
     "noise": NoiseWeighting,
     "data": DataWeighting,
@@ -160,6 +201,7 @@ WEIGHTINGS: dict[str, type[Weighting]] = {
     "velocity": VelocityWeighting,
     "edm": EDMWeighting,
     "likelihood": LikelihoodWeighting,
+    "posterior": PosteriorWeighting,
 }
 
 
@@ -331,34 +373,14 @@ class VariationalBound:
         posterior = posterior_of(start, end)
         log_variance = learned_log_variance(v, start, end)
 
-        # KL between Gaussians of means m, m_hat and variances b, b_hat
-        log_ratio = expand_right(jnp.log(jnp.maximum(posterior.variance, 1e-20)), v) - log_variance
-        square = (expand_right(posterior.x_0, v) * (x_0 - x_0_hat)) ** 2 * jnp.exp(-log_variance)
-        divergence = 0.5 * (square + jnp.exp(log_ratio) - log_ratio - 1)
+        square = (expand_right(posterior.x_0, v) * (x_0 - x_0_hat)) ** 2
+        log_posterior = expand_right(jnp.log(jnp.maximum(posterior.variance, 1e-20)), v)
+        divergence = gaussian_kl(square, log_posterior, log_variance)
 
         is_last = expand_right(last, v)
-        ends = learned_log_variance(jnp.zeros_like(v), start, end)
-        log_variance = v * expand_right(2 * jnp.log(found.node.sigma), v) + (1 - v) * ends
-        scale = jnp.exp(jnp.where(is_last, log_variance, 0.0) / 2)
-        return jnp.where(is_last, -self.log_mass(x_0, x_0_hat, scale), divergence)
-
-    def log_mass(
-        self,
-        x_0: Float[Array, "b *shape"],
-        mean: Float[Array, "b *shape"],
-        scale: Float[Array, "b *shape"],
-    ) -> Float[Array, "b *shape"]:
-        """log of the mass of N(mean, scale^2) within half a grey level of x_0 (Ho et al. 2020,
-        eq. 13); the lowest and the highest level reach to infinity."""
-        half = (self.high - self.low) / 255 / 2
-        # The mass is that between two points of the lower tail, where float32 has digits.
-        side = jnp.where(x_0 < self.low + half, 1.0, jnp.where(x_0 > self.high - half, -1.0, 0.0))
-        away = x_0 - mean
-        centre = jnp.where(side == 0, -jnp.abs(away), side * away)
-        upper = log_ndtr((centre + half) / scale)
-        below = upper - log_ndtr((centre - half) / scale)
-        between = jnp.log(-jnp.expm1(-jnp.maximum(below, 1e-7)))
-        return upper + jnp.where(side == 0, between, 0.0)
+        log_variance = jnp.where(is_last, decoder_log_variance(v, start, end), 0.0)
+        decoder = DiscretizedGaussian(self.low, self.high)
+        return jnp.where(is_last, -decoder.log_prob(x_0, x_0_hat, log_variance), divergence)
 
 
 # Times and noise.

@@ -14,6 +14,7 @@ any one of them determines the others, so a predictor answers with the pair (x_0
     "v"              F = alpha eps - sigma x_0                      Salimans & Ho 2022, app. D
     "velocity"       F = eps - x_0, of the straight path            Liu et al. 2023, eq. 1
     "edm"            x_0 = c_skip x / alpha + c_out F               Karras et al. 2022, eq. 7
+    "mean"           F = E[x_s | x_t, x_0], s a step before t       Ho et al. 2020, eq. 7
 
 "scaled_score" is the published VE network (`scale_by_sigma`), "noise" the published VP one. A pair
 rather than a score is the currency because a score does not determine the velocity where alpha = 0.
@@ -32,11 +33,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from options.choices import choose, require_positive
+from options.choices import MOST_STEPS, choose, require, require_count, require_positive
 from options.classes import named
 from options.errors import InvalidValue, Words
+from options.fields import hidden
 from options.precision import FLOAT32, PRECISIONS, Precision
-from sde_lib import Node, Process, ScoreFn, expand_right, masked
+from sde_lib import Node, Process, ScoreFn, expand_right, masked, node_before, posterior_of
 
 Cond = Mapping[str, Any]
 NO_COND: Cond = {}
@@ -148,6 +150,10 @@ class Output(abc.ABC):
     """
 
     scales_input: ClassVar[bool] = False
+
+    def on(self, process: Process) -> "Output":
+        """The row for a process, where what is predicted is of a step of it."""
+        return self
 
     def network_input(self, x: Float[Array, "b *shape"], node: Node) -> Float[Array, "b *shape"]:
         """What the network gets of the state x."""
@@ -282,6 +288,45 @@ class EDMOutput(Output):
         return (sigma / self.sigma_data * x_0 - signal * eps) / jnp.sqrt(sigma**2 + signal**2)
 
 
+@dataclasses.dataclass(frozen=True)
+class PosteriorMean(Output):
+    """F = w_t x_t + w_0 x_0, the mean of the posterior at a step of a chain, mu tilde of Ho et al.
+    2020, eq. 7. It is read as x_0 = (F - w_t x) / w_0, by 1 / w_0 less exact than other outputs:
+    w_0 is of the order of a step.
+
+    Attributes:
+      num_steps: even steps in time from t_max to t_min that the chain has; N - 1 of a discrete
+        schedule of N levels. The step that would end before t_min ends at the clean node: F = x_0.
+      process: whose chain it is; a task gives it its own.
+    """
+
+    num_steps: int = 1000
+    process: Process | None = hidden(None)
+
+    def __post_init__(self) -> None:
+        require_count("num_steps", self.num_steps, 1, MOST_STEPS)
+
+    def on(self, process: Process) -> "PosteriorMean":
+        return dataclasses.replace(self, process=process)
+
+    def _posterior(self, node: Node, x: Array) -> tuple[Array, Array]:
+        """w_t and w_0."""
+        if self.process is None:
+            raise InvalidValue("output", self, "one of a process: PosteriorMean(process=...)")
+        posterior = posterior_of(node, node_before(self.process, node.t, self.num_steps))
+        return expand_right(posterior.x_t, x), expand_right(posterior.x_0, x)
+
+    def read(self, output: Array, x: Array, node: Node) -> Prediction:
+        of_x_t, of_x_0 = self._posterior(node, x)
+        return from_x_0(x, (output - of_x_t * x) / of_x_0, node)
+
+    def write(self, prediction: Prediction) -> Array:
+        x_0, eps, node = prediction.x_0, prediction.eps, prediction.node
+        of_x_t, of_x_0 = self._posterior(node, x_0)
+        x = expand_right(node.alpha, x_0) * x_0 + expand_right(node.sigma, eps) * eps
+        return of_x_t * x + of_x_0 * x_0
+
+
 OUTPUTS: dict[str, type[Output]] = {
     "noise": Noise,
     "score": Score,
@@ -290,6 +335,7 @@ OUTPUTS: dict[str, type[Output]] = {
     "v": V,
     "velocity": Velocity,
     "edm": EDMOutput,
+    "mean": PosteriorMean,
 }
 
 # How the network is conditioned on the noise level.
@@ -300,7 +346,7 @@ class NoiseConditioning(abc.ABC):
     """c_noise, one number an example from its node, which the network embeds.
 
     `embedding` is the kind of embedding whose frequencies suit the range of c_noise: "fourier" for
-    a few units, "positional" for hundreds; empty where any will do.
+    a few units, "positional" for hundreds, "level" for whole numbers; empty where any will do.
     """
 
     embedding: ClassVar[str] = ""
@@ -359,6 +405,31 @@ class ReversedTime(Time):
 
 
 @dataclasses.dataclass(frozen=True)
+class Level(NoiseConditioning):
+    """(L - 1) (1 - t), the number of the noise level at a time of L even ones, 0 for the most noise
+    (Song & Ermon 2019).
+
+    Attributes:
+      num_levels: L.
+    """
+
+    num_levels: int = 10
+    embedding: ClassVar[str] = "level"
+
+    def __post_init__(self) -> None:
+        require_count("num_levels", self.num_levels, 2)
+
+    def __call__(self, node: Node) -> Float[Array, "*n"]:
+        return (self.num_levels - 1) * (1 - node.t)
+
+    def check(self, network: Any) -> None:
+        super().check(network)
+        theirs = getattr(network, "num_levels", self.num_levels)
+        expected = f"{theirs}, as the network's num_levels"
+        require(theirs == self.num_levels, "c_noise.num_levels", self.num_levels, expected)
+
+
+@dataclasses.dataclass(frozen=True)
 class EDMNoise(NoiseConditioning):
     """log(sigma / alpha) / 4 (Karras et al. 2022, table 1).
 
@@ -382,6 +453,7 @@ C_NOISE: dict[str, type[NoiseConditioning]] = {
     "log_sigma": LogSigma,
     "time": Time,
     "reversed_time": ReversedTime,
+    "level": Level,
     "edm": EDMNoise,
     "alpha": Alpha,
 }
@@ -413,6 +485,10 @@ class Parameterization:
         object.__setattr__(self, "c_noise", named(C_NOISE, self.c_noise, "c_noise"))
         if self.centre_input and output.scales_input:
             raise InvalidValue("centre_input", True, but=f"{output} scales the input itself")
+
+    def on(self, process: Process) -> "Parameterization":
+        """The same of a process, where what the network predicts is of its steps."""
+        return dataclasses.replace(self, output=named(OUTPUTS, self.output, "output").on(process))
 
     def check(self, network: Any) -> None:
         """InvalidValue where the network's embedding of the noise level does not suit c_noise."""

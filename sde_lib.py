@@ -292,6 +292,16 @@ class Process:
         return -0.5 * square - dimensions(z, mask) * (0.5 * jnp.log(2 * jnp.pi) + jnp.log(std))
 
 
+def node_before(process: Process, t: Float[Array, "*n"], num_steps: int) -> Node:
+    """The node one of `num_steps` even steps from t_max to t_min before t; the clean node where
+    that would lie before t_min."""
+    earlier = t - (process.t_max - process.t_min) / num_steps
+    is_first = earlier < process.t_min
+    node = process.node(jnp.where(is_first, t, earlier))
+    clean = (0.0, 1.0, 0.0)
+    return Node(*(jnp.where(is_first, c, f) for c, f in zip(clean, node, strict=True)))
+
+
 def _require_order(process: Process, low: str, high: str) -> None:
     """InvalidValue unless 0 < low < high, two fields of the process by name."""
     first, second = getattr(process, low), getattr(process, high)

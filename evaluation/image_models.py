@@ -1,4 +1,4 @@
-"""Evaluation: averaged parameters -> loss, likelihood, FID, KID, legibility, memorisation.
+"""Evaluation: averaged parameters -> loss, likelihood, bound, FID, KID, legibility, memorisation.
 
     <report>/report.json          every figure, with what it was computed from
     <report>/samples.png          the first hundred samples
@@ -27,7 +27,9 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 import likelihood
+import variational_bound
 from data import Source, Transform
+from evaluation.bound import BoundOfChain
 from evaluation.examples import LOSS, Examples, Losses
 from evaluation.places import Places
 from generation.guide import Guide
@@ -42,6 +44,7 @@ from metrics.resumable import ALONE, Resumable, Rows, Share, fill, fingerprint
 from metrics.statistics import Statistics
 from options.choices import (
     MOST_SAMPLES,
+    MOST_STEPS,
     choose,
     require,
     require_at_least_one,
@@ -61,12 +64,13 @@ from storage.pictures import by_class, drawn, write_png
 from tasks.conditions import draw as draw_conditions
 from tasks.image import ImageTask
 from tasks.task import Context
+from variational_bound import VARIANCES
 
 PyTree = Any
 MOST = 128  # examples evaluated at once where more would fit
 DIGITS = tuple("0123456789")
-# Purposes of the keys of likelihood, see `evaluation.examples`.
-PROBE, CONDITION = 1, 2
+# Purposes of the keys of likelihood and bound, see `evaluation.examples`.
+PROBE, CONDITION, BOUND = 1, 2, 3
 LIKELIHOOD_SOLVER = "Dormand-Prince 5(4)"
 SHOWN = 100  # samples, of which there is a picture
 
@@ -80,6 +84,10 @@ class EvalOptions(Batched):
       batch_size: of loss, likelihood and features; no figure depends on it, but the loss under a
         coupling of a batch. "auto": the most that fit, up to MOST.
       loss, likelihood, samples: which parts to compute; `samples` are FID, KID and the rest.
+      bound: steps T of the discrete chain whose variational bound is computed, of as many images as
+        bits/dim; 0 for none. N of a discrete schedule of N levels.
+      bound_variance: of its steps: "small", the posterior's; "large"; "learned", where the network
+        predicts it.
       num_samples: images to draw.
       keep_samples: keep them as files, "none", "png" or "npz", in `images` of the folder of their
         rows, SIZE of `storage.shards` a shard.
@@ -108,6 +116,8 @@ class EvalOptions(Batched):
     loss: bool = True
     likelihood: bool = True
     samples: bool = True
+    bound: int = 0
+    bound_variance: str = "small"
     num_samples: int = 1000
     keep_samples: str = "none"
     max_images: int = 0
@@ -134,6 +144,9 @@ class EvalOptions(Batched):
         if self.reference_by:
             choose(extractors.EXTRACTORS, self.reference_by, "reference_by")
         choose(PROBES, self.probe, "probe")
+        choose(VARIANCES, self.bound_variance, "bound_variance")
+        few = f"0, or from 2 to {MOST_STEPS:,}"
+        require(self.bound == 0 or 2 <= self.bound <= MOST_STEPS, "bound", self.bound, few)
         self.at_once  # noqa: B018  its own check
         require_at_least_one(self, "num_probes", "dequantization_draws")
         require_non_negative(self, "max_images", "likelihood_images", "bootstrap")
@@ -246,9 +259,14 @@ def evaluate(
         figures += work.loss()
     if options.likelihood:
         figures += work.likelihood()
-    if extractor is not None:
-        found, details = work.samples()
+    if options.bound:
+        found, terms = work.bound()
         figures += found
+        details |= terms
+    if extractor is not None:
+        found, of_samples = work.samples()
+        figures += found
+        details |= of_samples
     report = Report(work.about(), figures, details)
     if share.host == 0:
         report.write(places.report / "report.json")
@@ -425,6 +443,35 @@ class _Work:
             figures.append(Figure(f"{self._unit}_failed", failed, len(ok), **shared))
         return figures
 
+    def bound(self) -> tuple[list[Figure], dict[str, Any]]:
+        """The variational bound of held-out examples, and its terms."""
+        subject, options = self.subject, self.options
+        transform = dataclasses.replace(subject.transform, dequantize=False)
+        chain = options.bound, options.bound_variance
+        bound = BoundOfChain(subject.task.process, self.predict, transform, *chain)
+
+        def compute(numbers: np.ndarray) -> Rows:
+            batch = self._held_out.batch(numbers, transform)
+            keys = self._held_out.keys(BOUND, numbers)
+            return bound.rows(keys, batch, self._cond(batch, numbers))
+
+        def lower(n: int) -> jax.stages.Lowered:
+            batch, keys = self._shapes(n, transform), self._held_out.keys(BOUND, np.arange(n))
+            cond = jax.eval_shape(functools.partial(self._cond, numbers=np.arange(n)), batch)
+            given = self.predict, batch["image"], keys, cond
+            return variational_bound.lower(*given, options.bound_variance)
+
+        most = options.likelihood_images or options.max_images
+        settings = dict(zip(("bound", "bound_variance"), chain, strict=True))
+        rows = self._fill("bound", most, compute, settings, lower)
+        return bound.figures(rows, subject.held_out.name)
+
+    def _cond(self, batch: dict[str, Array], numbers: np.ndarray) -> dict[str, Any]:
+        """What the model is conditioned on for a batch of held-out examples, its padding too."""
+        keys = self._held_out.keys(CONDITION, numbers)
+        cond = draw_conditions(self.subject.task.conditions, batch, keys)
+        return cond | ({MASK: batch[MASK]} if MASK in batch else {})
+
     def _per_dimension(
         self, log_p: Float[np.ndarray, "n"], dims: Float[np.ndarray, "n"]
     ) -> tuple[Float[np.ndarray, "n"], Float[np.ndarray, "n"]]:
@@ -452,16 +499,12 @@ class _Work:
         progress: Progress,
     ) -> LogLikelihood:
         """Of one dequantisation of each image; all draws of an image have the same probes."""
-        subject = self.subject
-        keys = self._held_out.keys(CONDITION, numbers)
-        cond = draw_conditions(subject.task.conditions, batch, keys)
-        cond |= {MASK: batch[MASK]} if MASK in batch else {}
         return log_likelihood(
             self._held_out.keys(PROBE, numbers),
-            subject.task.process,
+            self.subject.task.process,
             self.predict,
             batch["image"],
-            cond=cond,
+            cond=self._cond(batch, numbers),
             throw=False,
             progress=progress,
             **settings,
@@ -470,12 +513,7 @@ class _Work:
     def _lower_likelihood(self, transform: Transform, n: int) -> jax.stages.Lowered:
         """The program for a batch of n examples."""
         task, options, batch = self.subject.task, self.options, self._shapes(n, transform)
-        cond = jax.eval_shape(
-            functools.partial(draw_conditions, task.conditions),
-            batch,
-            self._held_out.keys(CONDITION, np.arange(n)),
-        )
-        cond |= {MASK: batch[MASK]} if MASK in batch else {}
+        cond = jax.eval_shape(functools.partial(self._cond, numbers=np.arange(n)), batch)
         probes = options.probe, options.num_probes
         return likelihood.lower(task.process, self.predict, batch["image"], cond, *probes)
 

@@ -125,15 +125,21 @@ def _check_sampling(experiment: Any) -> None:
     preview = experiment.preview.sampler
     with within("preview.solver"):
         ask(preview.solver, "validate", process, preview.grid)
-    learned = experiment.options.parameterization.learned_variance
     predictor = getattr(sampling.solver, "predictor", None)
-    if getattr(predictor, "variance", "") == "learned" and not learned:
-        but = "parameterization.learned_variance is False"
-        raise InvalidValue("sampling.solver.predictor.variance", "learned", but=but)
+    variance = getattr(predictor, "variance", "")
+    _check_variance(experiment, "sampling.solver.predictor.variance", variance)
     if experiment.low is not None:
         with within("sampling", level="low_level"):
             experiment.low.check_level(sampling.low_level)
     _check_beginning(experiment, grid)
+
+
+def _check_variance(experiment: Any, field: str, variance: str) -> None:
+    """InvalidValue for learned variances of a network that predicts none."""
+    learned = experiment.options.parameterization.learned_variance
+    if variance == "learned" and not learned:
+        but = "parameterization.learned_variance is False"
+        raise InvalidValue(field, variance, but=but)
 
 
 def _validate_solver(sampling: Any, process: Any, grid: Node) -> None:
@@ -149,7 +155,7 @@ def _validate_solver(sampling: Any, process: Any, grid: Node) -> None:
 
 def _check_beginning(experiment: Any, grid: Node) -> None:
     """What the network says at the first node must give x_0 and eps: not all does at alpha = 0."""
-    options = experiment.options.parameterization
+    options = experiment.options.parameterization.on(experiment.process)
     first = Node(*(field[:1] for field in grid))
     found = options.predict(_of_any_channels(options), jnp.ones((1, 1)), first, {})
     if not np.isfinite(found.x_0 + found.eps).all():
@@ -173,6 +179,8 @@ def _check_evaluation(experiment: Any) -> None:
     if fid_every and not experiment.space.is_pixels:
         but = "the data are no 8-bit images, which alone have an FID"
         raise InvalidValue("training.fid_every", fid_every, but=but)
+    if options.bound:
+        _check_variance(experiment, "eval.bound_variance", options.bound_variance)
     if experiment.low is not None and options.likelihood:
         but = "given the means over its squares an image has no density"
         raise InvalidValue("eval.likelihood", True, "False for an upsampler", but=but)

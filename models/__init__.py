@@ -2,6 +2,7 @@
 
 from models.ddpm import DDPM
 from models.handwriting import HandwritingNetwork
+from models.ncsn import NCSN, NCSNv2
 from models.ncsnpp import NCSNpp
 from models.resnet import ResNet
 from models.sequence import SequenceNetwork
@@ -11,6 +12,8 @@ from models.wide_resnet import WideResNet
 MODELS = {
     "ncsnpp": NCSNpp,
     "ddpm": DDPM,
+    "ncsn": NCSN,
+    "ncsnv2": NCSNv2,
     "sequence": SequenceNetwork,
     "handwriting": HandwritingNetwork,
 }

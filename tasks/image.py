@@ -73,6 +73,7 @@ class ImageTask:
         for field in ("weighting", "reduction", "times", "coupling"):
             table = self.__dataclass_fields__[field].metadata["choices"]
             object.__setattr__(self, field, named(table, getattr(self, field), field))
+        object.__setattr__(self, "parameterization", self.parameterization.on(self.process))
         self.parameterization.check(self.network)
         check_names(self.conditions)
         own = getattr(self.network, "conditions", self.conditions)

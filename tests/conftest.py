@@ -29,7 +29,7 @@ from jaxtyping import install_import_hook  # noqa: E402
 CHECKED = [
     "data", "evaluation.image_models", "generation.sampler", "handwriting", "likelihood", "losses",
     "metrics", "models", "parameterization", "sampling", "sde_lib", "solvers", "storage.pictures",
-    "tasks", "tools", "training.ema", "training.optimizer",
+    "tasks", "tools", "training.ema", "training.optimizer", "variational_bound",
 ]  # fmt: skip
 install_import_hook(CHECKED, "typechecker.typechecked")
 

@@ -21,7 +21,8 @@ MAY_IMPORT = {
     # Mathematics: no images, no files, no configs.
     "sde_lib": "",
     "parameterization": "sde_lib",
-    "losses": "sde_lib parameterization",
+    "variational_bound": "sde_lib parameterization",
+    "losses": "sde_lib parameterization variational_bound",
     "sampling": "sde_lib parameterization",
     "solvers": "sde_lib parameterization sampling",
     "likelihood": "sde_lib parameterization solvers",
@@ -40,8 +41,8 @@ MAY_IMPORT = {
     " controllable",
     "handwriting": "sde_lib parameterization sampling solvers models storage data metrics tasks"
     " generation",
-    "evaluation": "sde_lib parameterization solvers likelihood storage data metrics tasks"
-    " generation handwriting",
+    "evaluation": "sde_lib parameterization variational_bound solvers likelihood storage data"
+    " metrics tasks generation handwriting",
     # Configs.
     "configs": "",
     "experiment": "sde_lib parameterization losses sampling solvers likelihood models data training"

@@ -22,9 +22,11 @@ from losses import (
     EDMWeighting,
     HalfSum,
     LikelihoodTimes,
+    LikelihoodWeighting,
     LogitNormalTimes,
     LogNormalTimes,
     Mean,
+    PosteriorWeighting,
     VariationalBound,
     draw_times_and_noise,
     implicit_score_matching,
@@ -34,7 +36,7 @@ from losses import (
 )
 from options.errors import InvalidValue
 from oracles import Gaussian
-from parameterization import MASK, OUTPUTS, Parameterization, Prediction
+from parameterization import MASK, OUTPUTS, Noise, Parameterization, PosteriorMean, Prediction
 from sde_lib import (
     EDM,
     VESDE,
@@ -142,11 +144,11 @@ class Off:
 
 def off_by_one(process, t, weighting):
     eps = jnp.zeros((len(t), 3))
-    predict = Off(eps, eps)
-    return loss_at(process, predict, eps, t, eps, weighting=choice(WEIGHTINGS, weighting))
+    weighting = choice(WEIGHTINGS, weighting) if weighting in WEIGHTINGS else weighting
+    return loss_at(process, Off(eps, eps), eps, t, eps, weighting=weighting)
 
 
-@pytest.mark.parametrize("weighting", WEIGHTINGS)
+@pytest.mark.parametrize("weighting", DEFINITIONS)
 @pytest.mark.parametrize("process", SDES)
 def test_a_weighting_is_its_definition(process, weighting):
     process = make_process(process)
@@ -155,6 +157,61 @@ def test_a_weighting_is_its_definition(process, weighting):
     g2 = np.float64(process.diffusion_squared(t))
     want = DEFINITIONS[weighting](alpha, sigma, g2, 0.7)
     np.testing.assert_allclose(off_by_one(process, t, weighting), want, rtol=1e-3)
+
+
+@pytest.mark.parametrize("variance", ["small", "large"])
+def test_the_weight_of_a_step_is_that_of_ho_et_al(variance):
+    """Their eq. 8, by the means of the posterior, and eq. 12, by the noise, at levels of DDPM."""
+    process, i = DDPMSchedule(50), np.array([1, 20, 49])
+    betas = np.asarray(process.betas(), np.float64)
+    kept = np.cumprod(1 - betas)
+    beta, left = betas[i], 1 - kept[i]
+    tilde = beta * (1 - kept[i - 1]) / left
+    var = {"small": tilde, "large": beta}[variance]
+    t, weighting = process.times()[i], PosteriorWeighting(49, variance)
+    x_0, eps = jnp.zeros((3, 2)), jnp.zeros((3, 2))
+    got = loss_at(process, Off(x_0, eps), x_0, t, eps, weighting=weighting, reduction="half_sum")
+    d_x, d_eps = np.sqrt(left), np.sqrt(kept[i])  # how far `Off` is off in each of two coordinates
+    eq_8 = 2 * (np.sqrt(kept[i - 1]) * beta / left * d_x) ** 2 / (2 * var)
+    eq_12 = 2 * beta**2 / (2 * var * (1 - beta) * left) * d_eps**2
+    np.testing.assert_allclose(eq_8, eq_12, rtol=1e-9)
+    np.testing.assert_allclose(got, eq_8, rtol=1e-3)
+
+
+@pytest.mark.parametrize("process", SDES)
+def test_the_weights_of_many_steps_are_that_of_likelihood(process):
+    """N times that of a step of N tends to (t_max - t_min) g^2 / sigma^2 (Kingma et al. 2021)."""
+    process, n = make_process(process), 4000
+    t = process.t_min + (process.t_max - process.t_min) * jnp.array([0.2, 0.5, 0.97])
+    many = n * off_by_one(process, t, PosteriorWeighting(n))
+    limit = (process.t_max - process.t_min) * off_by_one(process, t, LikelihoodWeighting())
+    np.testing.assert_allclose(many, limit, rtol=2e-2)
+
+
+def test_every_parametrisation_has_the_loss_of_the_pair_that_it_reads():
+    """A network that gives the mean of a step trains as one that gives the noise: by the same loss,
+    which under the weight of a step is the squared error of that mean."""
+    process = DDPMSchedule(50)
+    x_0, eps = images_and_noise(3)
+    t = process.times()[jnp.array([3, 20, 40])]
+    node = process.node(t)
+    alpha, sigma = expand_right(node.alpha, x_0), expand_right(node.sigma, x_0)
+    x = alpha * x_0 + sigma * eps
+    guess = 0.9 * eps
+    as_noise = Noise().read(guess, x, node)
+    output = PosteriorMean(num_steps=49, process=process)
+    F, exact = as_noise.as_output(output), Prediction(x_0, eps, node).as_output(output)
+    weighting, options = PosteriorWeighting(49), {"reduction": "half_sum"}
+
+    def loss(parameterization, says):
+        predict = lambda x, node, cond: parameterization.predict(lambda *_: says, x, node, cond)  # noqa: E731
+        return loss_at(process, predict, x_0, t, eps, weighting=weighting, **options)
+
+    of_mean, of_noise = loss(Parameterization(output), F), loss(Parameterization("noise"), guess)
+    np.testing.assert_allclose(of_mean, of_noise, rtol=2e-3)
+    betas = expand_right(process.betas()[jnp.array([3, 20, 40])], x_0)
+    direct = jnp.sum((F - exact) ** 2 / (2 * betas), axis=tuple(range(1, F.ndim)))
+    np.testing.assert_allclose(of_mean, direct, rtol=2e-3)
 
 
 def test_the_weightings_are_exact_where_there_is_no_data_and_where_there_is_no_noise():
@@ -177,7 +234,7 @@ def test_the_exact_network_of_every_output_has_the_irreducible_loss(process):
     g2 = float(process.diffusion_squared(t[0]))
     for output in OUTPUTS:
         for weighting, definition in DEFINITIONS.items():
-            predict = Perfect(data, output)
+            predict = Perfect(data, output, process)
             got = loss_at(process, predict, x_0, t, eps, weighting=choice(WEIGHTINGS, weighting))
             want = definition(alpha, sigma, g2, 0.7) * variance
             assert float(jnp.mean(got)) == pytest.approx(want, rel=0.02), (output, weighting)
@@ -186,8 +243,8 @@ def test_the_exact_network_of_every_output_has_the_irreducible_loss(process):
 class Perfect:
     """The data's exact network of some output, read by its parameterisation."""
 
-    def __init__(self, data, output):
-        self.data, self.output = data, choice(OUTPUTS, output)
+    def __init__(self, data, output, process):
+        self.data, self.output = data, choice(OUTPUTS, output).on(process)
         self.parameterization = Parameterization(self.output)
 
     def __call__(self, x, node, cond=None):

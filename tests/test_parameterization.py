@@ -21,6 +21,7 @@ from parameterization import (
     Noise,
     NoiseConditioning,
     Parameterization,
+    PosteriorMean,
     Prediction,
     ReversedTime,
     Time,
@@ -29,7 +30,7 @@ from parameterization import (
     from_score,
     from_x_0,
 )
-from sde_lib import VESDE, VPSDE, FlowMatching, SubVPSDE, expand_right
+from sde_lib import VESDE, VPSDE, DDPMSchedule, FlowMatching, SubVPSDE, expand_right
 
 PROCESSES = [VESDE(0.01, 50.0), VPSDE(), SubVPSDE()]
 ids = lambda process: type(process).__name__  # noqa: E731
@@ -53,6 +54,28 @@ PERFECT = {
 }
 
 
+def made(output, process):
+    """The row of the table, of a chain of 5 steps where it is of a chain."""
+    options = {"num_steps": 5} if output == "mean" else {}
+    return OUTPUTS[output](**options).on(process)
+
+
+def perfect(output, process):
+    """What a perfect network outputs at T, in float64."""
+    x_0, eps = np.float64(X_0), np.float64(EPS)
+    _, alpha, sigma = (np.float64(expand_right(field, X_0)) for field in process.node(T))
+    if output in PERFECT:
+        return PERFECT[output](x_0, eps, alpha, sigma)
+    earlier = np.float64(T) - (process.t_max - process.t_min) / 5
+    clean = (earlier < process.t_min)[:, None, None]
+    end = process.node(jnp.float32(np.maximum(earlier, process.t_min)))
+    alpha_s = np.where(clean, 1.0, np.float64(expand_right(end.alpha, X_0)))
+    sigma_s = np.where(clean, 0.0, np.float64(expand_right(end.sigma, X_0)))
+    # E[x_s | x_t, x_0] by what x_s and x_t have in common given x_0, sigma_s^2 r.
+    r = alpha / alpha_s
+    return alpha_s * x_0 + r * sigma_s**2 / sigma**2 * sigma * eps
+
+
 def noised(process):
     node = process.node(T)
     alpha, sigma = expand_right(node.alpha, X_0), expand_right(node.sigma, X_0)
@@ -60,11 +83,11 @@ def noised(process):
 
 
 @pytest.mark.parametrize("process", PROCESSES, ids=ids)
-@pytest.mark.parametrize("output", PERFECT)
+@pytest.mark.parametrize("output", OUTPUTS)
 def test_a_perfect_network_gives_back_the_noise_and_the_data(process, output):
     x, node, alpha, sigma = noised(process)
-    perfect = PERFECT[output](X_0, EPS, alpha, sigma)
-    prediction = Parameterization(output=output).predict(lambda *_: perfect, x, node, {})
+    says = jnp.float32(perfect(output, process))
+    prediction = Parameterization(made(output, process)).predict(lambda *_: says, x, node, {})
     # A relative rounding of 2e-7 in x is all that float32 leaves; eps sees it over sigma.
     np.testing.assert_allclose(
         prediction.eps, EPS, atol=3e-6 * float(jnp.max(1 + jnp.abs(x) / sigma))
@@ -90,8 +113,9 @@ def test_velocity_is_the_probability_flow(process):
 def test_a_network_of_one_output_serves_as_any_other(process, trained, output):
     """Written as another output and read back, (x_0, eps) are the same to float precision."""
     x, node, alpha, sigma = noised(process)
-    found = OUTPUTS[trained]().read(PERFECT[trained](X_0, EPS, alpha, sigma), x, node)
-    again = OUTPUTS[output]().read(found.as_output(output), x, node)
+    found = made(trained, process).read(jnp.float32(perfect(trained, process)), x, node)
+    written = made(output, process)
+    again = written.read(written.write(found), x, node)
     size = float(jnp.max(1 + jnp.abs(x) / sigma))
     np.testing.assert_allclose(again.eps, found.eps, atol=1e-5 * size)
     np.testing.assert_allclose(alpha * again.x_0 + sigma * again.eps, x, rtol=1e-4, atol=1e-4)
@@ -100,11 +124,29 @@ def test_a_network_of_one_output_serves_as_any_other(process, trained, output):
 @pytest.mark.parametrize("process", PROCESSES, ids=ids)
 @pytest.mark.parametrize("output", OUTPUTS)
 def test_what_is_written_is_what_a_perfect_network_outputs(process, output):
-    _, node, alpha, sigma = noised(process)
+    _, node, *_ = noised(process)
     # In float64, as the definition of "edm" cancels digits that the written one keeps.
-    want = PERFECT[output](*(np.float64(part) for part in (X_0, EPS, alpha, sigma)))
-    got, size = Prediction(X_0, EPS, node).as_output(output), float(jnp.max(jnp.abs(want)))
-    np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6 * size)
+    want = perfect(output, process)
+    got = Prediction(X_0, EPS, node).as_output(made(output, process))
+    np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6 * float(np.max(np.abs(want))))
+
+
+def test_the_mean_of_a_step_needs_a_process_and_is_that_of_ho_et_al():
+    """Ho et al. 2020, eq. 7, of the levels of their chain; F = x_0 in its first step."""
+    process = DDPMSchedule(50)
+    betas = np.asarray(process.betas(), np.float64)
+    kept = np.cumprod(1 - betas)
+    i = np.array([0, 1, 20, 30, 49])
+    node, before = process.node(process.times()[i]), np.where(i > 0, kept[i - 1], 1.0)
+    weights = np.sqrt(before) * betas[i], np.sqrt(1 - betas[i]) * (1 - before)
+    x = expand_right(node.alpha, X_0) * X_0 + expand_right(node.sigma, X_0) * EPS
+    w_0, w_t = (np.float32(w / (1 - kept[i]))[:, None, None] for w in weights)
+    output = PosteriorMean(num_steps=49).on(process)
+    got = Prediction(X_0, EPS, node).as_output(output)
+    np.testing.assert_allclose(got, w_0 * X_0 + w_t * x, rtol=2e-4, atol=2e-4)
+    np.testing.assert_allclose(got[0], X_0[0], rtol=1e-6)
+    with pytest.raises(InvalidValue, match="output: .*expected one of a process"):
+        Prediction(X_0, EPS, node).as_output("mean")
 
 
 def test_edm_is_written_where_there_is_no_noise_and_where_there_is_no_data():
@@ -259,7 +301,7 @@ def test_a_network_predictor_is_a_pytree():
 @pytest.mark.parametrize("output", OUTPUTS)
 def test_a_padded_prediction_is_the_unpadded_one(output, dtype):
     """A network with no regard to the padding still leaves zeros there."""
-    node, parameterization = VPSDE().node(T[:2]), Parameterization(output, "time")
+    node, parameterization = VPSDE().node(T[:2]), Parameterization(output, "time").on(VPSDE())
     x = jax.random.normal(jax.random.key(5), (2, 6, 3))
     mask = (jnp.arange(6) < jnp.array([[6], [4]]))[..., None].astype(dtype)
     network = lambda x, c_noise, mask=None: jnp.cos(x) * c_noise[:, None, None]  # noqa: E731

@@ -37,29 +37,39 @@ def fan_avg_init(scale: float = 1.0) -> Initializer:
 
 
 def convolve(
-    x: Float[Array, "b h w c"], w: Float[Array, "k k c d"], stride: int, padding: Padding
+    x: Float[Array, "b h w c"],
+    w: Float[Array, "k k c d"],
+    stride: int,
+    padding: Padding,
+    dilation: int = 1,
 ) -> Float[Array, "b h2 w2 d"]:
-    """The convolution of deep learning (w is not flipped), x padded by zeros."""
+    """The convolution of deep learning (w is not flipped), x padded by zeros; neighbouring entries
+    of w are `dilation` pixels apart."""
     numbers = ("NHWC", "HWIO", "NHWC")
-    return lax.conv_general_dilated(x, w, (stride, stride), padding, dimension_numbers=numbers)
+    apart = (dilation, dilation)
+    return lax.conv_general_dilated(
+        x, w, (stride, stride), padding, rhs_dilation=apart, dimension_numbers=numbers
+    )
 
 
-cpu_convolve = jax.custom_jvp(convolve, nondiff_argnums=(2, 3))
+cpu_convolve = jax.custom_jvp(convolve, nondiff_argnums=(2, 3, 4))
 
 
 @partial(cpu_convolve.defjvp, symbolic_zeros=True)
-def _tangent(stride: int, padding: Padding, primals, tangents) -> tuple[Array, Array]:
+def _tangent(
+    stride: int, padding: Padding, dilation: int, primals, tangents
+) -> tuple[Array, Array]:
     """Equation (1), each term if its tangent is not zero."""
     (x, w), (dx, dw) = primals, tangents
-    y = convolve(x, w, stride, padding)
+    y = convolve(x, w, stride, padding, dilation)
 
     def of_x() -> Array:
-        return _convolve_as(("NHWC", "HWOI", "NHWC"), dx, w, stride, padding)
+        return _convolve_as(("NHWC", "HWOI", "NHWC"), dx, w, stride, padding, dilation)
 
     def of_w() -> Array:
         num_chunks = min(len(y), -(-y[..., 0].size // PIXELS_PER_CHUNK))
         chunks = [
-            _convolve_as(("CHWN", "IHWO", "HWNC"), chunk, dw, stride, padding)
+            _convolve_as(("CHWN", "IHWO", "HWNC"), chunk, dw, stride, padding, dilation)
             for chunk in jnp.array_split(x, num_chunks)
         ]
         return jnp.concatenate(chunks)
@@ -69,12 +79,20 @@ def _tangent(stride: int, padding: Padding, primals, tangents) -> tuple[Array, A
 
 
 def _convolve_as(
-    numbers: tuple[str, str, str], x: Array, w: Array, stride: int, padding: Padding
+    numbers: tuple[str, str, str],
+    x: Array,
+    w: Array,
+    stride: int,
+    padding: Padding,
+    dilation: int,
 ) -> Array:
     """`convolve`, with x, w and y brought into the order of axes `numbers` for the operation."""
     x = jnp.einsum(f"NHWC->{numbers[0]}", x)
     w = jnp.einsum(f"HWIO->{numbers[1]}", w)
-    y = lax.conv_general_dilated(x, w, (stride, stride), padding, dimension_numbers=numbers)
+    apart = (dilation, dilation)
+    y = lax.conv_general_dilated(
+        x, w, (stride, stride), padding, rhs_dilation=apart, dimension_numbers=numbers
+    )
     return jnp.einsum(f"{numbers[2]}->NHWC", y)
 
 
@@ -85,7 +103,8 @@ class Conv(nn.Module):
     """A convolution: (b, h, w, c) -> (b, h', w', width).
 
     Parameters are float32, the computation is in `dtype`. Without `padding`, the size is kept.
-    `kernel_init` stands in place of the published networks' `fan_avg_init(init_scale)`.
+    `kernel_init` stands in place of the published networks' `fan_avg_init(init_scale)`; entries of
+    the kernel are `dilation` pixels apart.
     """
 
     width: int
@@ -96,16 +115,18 @@ class Conv(nn.Module):
     dtype: DTypeLike = "float32"
     use_bias: bool = True
     kernel_init: Initializer | None = None
+    dilation: int = 1
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 width"]:
         shape = (self.size, self.size, x.shape[-1], self.width)
         kernel = self.param("kernel", self.kernel_init or fan_avg_init(self.init_scale), shape)
-        around = ((self.size - 1) // 2, self.size // 2)
+        reach = self.dilation * (self.size - 1)
+        around = (reach // 2, reach - reach // 2)
         padding = self.padding or (around, around)
         function = ON_BACKEND.get(jax.default_backend(), convolve)
         x, kernel = jnp.asarray(x, self.dtype), jnp.asarray(kernel, self.dtype)
-        y = function(x, kernel, self.stride, padding)
+        y = function(x, kernel, self.stride, padding, self.dilation)
         if not self.use_bias:
             return y
         bias = self.param("bias", nn.initializers.zeros, (self.width,))

@@ -170,11 +170,38 @@ def test_several_dequantisations_give_a_tighter_bound(report, subject, params, t
     [
         ({"dequantization_draws": 0}, "dequantization_draws: got 0"),
         ({"dequantization_draws": 2}, "num_probes: got 1"),
+        ({"bound": 1}, "bound: got 1, expected 0, or from 2"),
+        ({"bound_variance": "huge"}, "bound_variance: got 'huge'"),
     ],
 )
 def test_bad_options_are_refused(options, match):
     with pytest.raises(ValueError, match=match):
         EvalOptions(**options)
+
+
+def test_the_bound_of_a_chain_is_that_of_the_density(subject, params, tmp_path):
+    """Its terms under N(mean, std^2), whose error of x_0 is linear in the noise; 19 nodes."""
+    options = dataclasses.replace(OPTIONS, loss=False, likelihood=False, samples=False, bound=19)
+    found = evaluate(subject, params, options, tmp_path)
+    parts, process = figures(found), subject.task.process
+    order = np.random.default_rng([0, 0]).permutation(19)[:10]
+    x = subject.transform.for_evaluation()(subject.held_out.take(order), range(10), 0)["image"]
+    x = x.astype(np.float64).reshape(10, -1)
+    sigma = np.float64(uniform_grid(process, 18).sigma)
+    prior = 0.5 * (x**2 / 20**2)
+    assert parts["bound_prior"].value == pytest.approx(prior.mean() / np.log(2), rel=1e-3)
+    steps = 0.0
+    for s, t in zip(sigma[1:], sigma[:-1], strict=True):
+        k = STD**2 / (STD**2 + t**2)
+        square = ((1 - k) * (x - MEAN)) ** 2 + (k * t) ** 2
+        posterior = (t**2 - s**2) * s**2 / t**2
+        steps += 0.5 * ((1 - (s / t) ** 2) ** 2 * square / posterior).mean() / np.log(2)
+    assert parts["bound_steps"].value == pytest.approx(steps, rel=0.02)
+    whole, terms = parts["bound_bits_per_dim"], found.details["bound_terms_bits_per_dim"]
+    assert len(terms) == 20 and sum(terms) == pytest.approx(whole.value, rel=1e-6)
+    named = ("bound_prior", "bound_steps", "bound_decoder")
+    assert sum(parts[name].value for name in named) == pytest.approx(whole.value, rel=1e-6)
+    assert whole.samples == 10 and whole.evaluations == 19 and "small variance" in whole.solver
 
 
 def test_images_whose_likelihood_fails_are_counted(subject, params, tmp_path):

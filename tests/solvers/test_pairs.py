@@ -28,8 +28,8 @@ HALF = Gaussian(jnp.full(DIM, 0.25), jnp.full(DIM, 0.5))
 class Perfect:
     """The data's exact network of some output, read by its parameterisation."""
 
-    def __init__(self, output):
-        self.parameterization = Parameterization(output)
+    def __init__(self, output, process):
+        self.parameterization = Parameterization(output).on(process)
 
     def __call__(self, x, node, cond):
         says = DATA(x, node).as_output(self.parameterization.output)
@@ -107,7 +107,7 @@ def check(process, solver, output, grid, control):
     options, grid = CONTROLS[control](process, grid)
     solver = make_solver(solver, grid.t.size - 1)
     made = sample(
-        jax.random.key(0), process, Perfect(output), solver, grid, (BATCH, DIM), **options
+        jax.random.key(0), process, Perfect(output, process), solver, grid, (BATCH, DIM), **options
     )
     assert made.ok.all()
     law = HALF if control == "guidance" else DATA

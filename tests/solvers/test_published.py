@@ -8,7 +8,15 @@ import pytest
 from controllable import replacement
 from oracles import Gaussian
 from sampling import ReplayedNoise, sample
-from sde_lib import VESDE, VPSDE, CosineVP, DDPMSchedule, SubVPSDE, expand_right
+from sde_lib import (
+    VESDE,
+    VPSDE,
+    CosineVP,
+    DDPMSchedule,
+    SMLDSchedule,
+    SubVPSDE,
+    expand_right,
+)
 from solvers.grids import uniform_grid
 from solvers.predictor_corrector import (
     Ancestral,
@@ -16,6 +24,7 @@ from solvers.predictor_corrector import (
     EulerMaruyama,
     Langevin,
     NoCorrector,
+    NoPredictor,
     PredictorCorrector,
     ReverseDiffusion,
 )
@@ -81,6 +90,35 @@ def test_reverse_diffusion_on_sub_vp_is_the_original(flow):
     for denoise, x in (("none", want), ("mean", want_mean)):
         made = sample(jax.random.key(0), process, data, noise=source, denoise=denoise, **run)
         np.testing.assert_allclose(made.x, x, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("denoise", ["none", "tweedie"])
+def test_annealed_langevin_dynamics_is_the_published_algorithm(denoise):
+    """Song & Ermon 2019, alg. 1, as their code and that of NCSNv2 run it, at every level."""
+    levels, steps, epsilon = 6, 4, 2e-5
+    process = SMLDSchedule(levels, sigma_min=0.01, sigma_max=1.0)
+    data = Gaussian(jnp.array([0.4, -0.2]), jnp.array([0.5, 1.0]))
+    noise = np.random.default_rng(0).standard_normal((levels, steps, 5, 2)).astype(np.float32)
+    start = np.random.default_rng(1).standard_normal((5, 2)).astype(np.float32)
+
+    def score(x, sigma):
+        return (data.mean - x) / (data.std**2 + sigma**2)
+
+    x = 1.0 * start
+    for sigma, draws in zip(np.geomspace(1.0, 0.01, levels), noise, strict=True):
+        step = epsilon * (sigma / 0.01) ** 2
+        for z in draws:
+            x = x + step * score(x, sigma) + np.sqrt(2 * step) * z
+    if denoise == "tweedie":
+        x = x + 0.01**2 * score(x, 0.01)
+
+    corrector = AnnealedLangevin(snr=np.sqrt(epsilon / 2) / 0.01, num_steps=steps)
+    solver = PredictorCorrector(NoPredictor(), corrector)
+    run = {"solver": solver, "grid": published_grid(process, levels), "shape": (5, 2)}
+    source = ReplayedNoise(jnp.asarray(start), jnp.asarray(noise))
+    made = sample(jax.random.key(0), process, data, noise=source, denoise=denoise, **run)
+    np.testing.assert_allclose(made.x, x, atol=1e-5)
+    assert (made.nfe == levels * steps + (denoise == "tweedie")).all()
 
 
 # The published inpainter and colorizer.

@@ -18,19 +18,24 @@ def normal(seed: int, *shape: int):
     return jax.random.normal(jax.random.key(seed), shape)
 
 
-@pytest.mark.parametrize("stride, padding", [(1, SAME), (2, NONE), (1, ((0, 2), (1, 0)))])
-def test_derivatives_are_those_of_the_plain_convolution(monkeypatch, stride, padding):
+@pytest.mark.parametrize(
+    "stride, padding, dilation",
+    [(1, SAME, 1), (2, NONE, 1), (1, ((0, 2), (1, 0)), 1), (1, ((3, 3), (3, 3)), 3)],
+)
+def test_derivatives_are_those_of_the_plain_convolution(monkeypatch, stride, padding, dilation):
     monkeypatch.setattr(convolution, "PIXELS_PER_CHUNK", 100)  # several chunks, the last smaller
     x, w = normal(0, 5, 7, 9, 3), normal(1, 3, 3, 3, 4)
     dx, dw = normal(2, *x.shape), normal(3, *w.shape)
 
     def plain(x, w):
+        numbers = ("NHWC", "HWIO", "NHWC")
+        apart = (dilation, dilation)
         return lax.conv_general_dilated(
-            x, w, (stride, stride), padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
+            x, w, (stride, stride), padding, rhs_dilation=apart, dimension_numbers=numbers
         )
 
     def ours(x, w):
-        return cpu_convolve(x, w, stride, padding)
+        return cpu_convolve(x, w, stride, padding, dilation)
 
     for function in (lambda f: jax.jvp(f, (x, w), (dx, dw)), lambda f: _vjp(f, x, w)):
         for a, b in zip(function(ours), function(plain), strict=True):

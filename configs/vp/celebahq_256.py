@@ -1,0 +1,14 @@
+r"""DDPM, CelebA-HQ, 256 px (111.6 M parameters).
+
+Command: python main.py --config configs/vp/celebahq_256.py --config.data.source.path=DIR \
+    --workdir DIR2 --mode train
+Result here: not yet run.
+"""
+
+from ml_collections import ConfigDict
+
+from configs.vp.ddpm_256 import get_ddpm_256_config
+
+
+def get_config() -> ConfigDict:
+    return get_ddpm_256_config()
