@@ -3,8 +3,8 @@
     x standardized -> patches -> residual blocks, given the noise level -> means -> logits
 
 A network is conditioned on the noise level by a vector that every block adds to its channels, as
-the U-Nets are. All norms are group norms, so there are no running statistics, and the logits of an
-image do not depend on its batch.
+the U-Nets are. Norms are group norms, so that there are no running statistics and the logits of an
+image do not depend on its batch; a `ResNet` may have batch norms in their place.
 """
 
 import flax.linen as nn
@@ -29,7 +29,6 @@ from options.fields import hidden
 
 # Of the published networks' convolutions (He et al. 2015, with the fan of the output).
 CONV_INIT = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
-NORM_EPS = 1e-5
 
 
 def standardize(x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:

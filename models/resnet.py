@@ -3,8 +3,9 @@
     x -> stem -> [group 0] -> ... -> [group 3] -> means -> logits
 
 The defaults are ResNet-50: without what tells the noise level it has its 25,557,032 parameters with
-a thousand classes. Norms are group norms, and the second convolution of a block is the strided one.
-A ResNet-50 guides AFHQ-512 in Traoré 2025, section 5.3.
+a thousand classes. The second convolution of a block is the strided one, and norms are group norms
+or batch norms: with these it is torchvision's, whose weights `models/importers/resnet.py` takes. A
+ResNet-50 guides AFHQ-512 in Traoré 2025, section 5.3.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,13 +16,14 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 from jaxtyping import Array, DTypeLike, Float, Key
 
-from models.classifier import CONV_INIT, NORM_EPS, Classifier, class_logits
+from models.classifier import CONV_INIT, Classifier, class_logits
 from models.layers.activation import ACTIVATIONS
+from models.layers.batch_norm import NORMS, GroupNorms
 from models.layers.convolution import Conv, dense
 from models.layers.dropout import dropout, fold_keys
-from models.layers.normalization import GroupNorm
 from models.sizes import check_channels
 from options.choices import MOST_COUNT, choose, require
+from options.fields import chosen
 
 EXPANSION = 4  # of a block's output over its inner width
 
@@ -31,6 +33,7 @@ class Bottleneck(nn.Module):
 
     width: int
     act: Callable[[Array], Array]
+    norm: Callable[..., nn.Module]
     stride: int = 1
     dropout: float = 0.0
     dtype: DTypeLike = "float32"
@@ -42,7 +45,7 @@ class Bottleneck(nn.Module):
         embedding: Float[Array, "b e"],
         dropout_keys: Key[Array, "b"] | None = None,
     ) -> Float[Array, "b h2 w2 d"]:
-        norm = partial(GroupNorm, eps=NORM_EPS, dtype=self.dtype)
+        norm = self.norm
         conv = partial(Conv, use_bias=False, kernel_init=CONV_INIT, dtype=self.dtype)
         out = EXPANSION * self.width
         h = conv(self.width, size=1, name="conv_0")(x)
@@ -92,11 +95,13 @@ class ResNet(Classifier):
         of the first, its output 4 times as wide.
       stem: "large": a convolution of size 7 and a maximum, both of which halve the image; "small":
         one of size 3, which keeps it.
+      norm: of all layers.
     """
 
     ch_mult: tuple[int, ...] = (1, 2, 4, 8)
     num_res_blocks: tuple[int, ...] = (3, 4, 6, 3)
     stem: str = "large"
+    norm: Any = chosen(NORMS, GroupNorms())
 
     def check(self, height: int, width: int) -> None:
         choose(STEMS, self.stem, "stem")
@@ -120,13 +125,14 @@ class ResNet(Classifier):
     ) -> Float[Array, "b k"]:
         """c_noise: what tells the noise level; keys, one an example, switch dropout on."""
         act = ACTIVATIONS[self.nonlinearity]
-        block = partial(Bottleneck, act=act, dropout=self.dropout, dtype=self.dtype)
+        norm = self.norm.layer(self.dtype)
+        block = partial(Bottleneck, act=act, norm=norm, dropout=self.dropout, dtype=self.dtype)
         conv = partial(Conv, use_bias=False, kernel_init=CONV_INIT, dtype=self.dtype)
         x, embedding = self.read(x, c_noise)
         stem = STEMS[self.stem]
         check_channels(self, "conv_in", x)
         h = conv(self.nf, name="conv_in", **stem.convolution)(x)
-        h = act(GroupNorm(eps=NORM_EPS, dtype=self.dtype, name="norm_in")(h))
+        h = act(norm(name="norm_in")(h))
         h = stem.pool(h)
         number = count()
         for level, (multiple, num_blocks) in enumerate(

@@ -16,11 +16,11 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float, Key
 
-from models.classifier import CONV_INIT, NORM_EPS, Classifier, class_logits
+from models.classifier import CONV_INIT, Classifier, class_logits
 from models.layers.activation import ACTIVATIONS
+from models.layers.batch_norm import GroupNorms
 from models.layers.convolution import Conv, dense
 from models.layers.dropout import dropout, fold_keys
-from models.layers.normalization import GroupNorm
 from models.layers.resampling import average_down
 from models.sizes import check_channels
 from options.choices import require, require_at_least_one
@@ -51,7 +51,7 @@ class WideBlock(nn.Module):
         embedding: Float[Array, "b e"],
         dropout_keys: Key[Array, "b"] | None = None,
     ) -> Float[Array, "b h2 w2 width"]:
-        norm = partial(GroupNorm, eps=NORM_EPS, dtype=self.dtype)
+        norm = GroupNorms().layer(self.dtype)
         conv = partial(Conv, use_bias=False, kernel_init=CONV_INIT, dtype=self.dtype)
         h = self.act(norm(name="norm_0")(x))
         x = h if self.activate_first else x
@@ -110,5 +110,5 @@ class WideResNet(Classifier):
                     name=f"group_{level}_block_{i}",
                 )
                 h = layer(h, embedding, fold_keys(dropout_keys, next(number)))
-        h = act(GroupNorm(eps=NORM_EPS, dtype=self.dtype, name="norm_out")(h))
+        h = act(GroupNorms().layer(self.dtype)(name="norm_out")(h))
         return class_logits(h, self.num_classes, self.dtype)

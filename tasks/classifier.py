@@ -20,12 +20,13 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 import losses
+from models.layers.batch_norm import COLLECTION, absorbed
 from options.choices import choose, require_fraction
 from options.classes import named
 from options.precision import FLOAT32, PRECISIONS, Precision
 from parameterization import C_NOISE, LogSigma, NoiseConditioning
 from sde_lib import Node, Process, expand_right
-from tasks.task import Batch, Context
+from tasks.task import STATISTICS, Batch, Context
 
 
 @functools.partial(
@@ -63,6 +64,17 @@ class NoisyClassifier:
         c_noise = named(C_NOISE, self.c_noise, "c_noise")(node)
         with self.precision.context():
             return self.network.apply({"params": self.params}, x, c_noise, **options)
+
+    def measuring(
+        self, x: Float[Array, "b *shape"], node: Node, **options: Any
+    ) -> tuple[Float[Array, "b k"], dict[str, Any]]:
+        """`logits` as a training has them, by the statistics of the batch, and these; see
+        `models.layers.batch_norm`."""
+        c_noise = named(C_NOISE, self.c_noise, "c_noise")(node)
+        variables, mutable = {"params": self.params}, [COLLECTION]
+        with self.precision.context():
+            found, state = self.network.apply(variables, x, c_noise, mutable=mutable, **options)
+        return found, state[COLLECTION]
 
     def at(self, precision: str) -> "NoisyClassifier":
         """The same network computing in a precision of `options.precision.PRECISIONS`."""
@@ -127,9 +139,22 @@ class ClassifierTask:
         return NoisyClassifier(FLOAT32.of(self.network), params, self.c_noise)
 
     def for_evaluation(self) -> "ClassifierTask":
-        """The task with no dropout in the network, and in float32."""
-        network = self.network.clone(dropout=0.0) if self._has_dropout else self.network
+        """The task with no dropout in the network, its running statistics, and in float32."""
+        changes: dict[str, Any] = {"dropout": 0.0} if self._has_dropout else {}
+        if self._collects:
+            changes["norm"] = dataclasses.replace(self.network.norm, frozen=True)
+        network = self.network.clone(**changes) if changes else self.network
         return dataclasses.replace(self, network=network, precision="float32")
+
+    @property
+    def _collects(self) -> bool:
+        """Whether the network has running statistics, which training updates."""
+        return getattr(getattr(self.network, "norm", None), "collects", False)
+
+    def absorb(self, before: Any, after: Any, measured: dict[str, Any]) -> Any:
+        """See `tasks.task.Task`."""
+        momentum = getattr(getattr(self.network, "norm", None), "momentum", 0.0)
+        return absorbed(before, after, measured, momentum)
 
     @property
     def _has_dropout(self) -> bool:
@@ -137,19 +162,21 @@ class ClassifierTask:
 
     def loss(
         self, context: Context, batch: Batch, keys: Key[Array, " b"]
-    ) -> tuple[Float[Array, ""], dict[str, Array]]:
+    ) -> tuple[Float[Array, ""], dict[str, Any]]:
         """Mean loss of the batch; each example's loss, noise level t / t_max, and whether its class
-        was the most likely one."""
+        was the most likely one; what running statistics need, where there are any."""
         noise_keys, dropout_keys = jax.vmap(jax.random.split)(keys).T
         x_0, labels = batch["image"], batch["label"]
         times = named(losses.TIMES, self.times, "times")
         t, eps = losses.draw_times_and_noise(self.process, noise_keys, x_0.shape[1:], times)
         options = {"dropout_keys": dropout_keys} if self._has_dropout else {}
-        log_probs = self.log_probs_at(context.params, x_0, t, eps, **options)
+        logits, measured = self._logits_at(context.params, x_0, t, eps, **options)
+        log_probs = jax.nn.log_softmax(logits)
         values = cross_entropy(log_probs, labels, self.label_smoothing)
         correct = (jnp.argmax(log_probs, axis=1) == labels).astype(jnp.float32)
         level = t / self.process.t_max
-        return jnp.mean(values), {"loss": values, "level": level, "accuracy": correct}
+        metrics = {"loss": values, "level": level, "accuracy": correct}
+        return jnp.mean(values), metrics | ({STATISTICS: measured} if measured else {})
 
     def log_probs_at(
         self,
@@ -160,10 +187,18 @@ class ClassifierTask:
         **options: Any,
     ) -> Float[Array, "b k"]:
         """log p(y | x_t) for examples noised to given times by given noise."""
+        return jax.nn.log_softmax(self._logits_at(params, x_0, t, eps, **options)[0])
+
+    def _logits_at(
+        self, params: Any, x_0: Array, t: Array, eps: Array, **options: Any
+    ) -> tuple[Float[Array, "b k"], dict[str, Any]]:
+        """The logits there, and the statistics of the batch where training collects them."""
         node = self.process.node(t)
         x = expand_right(node.alpha, x_0) * x_0 + expand_right(node.sigma, x_0) * eps
         classifier = self.classifier(params).at(self.precision)
-        return jax.nn.log_softmax(classifier.logits(x, node, **options))
+        if self._collects:
+            return classifier.measuring(x, node, **options)
+        return classifier.logits(x, node, **options), {}
 
     def draw(self, context: Context, key: Key[Array, ""]) -> dict[str, np.ndarray]:
         """Nothing: a classifier draws no samples."""

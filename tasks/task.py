@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 PyTree = Any
+STATISTICS = "statistics"  # the entry of metrics that `absorb` takes
 Batch = dict[str, Array]
 
 
@@ -27,8 +28,13 @@ class Context(NamedTuple):
 
 @runtime_checkable
 class Task(Protocol):
-    """What is trained. One with dropout, or of a precision of its own, also has `for_evaluation()`,
-    the same task without either, by which the loss of held-out examples is measured.
+    """What is trained.
+
+    One with dropout, running statistics or a precision of its own also has `for_evaluation()`, the
+    same task without any, by which the loss of held-out examples is measured. One with running
+    statistics has `absorb(before, after, measured)`: the parameters of the next step, of those
+    before and after the optimizer's and of metrics[STATISTICS], a pytree of means over the batch
+    (averaged over microbatches and devices; {} where there is none).
 
     Attributes:
       frozen: what `Context.frozen` is to be, () for nothing. It is an argument of the compiled

@@ -11,7 +11,7 @@ import time
 
 import jax
 import numpy as np
-from tiny_task import TeacherTask, TinyLoader, TinyMeasurement, TinyTask
+from tiny_task import StatisticsTask, TeacherTask, TinyLoader, TinyMeasurement
 
 from storage import weights
 from training import loop, parallel
@@ -37,7 +37,7 @@ def main(
     options = loop.TrainOptions(optimizer=optimizer, ema=EMA(0.9, warmup=True), **fields)
     loader = SlowLoader(options.batch_size, process, processes)
     loader.sleep = sleep
-    task = TeacherTask() if teacher else TinyTask()
+    task = TeacherTask() if teacher else StatisticsTask()
     measurements = [TinyMeasurement(measure)] if measure else []
     result = loop.fit(task, loader, options, workdir, measurements=measurements)
     trees = parallel.to_host({"params": result.state.params, "ema": result.state.ema})

@@ -7,6 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from models.layers.batch_norm import absorbed
+from tasks.task import STATISTICS
+
 WIDTH = 256  # wide enough for FSDP to split the kernels
 
 
@@ -39,6 +42,26 @@ class TinyTask:
     def draw(self, context, key):
         kernel = np.asarray(context.params["first"]["kernel"])
         return {"weights": (255 * (kernel > 0)).astype(np.uint8)}
+
+
+class StatisticsTask(TinyTask):
+    """Its parameters hold running statistics of its examples, by which they are scaled."""
+
+    momentum = 0.75
+
+    def init(self, key):
+        return super().init(key) | {"norm": {"mean": jnp.zeros(4), "variance": jnp.ones(4)}}
+
+    def loss(self, context, batch, keys):
+        norm = jax.lax.stop_gradient(context.params["norm"])
+        away = batch["x"] - norm["mean"]
+        scaled = {"x": away / jnp.sqrt(norm["variance"] + 1e-5)}
+        mean, metrics = super().loss(context, scaled, keys)
+        found = {"mean": jnp.mean(batch["x"], 0), "square": jnp.mean(away**2, 0)}
+        return mean, metrics | {STATISTICS: {"norm": found}}
+
+    def absorb(self, before, after, measured):
+        return absorbed(before, after, measured, self.momentum)
 
 
 class TeacherTask(TinyTask):

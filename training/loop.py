@@ -444,7 +444,7 @@ def make_program(
     budget = options.device_memory or device_memory()
     optimizer, ema = options.optimizer, options.ema
     plan = microbatch.Plan(per_device, size, why, budget)
-    return Program(task.loss, optimizer, ema, strategy, plan, options.deterministic)
+    return Program(task, optimizer, ema, strategy, plan, options.deterministic)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """What one dispatch computes: a chunk of training steps, compiled for a microbatch.
 
 g     = gradient of the mean loss over the global batch
-p     = optimizer(p, g)
+p     = optimizer(p, g), running statistics by what the loss measured of the batch
 ema   = average(ema, p)
 """
 
@@ -17,7 +17,7 @@ import optax
 from jaxtyping import Array, Float
 
 from options.memory import footprint
-from tasks.task import Context
+from tasks.task import STATISTICS, Context, Task
 from training import microbatch
 from training.ema import EMA
 from training.optimizer import Optimizer
@@ -27,6 +27,7 @@ from training.writers import LEVELS
 PyTree = Any
 # (context, batch, keys) -> (mean loss, metrics: scalars or one value per example)
 Loss = Callable[[Context, PyTree, jax.Array], tuple[jax.Array, dict[str, jax.Array]]]
+Absorb = Callable[[PyTree, PyTree, PyTree], PyTree]  # see `tasks.task.Task`
 
 
 class Program:
@@ -34,7 +35,7 @@ class Program:
 
     def __init__(
         self,
-        loss: Loss,
+        task: Task,
         optimizer: Optimizer,
         ema: EMA,
         strategy: Parallelism,
@@ -43,7 +44,7 @@ class Program:
     ):
         self.microbatch, self.reason = plan.size, plan.reason
         self._plan = plan
-        self._loss, self._optimizer, self._ema, self._strategy = loss, optimizer, ema, strategy
+        self._task, self._optimizer, self._ema, self._strategy = task, optimizer, ema, strategy
         self._compiled: dict[int, Any] = {}
         self._deterministic = deterministic
 
@@ -75,10 +76,12 @@ class Program:
 
     def _compile(self, size: int, state: State, batches: PyTree) -> Any:
         def gradient(context, batch, keys):
-            return mean_gradient(self._loss, size, context, batch, keys)
+            return mean_gradient(self._task.loss, size, context, batch, keys)
+
+        absorb = getattr(self._task, "absorb", None)
 
         def update(state, grads, summaries):
-            return apply_gradient(self._optimizer, self._ema, state, grads, summaries)
+            return apply_gradient(self._optimizer, self._ema, state, grads, summaries, absorb)
 
         lowered = self._strategy.lower(gradient, update, state, batches)
         compiled = lowered.compile(compiler_options(jax.default_backend(), self._deterministic))
@@ -128,27 +131,40 @@ def mean_gradient(
 def summarise(metrics: dict[str, Float[Array, "..."]]) -> dict[str, Float[Array, "..."]]:
     """Means over the examples; for the loss per noise level, those of loss [in bin] and [in bin].
 
-    Every summary is a mean, so that summaries of microbatches and of devices are averaged alike.
+    Every summary is a mean, so that summaries of microbatches and of devices are averaged alike;
+    running statistics' are so already.
     """
     rest = dict(metrics)
-    level = rest.pop("level", None)
+    level, statistics = rest.pop("level", None), rest.pop(STATISTICS, None)
     means = {name: jnp.mean(value) for name, value in rest.items()}
     if level is not None:
         bins = jnp.clip((level * LEVELS).astype(jnp.int32), 0, LEVELS - 1)
         members = jax.nn.one_hot(bins, LEVELS)  # (b, LEVELS)
         means["level_loss"] = jnp.mean(members * metrics["loss"][:, None], axis=0)
         means["level_fraction"] = jnp.mean(members, axis=0)
-    return means
+    return means if statistics is None else means | {STATISTICS: statistics}
 
 
 def apply_gradient(
-    optimizer: Optimizer, ema: EMA, state: State, grads: PyTree, summaries: dict[str, jax.Array]
+    optimizer: Optimizer,
+    ema: EMA,
+    state: State,
+    grads: PyTree,
+    summaries: dict[str, Any],
+    absorb: Absorb | None = None,
 ) -> tuple[State, dict[str, jax.Array]]:
-    """The optimizer's step, then the average's; adds the gradient's norm and the learning rate."""
+    """The optimizer's step, then the average's; adds the gradient's norm and the learning rate.
+
+    absorb: the parameters of the next step, see `tasks.task.Task`.
+    """
+    summaries = dict(summaries)
+    statistics = summaries.pop(STATISTICS, {})
     # The scopes are names in profiles; they compute nothing.
     with jax.named_scope("optimizer"):
         updates, opt_state = optimizer.transformation().update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
+        if absorb is not None:
+            params = absorb(state.params, params, statistics)
         summaries = summaries | {
             "gradient_norm": optax.global_norm(grads),
             "learning_rate": optimizer.learning_rate(state.step),

@@ -7,6 +7,9 @@ from experiment import kinds
 
 DDPM, DDPM_256, NCSNPP_256, NCSNPP_1024 = 35_218_947, 111_569_923, 65_574_549, 105_785_896
 FOURIER, POSITIONAL, DDPMPP = (62_758_915, 107_587_075), (62_693_251, 107_521_411), 61_804_419
+# ResNet-50's, its running statistics and three classes for a thousand; its embedding of the noise.
+RESNET_50 = 25_557_032 + 53_120 - 1000 * 2049 + 3 * 2049
+OF_NOISE = 64 + 2 * 129 * 128 + 129 * (3 * 64 + 4 * 128 + 6 * 256 + 3 * 512)
 LABELS = (10 + 1) * 4 * 128  # a vector for each class and for none, as wide as the embedding
 
 # Those of the original models, computed by their own code; those of NCSN, of NCSNv2 at 256 px and
@@ -18,6 +21,7 @@ PARAMETERS = {
     "ve/cifar10_ncsnpp_conditional": FOURIER[0] + LABELS,
     "ve/cifar10_ddpm_discrete": DDPM,
     "ve/cifar10_classifier": 38_913_242,
+    "ve/afhq_512_classifier": RESNET_50 + OF_NOISE,
     "ve/celeba_64": POSITIONAL[0],
     "ve/bedroom_256": NCSNPP_256,
     "ve/church_256": NCSNPP_256,
