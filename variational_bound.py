@@ -166,16 +166,55 @@ class ChainBound(NamedTuple):
         return self.prior + jnp.sum(self.steps, axis=1) + self.decoder
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Chain:
+    """The chain (1) of a process.
+
+    Attributes:
+      grid: its T nodes, from the noisiest down, fields (T,); at the last one sigma must not be 0.
+        `grids.uniform_grid` of N - 1 steps has the N levels of a discrete schedule.
+      variance: v_t, a name of `VARIANCES`.
+      decoder: p(x_0 | x_1).
+    """
+
+    process: Process
+    grid: Node
+    variance: str = "small"
+    decoder: Decoder = GaussianDecoder()
+
+    def __post_init__(self) -> None:
+        choose(VARIANCES, self.variance, "variance")
+        require(len(self.grid.t) >= 2, "grid", len(self.grid.t), "at least two nodes")
+        noisy = float(self.grid.sigma[-1]) > 0
+        require(noisy, "grid", "an end without noise", "a noisy last node, x_1")
+
+    def places(self) -> list["Place"]:
+        """Where its T terms are."""
+        grid = self.grid
+        ends = Node(*(jnp.append(field[1:], field[-1:]) for field in grid))
+        befores = Node(*(jnp.append(field[:1], field[:-1]) for field in grid))
+        return [
+            Place(jnp.int32(i), *(Node(*(f[i] for f in nodes)) for nodes in (grid, ends, befores)))
+            for i in range(len(grid.t))
+        ]
+
+
+class Place(NamedTuple):
+    """A term's number, from 0 on, its node, and the nodes after and before it in the chain."""
+
+    number: Int[Array, ""]
+    node: Node
+    end: Node
+    before: Node
+
+
 def chain_bound(
     keys: Key[Array, " b"],
-    process: Process,
+    chain: Chain,
     predict: Predictor,
     x_0: Float[Array, "b *shape"],
-    grid: Node,
     *,
     cond: Cond = NO_COND,
-    variance: str = "small",
-    decoder: Decoder = GaussianDecoder(),
     progress: Progress | None = None,
 ) -> ChainBound:
     """The bound (2) on -log p of each example, by T evaluations of the predictor.
@@ -183,34 +222,21 @@ def chain_bound(
     Args:
       keys: one an example; the draw of a term depends on this and on its number alone.
       x_0: data in the process's range.
-      grid: the T nodes of the chain, from the noisiest down, fields (T,); at the last one sigma
-        must not be 0. `grids.uniform_grid` of N - 1 steps has the N levels of a discrete schedule.
       cond: conditioning with a leading batch axis, a padding mask included.
-      variance: v_t, a name of `VARIANCES`.
-      decoder: p(x_0 | x_1).
       progress: called with the number of terms that are done, and of all.
 
     Raises:
-      InvalidValue: an unknown variance, or a learned one that the model does not predict; a grid
-        that ends without noise.
+      InvalidValue: the variances are to be learned ones, and the model predicts none.
     """
-    choose(VARIANCES, variance, "variance")
-    require(float(grid.sigma[-1]) > 0, "grid", "an end without noise", "a noisy last node, x_1")
-    require(len(grid.t) >= 2, "grid", len(grid.t), "at least two nodes")
-    predict, mask = as_predictor(predict), cond.get(MASK)
-    ends = Node(*(jnp.append(field[1:], field[-1:]) for field in grid))
-    befores = Node(*(jnp.append(field[:1], field[:-1]) for field in grid))
+    predict, mask, places = as_predictor(predict), cond.get(MASK), chain.places()
     terms = []
-    for i in range(len(grid.t)):
-        at = (Node(*(field[i] for field in nodes)) for nodes in (grid, ends, befores))
-        is_last = i == len(grid.t) - 1
-        given = predict, x_0, keys, jnp.int32(i), *at, dict(cond)
-        terms.append(_term(*given, variance=variance, decoder=decoder if is_last else None))
+    for place in places:
+        decoder = chain.decoder if place is places[-1] else None
+        terms.append(_term(predict, x_0, keys, place, dict(cond), chain.variance, decoder))
         if progress is not None:
             terms[-1].block_until_ready()
-            progress(i + 1, len(grid.t))
-    first = Node(*(field[0] for field in grid))
-    prior = example_sum(prior_term(process, x_0, first), mask)
+            progress(len(terms), len(places))
+    prior = example_sum(prior_term(chain.process, x_0, places[0].node), mask)
     return ChainBound(prior, jnp.stack(terms[:-1], axis=1), terms[-1])
 
 
@@ -219,26 +245,17 @@ def _term(
     predict: Predictor,
     x_0: Array,
     keys: Array,
-    number: Int[Array, ""],
-    node: Node,
-    end: Node,
-    before: Node,
+    place: Place,
     cond: Cond,
-    *,
     variance: str,
     decoder: Decoder | None,
 ) -> Float[Array, " b"]:
-    """L_{t-1} of the step from `node` to `end`; with a decoder L_0, `node` being the last one."""
-    batch = len(x_0)
-    node, end, before = (
-        Node(*(jnp.broadcast_to(field, batch) for field in n)) for n in (node, end, before)
-    )
-    keys = jax.vmap(jax.random.fold_in, (0, None))(keys, number)
+    """L_{t-1} of the step from a place; with a decoder L_0, the place being the last one."""
+    node, end, before = jax.tree.map(lambda field: jnp.broadcast_to(field, len(x_0)), place[1:])
+    keys = jax.vmap(jax.random.fold_in, (0, None))(keys, place.number)
     eps = jax.vmap(lambda key: jax.random.normal(key, x_0.shape[1:]))(keys)
-    x = zero_padding(
-        expand_right(node.alpha, x_0) * x_0 + expand_right(node.sigma, x_0) * eps, cond
-    )
-    found = predict(x, node, cond)
+    alpha, sigma = expand_right(node.alpha, x_0), expand_right(node.sigma, x_0)
+    found = predict(zero_padding(alpha * x_0 + sigma * eps, cond), node, cond)
     if decoder is None:
         values = step_term(found, x_0, end, variance)
     else:
@@ -252,5 +269,5 @@ def lower(
 ) -> jax.stages.Lowered:
     """The program of a term with these arguments, of which x_0 and cond may be mere shapes."""
     node = Node(*jnp.ones(3))
-    given = as_predictor(predict), x_0, keys, jnp.int32(0), node, node, node, dict(cond)
-    return _term.lower(*given, variance=variance, decoder=None)
+    place = Place(jnp.int32(0), node, node, node)
+    return _term.lower(as_predictor(predict), x_0, keys, place, dict(cond), variance, None)

@@ -12,9 +12,10 @@ from metrics.report import Figure
 from metrics.resumable import Rows
 from options.progress import bar_updater, progress_bar
 from parameterization import MASK, Cond, Predictor
-from sde_lib import Node, Process, dimensions
+from sde_lib import Process, dimensions
 from solvers.grids import uniform_grid
 from variational_bound import (
+    Chain,
     Decoder,
     DiscretizedGaussian,
     GaussianDecoder,
@@ -43,24 +44,16 @@ class BoundOfChain:
     variance: str
 
     @property
-    def grid(self) -> Node:
-        """The T nodes of the chain."""
-        return uniform_grid(self.process, self.num_steps - 1)
+    def chain(self) -> Chain:
+        """Its T nodes, its variances and its decoder."""
+        grid = uniform_grid(self.process, self.num_steps - 1)
+        return Chain(self.process, grid, self.variance, decoder_of(self.transform.space))
 
     def rows(self, keys: Array, batch: dict[str, Array], cond: Cond) -> Rows:
         """The terms of each example, in nats, and how many dimensions it has."""
         with progress_bar(desc="terms of the bound", unit="term", leave=False) as bar:
-            found = chain_bound(
-                keys,
-                self.process,
-                self.predict,
-                batch["image"],
-                self.grid,
-                cond=cond,
-                variance=self.variance,
-                decoder=decoder_of(self.transform.space),
-                progress=bar_updater(bar),
-            )
+            given = keys, self.chain, self.predict, batch["image"]
+            found = chain_bound(*given, cond=cond, progress=bar_updater(bar))
         return {
             "dimensions": dimensions(batch["image"], batch.get(MASK)),
             "prior": found.prior,

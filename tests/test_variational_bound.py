@@ -15,6 +15,7 @@ from parameterization import MASK, Prediction
 from sde_lib import EDM, VESDE, VPSDE, DDPMSchedule, FlowMatching, Node, SubVPSDE, posterior_of
 from solvers.grids import log_snr_grid, uniform_grid
 from variational_bound import (
+    Chain,
     DiscretizedGaussian,
     GaussianDecoder,
     chain_bound,
@@ -76,7 +77,7 @@ def closed_terms(grid: Node, variance: str, prior_std: float) -> list[float]:
     return terms
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("variance", ["small", "large"])
 @pytest.mark.parametrize("name", PROCESSES)
 def test_every_term_is_its_closed_form(name, variance):
@@ -88,21 +89,23 @@ def test_every_term_is_its_closed_form(name, variance):
     np.testing.assert_allclose(expected_terms(process, grid, variance), want, rtol=2e-3, atol=1e-4)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("name", ["ve", "vp"])
 def test_the_drawn_bound_has_that_mean_and_an_example_its_own_noise(name):
     process, ends = PROCESSES[name]
     grid, n = uniform_grid(process, 6, **ends), 4000
     x_0, keys = DATA.sample(jax.random.key(0), n), jax.random.split(jax.random.key(1), n)
-    found = chain_bound(keys, process, DATA, x_0, grid)
+    found = chain_bound(keys, Chain(process, grid), DATA, x_0)
     assert found.steps.shape == (n, 6)
     want = closed_terms(grid, "small", process.prior_std)
     for got, expected in zip((found.prior, *found.steps.T, found.decoder), want, strict=True):
         error = float(jnp.std(got)) / np.sqrt(n)
         assert float(jnp.mean(got)) == pytest.approx(expected, abs=4 * error + 1e-4)
-    alone = chain_bound(keys[7:9], process, DATA, x_0[7:9], grid)
+    alone = chain_bound(keys[7:9], Chain(process, grid), DATA, x_0[7:9])
     np.testing.assert_allclose(alone.total, found.total[7:9], rtol=1e-5)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("variance, order", [("small", 1.0), ("large", 1.0)])
 def test_it_lies_above_the_exact_value_and_approaches_it_with_the_steps(variance, order):
     """Even in log-SNR from 0.001 to 1000 sigma: what is left at the ends is below 1e-5 nats."""
@@ -138,9 +141,8 @@ def test_data_that_are_known_cost_the_prior_term_alone():
         return Prediction(x_0, (x - node.alpha[:, None] * x_0) / node.sigma[:, None], node)
 
     keys, grid = jax.random.split(jax.random.key(0), 3), uniform_grid(process, 10, t_end=1e-5)
-    decoder = DiscretizedGaussian()
-    found = chain_bound(keys, process, knows, x_0, grid, decoder=decoder, variance="large")
-    exact = chain_bound(keys, process, knows, x_0, grid, decoder=decoder)
+    small, large = (Chain(process, grid, v, DiscretizedGaussian()) for v in ("small", "large"))
+    found, exact = chain_bound(keys, large, knows, x_0), chain_bound(keys, small, knows, x_0)
     np.testing.assert_allclose(exact.steps, 0, atol=1e-6)
     assert (found.steps > exact.steps).all()  # by the variance, which is too large
     mass = 1 - 2 * ndtr(-1 / 255 / float(grid.sigma[-1]))
@@ -171,7 +173,8 @@ def test_padding_adds_nothing():
         """Errs by 1 in the padding, and nowhere else."""
         return Prediction(known + (1 - mask), x, node)
 
-    found = chain_bound(keys, process, knows_the_rest, known, grid, cond={MASK: mask})
+    chain = Chain(process, grid)
+    found = chain_bound(keys, chain, knows_the_rest, known, cond={MASK: mask})
     np.testing.assert_allclose(found.steps, 0, atol=1e-6)
     first = Node(*(field[0] for field in grid))
     np.testing.assert_allclose(found.prior, prior_term(process, known, first)[:, 0], rtol=1e-5)
@@ -186,4 +189,4 @@ def test_what_has_no_bound_is_refused(options, grid, message):
     nodes = uniform_grid(VPSDE(), 2, t_end=0.1)._replace(**grid)
     keys = jax.random.split(jax.random.key(0), 2)
     with pytest.raises(InvalidValue, match=message):
-        chain_bound(keys, VPSDE(), DATA, jnp.zeros((2, 2)), nodes, **options)
+        chain_bound(keys, Chain(VPSDE(), nodes, **options), DATA, jnp.zeros((2, 2)))

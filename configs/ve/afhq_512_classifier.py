@@ -5,7 +5,8 @@ ImageNet, as Traore 2025 describes it ("From Noise to Images", section 5.3; how 
 not said there). resnet50.npz is made of torchvision's weights as docs/running.md says. Images are
 standardised one by one, which at low noise is nearly what those weights expect.
 Command: python main.py --config configs/ve/afhq_512_classifier.py \
-    --config.data.source.path=DIR --config.training.init_from=resnet50.npz --workdir DIR2 --mode train
+    --config.data.source.path=DIR --config.training.init_from=resnet50.npz \
+    --workdir DIR2 --mode train
 Few examples at once: --config.model.norm.frozen=True keeps the statistics of ImageNet.
 Result here: not yet run.
 """

@@ -38,6 +38,7 @@ def random_params(model):
     return tree.unflatten(noisy)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("model, size, tree", [(NCSNv2(), 32, 10), (NCSNv2(**DEEPER), 128, 9)])
 def test_parameters_have_the_shapes_of_the_original(golden, model, size, tree):
     """Of the JAX code of Song et al. 2021, 33,970,563 and 83,445,379 of them."""
@@ -89,6 +90,7 @@ def test_an_image_depends_on_its_own_level_alone_and_v2_on_none(model):
     assert (float(jnp.abs(z[0] - y[0]).max()) > 1e-2) == (model.num_levels > 1)
 
 
+@pytest.mark.slow
 def test_every_parameter_is_used():
     for model in (NCSN(num_levels=3, **SMALL), NCSNv2(**SMALL)):
         params = random_params(model)

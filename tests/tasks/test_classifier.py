@@ -169,6 +169,7 @@ def test_the_network_is_conditioned_on_the_noise_level(c_noise):
         "reversed_time": 10 * (1 - node.t),
         "edm": jnp.log(node.sigma / node.alpha) / 4,
         "alpha": node.alpha,
+        "level": 9 * (1 - node.t),
     }
     np.testing.assert_allclose(found[:, 0], by_hand[c_noise], rtol=1e-6)
 

@@ -127,6 +127,7 @@ def test_a_network_trains_by_its_batch_and_is_evaluated_by_running_statistics(pa
         assert np.allclose(first, again, rtol=1e-5) == alike
 
 
+@pytest.mark.slow
 def test_frozen_statistics_stay_and_a_step_is_that_of_any_split(params):
     task = classifier(frozen=True)
     whole, parts = step(task, params, 8), step(task, params, 2)

@@ -118,6 +118,7 @@ def test_every_parameter_of_resnet_50_has_its_place():
     assert all("embedding" in path or "fourier" in path for path in ours)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("prefix", ["", "module."])
 def test_logits_are_those_of_the_definition_at_every_noise_level(prefix):
     state, model = random_state(**SMALL), network(**SMALL)
