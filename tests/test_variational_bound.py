@@ -12,7 +12,17 @@ from scipy.special import ndtr
 from options.errors import InvalidValue
 from oracles import Gaussian
 from parameterization import MASK, Prediction
-from sde_lib import EDM, VESDE, VPSDE, DDPMSchedule, FlowMatching, Node, SubVPSDE, posterior_of
+from sde_lib import (
+    EDM,
+    VESDE,
+    VPSDE,
+    DDPMSchedule,
+    FlowMatching,
+    Node,
+    SubVPSDE,
+    posterior_of,
+    transition,
+)
 from solvers.grids import log_snr_grid, uniform_grid
 from variational_bound import (
     Chain,
@@ -132,6 +142,25 @@ def test_the_levels_of_a_schedule_are_those_of_its_chain():
     tilde = betas[:-1] * (1 - gone[1:]) / (1 - gone[:-1])
     np.testing.assert_allclose(posterior_of(node, end).variance, tilde, rtol=2e-4)
     np.testing.assert_allclose(grid.sigma[-1] ** 2, betas[-1], rtol=1e-4)
+
+
+def test_learned_variances_lie_between_the_two():
+    """log v_t is interpolated (Nichol & Dhariwal 2021, eq. 15): 0 is small and 1 is large."""
+    process = VPSDE()
+    node, end = (process.node(jnp.full(len(X_0), t)) for t in (0.5, 0.4))
+    found = DATA(node.alpha[:, None] * X_0 + node.sigma[:, None] * EPS, node)
+
+    def term(value):
+        learned = found._replace(aux={"variance": jnp.full(X_0.shape, value)})
+        return step_term(learned, X_0, end, "learned")
+
+    for value, variance in ((0.0, "small"), (1.0, "large")):
+        np.testing.assert_allclose(term(value), step_term(found, X_0, end, variance), rtol=1e-5)
+    v, small, b = 0.3, posterior_of(node, end).variance[0], transition(node, end)[1][0]
+    log_v = v * np.log(b) + (1 - v) * np.log(small)
+    square = (posterior_of(node, end).x_0[0] * (X_0 - found.x_0)) ** 2
+    want = 0.5 * (square / np.exp(log_v) + small / np.exp(log_v) - 1 - np.log(small) + log_v)
+    np.testing.assert_allclose(term(v), want, rtol=1e-4)
 
 
 def test_data_that_are_known_cost_the_prior_term_alone():

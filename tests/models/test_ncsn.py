@@ -80,6 +80,7 @@ def test_the_norm_is_its_definition():
         np.testing.assert_allclose(got[i], gamma[row] * z + beta[row], atol=2e-5)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("model", [NCSN(num_levels=3, **SMALL), NCSNv2(**SMALL)])
 def test_an_image_depends_on_its_own_level_alone_and_v2_on_none(model):
     params, apply = random_params(model), quick_jit(model.apply)

@@ -110,14 +110,19 @@ def params():
     return quick_jit(classifier().init)(jax.random.key(2))
 
 
-def test_a_network_trains_by_its_batch_and_is_evaluated_by_running_statistics(params):
+@pytest.mark.slow
+def test_statistics_of_a_network_are_of_the_global_batch(params):
     task = classifier(momentum=0.8)
     whole, parts = step(task, params, 8), step(task, params, 2)
     for name in ("mean", "variance"):
-        # What the first norm sees depends on no other: it is that of the global batch.
+        # What the first norm sees depends on no other.
         got = whole["norm_in"][name], parts["norm_in"][name]
         np.testing.assert_allclose(*got, rtol=1e-5)
         assert not np.allclose(got[0], params["norm_in"][name])
+
+
+def test_a_network_trains_by_its_batch_and_is_evaluated_by_running_statistics(params):
+    task = classifier()
     kernel = jax.random.normal(jax.random.key(3), params["logits"]["kernel"].shape)
     params = params | {"logits": params["logits"] | {"kernel": kernel}}
     beside = BATCH | {"image": x.at[1:].multiply(3.0)}
