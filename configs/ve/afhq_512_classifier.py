@@ -2,8 +2,9 @@ r"""A classifier of noisy AFHQ (cat, dog, wild) at 512 px, for guidance of confi
 
 ResNet-50 with batch norms, conditioned on log sigma by an embedding of 128, begun with weights of
 ImageNet, as Traore 2025 describes it ("From Noise to Images", section 5.3; how it was optimised is
-not said there). resnet50.npz is made of torchvision's weights as docs/running.md says. Images are
-standardised one by one, which at low noise is nearly what those weights expect.
+not said there). Images are standardised one by one, which at low noise is nearly what those weights
+expect. resnet50.npz is made of torchvision's file:
+python -m tools.import_checkpoint FILE --config ve/afhq_512_classifier --out resnet50.npz
 Command: python main.py --config configs/ve/afhq_512_classifier.py \
     --config.data.source.path=DIR --config.training.init_from=resnet50.npz \
     --workdir DIR2 --mode train

@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from models.importers.account import from_torch, some_of
+from models.importers.call_order import Path
 from options.errors import InvalidValue
 
-Path = tuple[str, ...]
 OUTER = {"conv1": "conv_in", "bn1": "norm_in", "fc": "logits"}
 WITHIN = {
     **{f"conv{k + 1}": f"conv_{k}" for k in range(3)},
@@ -66,14 +67,14 @@ def params_of(state: Mapping[str, np.ndarray], params: Mapping[str, Any]) -> dic
         if path is None or path not in ours:
             problems.append(f"{name} is unknown")
             continue
-        value = _channels_last(np.asarray(array, np.float32))
+        value = from_torch(np.asarray(array, np.float32), ours[path].ndim)
         found[path] = value
         if value.shape != ours[path].shape and path[0] != OUTER["fc"]:
             problems.append(f"{name}: got shape {value.shape}, expected {ours[path].shape}")
     others = [path for path in ours if path not in found and not of_noise_level(path)]
     problems += [f"{'/'.join(path)} is missing" for path in others]
     if problems:
-        raise InvalidValue("state_dict", but=f"it is not of this ResNet: {'; '.join(problems)}")
+        raise InvalidValue("file", but=f"it is not of this ResNet: {some_of(problems)}")
     same_classes = all(found[p].shape == ours[p].shape for p in found if p[0] == OUTER["fc"])
     for path in ours:
         if of_noise_level(path):
@@ -86,9 +87,3 @@ def params_of(state: Mapping[str, np.ndarray], params: Mapping[str, Any]) -> dic
 def of_noise_level(path: Path) -> bool:
     """Whether a parameter is of the conditioning on the noise level, which is ours alone."""
     return bool({"fourier", "embedding"} & set(path[:2]))
-
-
-def _channels_last(array: np.ndarray) -> np.ndarray:
-    """From PyTorch's order of axes to ours."""
-    order = {4: (2, 3, 1, 0), 2: (1, 0)}.get(array.ndim, (0,))
-    return np.ascontiguousarray(array.transpose(order))

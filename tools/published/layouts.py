@@ -10,6 +10,7 @@ from tools.published.diffusers import DiffusersFolder
 from tools.published.edm import EDMNetwork
 from tools.published.own import OwnSafetensors
 from tools.published.score_sde import FlaxScoreSDE, TorchScoreSDE
+from tools.published.torchvision import TorchvisionResNet
 
 LAYOUTS: tuple[type[Checkpoint], ...] = (
     OwnSafetensors,
@@ -17,6 +18,7 @@ LAYOUTS: tuple[type[Checkpoint], ...] = (
     TorchScoreSDE,
     FlaxScoreSDE,
     EDMNetwork,
+    TorchvisionResNet,
 )
 # Names of a parameter by which others are known, the first that is there.
 STRANGERS = {

@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 from quick import quick_jit
 
+from experiment import kinds
 from models.importers.resnet import params_of, path_of
 from models.layers.batch_norm import BatchNorms
 from models.resnet import ResNet
 from options.errors import InvalidValue
+from storage.weights import load_weights
+from tools.import_checkpoint import Wanted, import_checkpoint
 
 FULL = {"width": 64, "blocks": (3, 4, 6, 3), "classes": 1000}
 SMALL = {"width": 4, "blocks": (1, 2), "classes": 5}
@@ -51,7 +54,8 @@ def random_state(seed=0, **of):
         fan = max(1, int(np.prod(shape[1:])))
         drawn = rng.standard_normal(shape) / np.sqrt(fan)
         positive = name.endswith(("running_var", "weight")) and len(shape) == 1
-        state[name] = np.float32(rng.uniform(0.5, 1.5, shape) if positive else drawn)
+        value = rng.uniform(0.5, 1.5, shape) if positive else drawn
+        state[name] = np.asarray(value, np.float32)
     return state
 
 
@@ -150,3 +154,24 @@ def test_what_does_not_fit_is_named():
     )
     with pytest.raises(InvalidValue, match=expected):
         params_of(state, fresh)
+
+
+def test_a_file_of_it_becomes_weights_and_its_logits_are_compared(tmp_path):
+    """As `python -m tools.import_checkpoint`; of safetensors, since PyTorch is not needed here."""
+    numpy = pytest.importorskip("safetensors.numpy")
+    state = random_state(**SMALL)
+    numpy.save_file(state, tmp_path / "small.safetensors")
+    x = np.random.default_rng(1).standard_normal((2, 3, 16, 16)).astype(np.float32)
+    out = by_definition(state, x, SMALL["blocks"]).astype(np.float32)
+    np.savez(tmp_path / "expected.npz", x=x, out=out)
+    wanted = Wanted(expected=str(tmp_path / "expected.npz"))
+    said = import_checkpoint(tmp_path / "small.safetensors", tmp_path / "made.npz", wanted)
+    assert any("logits differs by" in line for line in said)
+    assert "assumed the process: ve" in said and "assumed the size of images: 224" in said
+    experiment = kinds.open_experiment(tmp_path / "made.npz")
+    assert (experiment.task.network.num_res_blocks, experiment.task.network.nf) == ((1, 2), 4)
+    found = load_weights(tmp_path / "made.npz", experiment.template)
+    np.testing.assert_array_equal(found["norm_in"]["mean"], state["bn1.running_mean"])
+    with pytest.raises(InvalidValue, match="model: .*norm=batch"):
+        group = Wanted(config="digits/classifier")
+        import_checkpoint(tmp_path / "small.safetensors", tmp_path / "other.npz", group)
