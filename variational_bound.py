@@ -171,7 +171,8 @@ class Chain:
     """The chain (1) of a process.
 
     Attributes:
-      grid: its T nodes, from the noisiest down, fields (T,); at the last one sigma must not be 0.
+      grid: its T nodes, each less noisy than the one before, fields (T,); at the last one sigma
+        must not be 0, and that to the data should be no longer a step than the others.
         `grids.uniform_grid` of N - 1 steps has the N levels of a discrete schedule.
       variance: v_t, a name of `VARIANCES`.
       decoder: p(x_0 | x_1).
@@ -187,6 +188,9 @@ class Chain:
         require(len(self.grid.t) >= 2, "grid", len(self.grid.t), "at least two nodes")
         noisy = float(self.grid.sigma[-1]) > 0
         require(noisy, "grid", "an end without noise", "a noisy last node, x_1")
+        ratio = self.grid.alpha / self.grid.sigma
+        falls = bool((ratio[1:] > ratio[:-1]).all())
+        require(falls, "grid", "a node as noisy as the one before", "noise that falls at each node")
 
     def places(self) -> list["Place"]:
         """Where its T terms are."""

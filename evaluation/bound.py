@@ -7,13 +7,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Array
 
-from data import Transform
 from metrics.report import Figure
-from metrics.resumable import Rows
+from metrics.resumable import Rows, fingerprint
 from options.progress import bar_updater, progress_bar
 from parameterization import MASK, Cond, Predictor
-from sde_lib import Process, dimensions
-from solvers.grids import uniform_grid
+from sde_lib import dimensions
 from variational_bound import (
     Chain,
     Decoder,
@@ -30,24 +28,22 @@ def decoder_of(space: Any) -> Decoder:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class BoundOfChain:
-    """The bound of a chain of `num_steps` even steps in time, that to the data included, from the
-    process's t_max to t_min: N of a discrete schedule of N levels.
+    """The bound of a chain on held-out examples of a space, and what is reported of it."""
 
-    Attributes:
-      variance: of `variational_bound.VARIANCES`. transform: not dequantised.
-    """
-
-    process: Process
+    chain: Chain
     predict: Predictor
-    transform: Transform
-    num_steps: int
-    variance: str
+    space: Any
 
     @property
-    def chain(self) -> Chain:
-        """Its T nodes, its variances and its decoder."""
-        grid = uniform_grid(self.process, self.num_steps - 1)
-        return Chain(self.process, grid, self.variance, decoder_of(self.transform.space))
+    def num_steps(self) -> int:
+        """T, with the step to the data."""
+        return len(self.chain.grid.t)
+
+    def identity(self) -> dict[str, Any]:
+        """What rows of it depend on."""
+        grid = self.chain.grid
+        nodes = fingerprint((grid.alpha, grid.sigma))
+        return {"nodes": nodes, "variance": self.chain.variance}
 
     def rows(self, keys: Array, batch: dict[str, Array], cond: Cond) -> Rows:
         """The terms of each example, in nats, and how many dimensions it has."""
@@ -64,7 +60,7 @@ class BoundOfChain:
     def figures(self, rows: Rows, reference: str) -> tuple[list[Figure], dict[str, Any]]:
         """The bound a dimension and its three parts, and each term L_T, L_{T-1} .. L_0; in bits of
         pixels, else in nats. Examples with a term that is not finite are counted apart."""
-        unit, name = (math.log(2), "bits") if self.transform.space.is_pixels else (1.0, "nats")
+        unit, name = (math.log(2), "bits") if self.space.is_pixels else (1.0, "nats")
         terms = np.column_stack([rows["prior"], rows["steps"], rows["decoder"]])
         terms = terms.astype(np.float64) / (rows["dimensions"][:, None] * unit)
         finite = np.isfinite(terms).all(axis=1)
@@ -74,7 +70,7 @@ class BoundOfChain:
             "bound_steps": terms[:, 1:-1].sum(axis=1),
             "bound_decoder": terms[:, -1],
         }
-        solver = f"chain of {self.num_steps} steps, {self.variance} variance"
+        solver = f"chain of {self.num_steps} steps, {self.chain.variance} variance"
         about: dict[str, Any] = {
             "reference": reference,
             "solver": solver,

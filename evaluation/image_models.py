@@ -64,7 +64,7 @@ from storage.pictures import by_class, drawn, write_png
 from tasks.conditions import draw as draw_conditions
 from tasks.image import ImageTask
 from tasks.task import Context
-from variational_bound import VARIANCES
+from variational_bound import VARIANCES, Chain
 
 PyTree = Any
 MOST = 128  # examples evaluated at once where more would fit
@@ -85,7 +85,7 @@ class EvalOptions(Batched):
         coupling of a batch. "auto": the most that fit, up to MOST.
       loss, likelihood, samples: which parts to compute; `samples` are FID, KID and the rest.
       bound: steps T of the discrete chain whose variational bound is computed, of as many images as
-        bits/dim; 0 for none. N of a discrete schedule of N levels.
+        bits/dim; 0 for none. Its T nodes are spaced as `sampling` has it, from t_start to t_end.
       bound_variance: of its steps: "small", the posterior's; "large"; "learned", where the network
         predicts it.
       num_samples: images to draw.
@@ -191,6 +191,7 @@ class Subject:
     transform: as in training; dequantised for bits/dim whatever it says.
     guide: of samples towards their classes; None for none. Loss and bits/dim are the model's own.
     judge: the extractor that was made for these data; "" for none.
+    chain: whose variational bound is evaluated; None for none.
     """
 
     task: ImageTask
@@ -200,6 +201,7 @@ class Subject:
     transform: Transform
     guide: Guide | None = None
     judge: str = ""
+    chain: Chain | None = None
 
     def extractor(self, options: EvalOptions) -> FeatureExtractor:
         """The feature network that samples are judged by; InvalidValue for one of other images."""
@@ -259,7 +261,7 @@ def evaluate(
         figures += work.loss()
     if options.likelihood:
         figures += work.likelihood()
-    if options.bound:
+    if subject.chain is not None:
         found, terms = work.bound()
         figures += found
         details |= terms
@@ -445,10 +447,10 @@ class _Work:
 
     def bound(self) -> tuple[list[Figure], dict[str, Any]]:
         """The variational bound of held-out examples, and its terms."""
-        subject, options = self.subject, self.options
+        subject, chain = self.subject, self.subject.chain
+        assert chain is not None
         transform = dataclasses.replace(subject.transform, dequantize=False)
-        chain = options.bound, options.bound_variance
-        bound = BoundOfChain(subject.task.process, self.predict, transform, *chain)
+        bound = BoundOfChain(chain, self.predict, transform.space)
 
         def compute(numbers: np.ndarray) -> Rows:
             batch = self._held_out.batch(numbers, transform)
@@ -459,11 +461,10 @@ class _Work:
             batch, keys = self._shapes(n, transform), self._held_out.keys(BOUND, np.arange(n))
             cond = jax.eval_shape(functools.partial(self._cond, numbers=np.arange(n)), batch)
             given = self.predict, batch["image"], keys, cond
-            return variational_bound.lower(*given, options.bound_variance)
+            return variational_bound.lower(*given, chain.variance)
 
-        most = options.likelihood_images or options.max_images
-        settings = dict(zip(("bound", "bound_variance"), chain, strict=True))
-        rows = self._fill("bound", most, compute, settings, lower)
+        most = self.options.likelihood_images or self.options.max_images
+        rows = self._fill("bound", most, compute, bound.identity(), lower)
         return bound.figures(rows, subject.held_out.name)
 
     def _cond(self, batch: dict[str, Array], numbers: np.ndarray) -> dict[str, Any]:

@@ -179,7 +179,7 @@ def _check_evaluation(experiment: Any) -> None:
     if fid_every and not experiment.space.is_pixels:
         but = "the data are no 8-bit images, which alone have an FID"
         raise InvalidValue("training.fid_every", fid_every, but=but)
-    if options.bound:
+    if experiment.chain is not None:
         _check_variance(experiment, "eval.bound_variance", options.bound_variance)
     if experiment.low is not None and options.likelihood:
         but = "given the means over its squares an image has no density"

@@ -14,6 +14,7 @@ from controllable.resampling import Resampled
 from data import CONDITIONING_DIM, Source
 from data.image_file import read_pixels
 from evaluation import image_models
+from evaluation.bound import decoder_of
 from evaluation.image_models import Subject
 from evaluation.measurements import SampleFID
 from experiment import checks, configuration
@@ -39,6 +40,7 @@ from tasks.classifier import NoisyClassifier
 from tasks.conditions import Augmentation, ClassLabel, Condition, LowResolution, find
 from tasks.image import ImageTask
 from training.measurements import Measurement
+from variational_bound import Chain
 
 
 class ImageExperiment(Experiment):
@@ -370,7 +372,20 @@ class ImageExperiment(Experiment):
             transform=self.transform,
             guide=guide,
             judge=self._judge,
+            chain=self.chain,
         )
+
+    @functools.cached_property
+    def chain(self) -> Chain | None:
+        """The chain whose variational bound is evaluated: nodes as those of sampling, but as many
+        as it has steps, the one to the data included."""
+        options, sampling = self.options.eval, self.options.sampling
+        if not options.bound:
+            return None
+        steps = dataclasses.replace(sampling, num_steps=options.bound - 1, end_clean=False)
+        with within("sampling"):
+            grid = steps.nodes(self.process)
+            return Chain(self.process, grid, options.bound_variance, decoder_of(self.space))
 
     def measurements(self, folder: Path) -> list[Measurement]:
         found, options = super().measurements(folder), self.options.training

@@ -45,8 +45,8 @@ MAY_IMPORT = {
     " metrics tasks generation handwriting",
     # Configs.
     "configs": "",
-    "experiment": "sde_lib parameterization losses sampling solvers likelihood models data training"
-    " tasks generation handwriting evaluation controllable metrics storage",
+    "experiment": "sde_lib parameterization variational_bound losses sampling solvers likelihood"
+    " models data training tasks generation handwriting evaluation controllable metrics storage",
     "main": "storage experiment",
 }
 READ_CONFIGS = {"main", "experiment", "configs", "tools"}

@@ -213,6 +213,7 @@ def test_padding_adds_nothing():
     ({"variance": "learned"}, {}, "variance: got 'learned'.*predicts none"),
     ({"variance": "huge"}, {}, "variance: got 'huge'"),
     ({}, {"sigma": jnp.array([1.0, 0.5, 0.0])}, "grid: .*noisy last node"),
+    ({}, {"sigma": jnp.ones(3), "alpha": jnp.ones(3)}, "grid: .*noise that falls"),
 ])  # fmt: skip
 def test_what_has_no_bound_is_refused(options, grid, message):
     nodes = uniform_grid(VPSDE(), 2, t_end=0.1)._replace(**grid)

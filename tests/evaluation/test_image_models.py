@@ -13,6 +13,7 @@ import pytest
 import losses
 from data import UNIT, ArraySource, Source, Transform, digits
 from evaluation import image_models
+from evaluation.bound import decoder_of
 from evaluation.image_models import EvalOptions, Subject
 from evaluation.measurements import HeldOutLoss, SampleFID
 from evaluation.places import Places
@@ -33,6 +34,7 @@ from storage.checkpoint import Checkpoints
 from tasks.conditions import ClassLabel, LowResolution
 from tasks.image import ImageTask
 from tasks.task import Context
+from variational_bound import Chain
 
 MEAN, STD = 0.13, 0.31
 OPTIONS = EvalOptions(batch_size=8, num_samples=20, likelihood_images=10, rtol=1e-4, atol=1e-4)
@@ -181,9 +183,11 @@ def test_bad_options_are_refused(options, match):
 
 def test_the_bound_of_a_chain_is_that_of_the_density(subject, params, tmp_path):
     """Its terms under N(mean, std^2), whose error of x_0 is linear in the noise; 19 nodes."""
-    options = dataclasses.replace(OPTIONS, loss=False, likelihood=False, samples=False, bound=19)
-    found = evaluate(subject, params, options, tmp_path)
-    parts, process = figures(found), subject.task.process
+    options = dataclasses.replace(OPTIONS, loss=False, likelihood=False, samples=False)
+    process = subject.task.process
+    chain = Chain(process, uniform_grid(process, 18), decoder=decoder_of(UNIT))
+    found = evaluate(dataclasses.replace(subject, chain=chain), params, options, tmp_path)
+    parts = figures(found)
     order = np.random.default_rng([0, 0]).permutation(19)[:10]
     x = subject.transform.for_evaluation()(subject.held_out.take(order), range(10), 0)["image"]
     x = x.astype(np.float64).reshape(10, -1)
