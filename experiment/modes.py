@@ -17,7 +17,7 @@ from experiment.doctor.examination import before_training, chosen, examine, refu
 from experiment.doctor.finding import Severity
 from experiment.doctor.subject import Request, Subject
 from experiment.experiment import Experiment, Trained
-from experiment.from_data import settled
+from experiment.from_data import settled, with_fields
 from experiment.handwriting import HandwritingExperiment
 from experiment.image import ImageExperiment
 from experiment.outputs import CONTROL, EVALUATIONS, EXAMINATIONS, SAMPLES
@@ -176,10 +176,8 @@ def claim_of(command: Command, experiment: Experiment) -> workdir.Claim:
     """The run's claim to its workdir, by its configuration with the classes of its data."""
     about = [f"warning: {line}" for line in before_training(Subject(experiment))]
     about += said_of_data(experiment)
-    config = json.loads(command.config.to_json())
     said = experiment.said_by_data()
-    for name, value in said.items():
-        set_field(config, name, value)
+    config = json.loads(with_fields(command.config, said).to_json())
 
     def remembered(where: Path) -> dict[str, Any]:
         found = kinds.load(where).to_dict()
@@ -189,14 +187,6 @@ def claim_of(command: Command, experiment: Experiment) -> workdir.Claim:
 
     folders = folders_of(flat(config).values())
     return workdir.Claim(config, command.force, CONTINUABLE, remembered, about, folders)
-
-
-def set_field(config: dict[str, Any], name: str, value: Any) -> None:
-    """Sets a field of nested sections by its dotted name."""
-    *sections, last = name.split(".")
-    for section in sections:
-        config = config[section]
-    config[last] = value
 
 
 def run_eval(command: Command) -> int:
