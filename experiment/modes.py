@@ -151,7 +151,9 @@ def run_train(command: Command) -> int:
     loader, options, where = experiment.loader(), experiment.training, command.workdir
     measurements = experiment.measurements(where / "eval")
     result = loop.fit(experiment.task, loader, options, where, claim, measurements)
-    print(f"{result.stopped} at step {result.steps} after {result.seconds:.0f} s: {where}")
+    more = "" if result.stopped is loop.Stop.FINISHED else ", and goes on by the same command"
+    said = f"{result.stopped} at step {result.steps} after {result.seconds:.0f} s{more}"
+    print(f"{said}: {where}")
     return INTERRUPTED if result.stopped is loop.Stop.INTERRUPTED else 0
 
 
@@ -162,7 +164,8 @@ def said_of_data(experiment: Experiment) -> Iterator[str]:
     if experiment.sets_aside:
         held_out = len(experiment.held_out)
         aside = f"; {held_out} more are held out (data.holdout={options.holdout:g})"
-    yield f"data: {train.name}, {len(train):,} examples{aside}"
+    shape = " x ".join(map(str, experiment.shape))
+    yield f"data: {train.name}, {len(train):,} examples of {shape}{aside}"
     try:
         experiment.held_out  # noqa: B018  read here, so that a missing split is known
     except InvalidValue as error:
