@@ -53,9 +53,13 @@ MODES = {
     "doctor": "what is wrong with --config, its data, or a run; with --measure, the machine",
     "fields": "prints every field of a config: what it is set to, what it means, its choices",
 }
+# What a configuration is read from, the first flag that is there: what it names, and a hint.
+PLACES = {
+    "config": ("file", ""),
+    "weights": ("file", ""),
+    "workdir": ("folder", "; a new run needs --config"),
+}
 OF_CONFIG = {"doctor"}  # modes that look at a configuration where no weights are named
-# What a configuration is read from: flags, the first that is there, and what each names.
-PLACES = {"config": "file", "weights": "file", "workdir": "folder"}
 HELP = {"help", "helpshort", "h", "?"}
 PRETRAINED = ROOT / "pretrained" / "digits.npz"
 # Choices that --help names: a field, and the table that it is chosen from.
@@ -173,8 +177,8 @@ def _place(given: Mapping[str, str]) -> str:
     flag = next((flag for flag in PLACES if given.get(flag)), "")
     where = given.get(flag, str(PRETRAINED))
     if not find(where).exists():
-        new = "; a new run needs --config" if flag == "workdir" else ""
-        fail(f"--{flag}: there is no {PLACES[flag]} {where}{nearest(where)}{new}")
+        what, hint = PLACES[flag]
+        fail(f"--{flag}: there is no {what} {where}{nearest(where)}{hint}")
     return where
 
 

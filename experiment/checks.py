@@ -72,7 +72,7 @@ def check_image(experiment: Any) -> None:
         options.parameterization.check(experiment.network)
     _check_sampling(experiment)
     experiment.sample_labels()
-    _check_guidance(experiment)
+    check_guidance(experiment)
     controls, task = experiment.controls, options.control.task
     # Of an upsampler only its own task can be asked, of data that are no images none.
     if experiment.space.is_pixels and (experiment.low is None or task.enlarges):
@@ -81,7 +81,7 @@ def check_image(experiment: Any) -> None:
     _check_evaluation(experiment)
 
 
-def _check_guidance(experiment: Any) -> None:
+def check_guidance(experiment: Any) -> None:
     """What the strategy refuses; where that is of the model, the field is one of its conditions."""
     guidance, of_model = experiment.options.guidance, {"conditions": "", DROPOUT: "conditions"}
     try:

@@ -318,7 +318,10 @@ class Trained:
 
 def at(where: str | Path, field: str = "weights") -> Trained:
     """The parameters in exported weights or in a workdir; `field` is the one that names it."""
-    path = find(where)
+    try:
+        path = find(where)
+    except TypeError:
+        raise InvalidValue(field, where, "a path, or the name of weights") from None
     if not path.exists():
         expected = f"exported weights or a workdir{nearest(path)}"
         raise InvalidValue(field, str(where), expected, but="there is none")

@@ -27,7 +27,7 @@ from generation import controls
 from handwriting import formats
 from handwriting.alignment import write_picture
 from metrics.report import Report
-from options.choices import listed
+from options.choices import listed, numbered
 from options.classes import folders_of
 from options.errors import InvalidValue, OutOfMemory, UserError, within
 from options.fields import flat
@@ -171,8 +171,7 @@ def said_of_data(experiment: Experiment) -> Iterator[str]:
     except InvalidValue as error:
         yield f"warning: nothing is held out, and eval will be refused: {error}"
     if names := train.class_names:
-        numbered = [name if name == str(i) else f"{i} {name}" for i, name in enumerate(names)]
-        yield f"classes: {listed(numbered)}"
+        yield f"classes: {numbered(names)}"
 
 
 def claim_of(command: Command, experiment: Experiment) -> workdir.Claim:
@@ -228,9 +227,8 @@ def run_sample(command: Command) -> int:
         made = experiment.generator.draw(predict, key, labels, frames=10, progress=update)
     pictures.write_npz(folder / "samples.npz", **made.arrays(), **named_classes(experiment))
     if experiment.space.is_pixels:
-        names = experiment.class_names
-        pictures.write_png(folder / "samples.png", made.picture(names))
-        pictures.write_png(folder / "path.png", made.path_picture(names))
+        pictures.write_png(folder / "samples.png", made.picture)
+        pictures.write_png(folder / "path.png", made.path_picture)
     else:
         print("the data are no 8-bit images, which alone have pictures: samples.npz has the arrays")
     of = of_classes(experiment, labels)
