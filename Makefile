@@ -13,9 +13,10 @@ PYTEST ?= -n 2 --dist loadfile --max-worker-restart 0
 # Programs compiled by one test run are read from here by the next.
 export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.venv/jax_cache
 
-.PHONY: help demo test smoke slow coverage lint format types docs bench emoji strokes judges
+.PHONY: help install demo test smoke slow coverage lint format types docs bench emoji strokes judges
 
 help:
+	@echo "make install   what running needs, into .venv; every other target begins with it"
 	@echo "make demo      train, sample and evaluate on handwritten digits"
 	@echo "make test      all tests but the slow ones"
 	@echo "make slow      the slow ones, and the golden outputs as users compile"
@@ -27,6 +28,8 @@ help:
 	@echo "make emoji     draw the colour images at 32 and 64 px into runs/emoji (needs npm)"
 	@echo "make judges    install what reads and compares handwriting (extras ocr, gudhi)"
 	@echo "make strokes   24,000 lines of pen strokes, derived from fonts, into runs/strokes (needs npm)"
+
+install: $(RUN)
 
 demo: $(RUN)
 	env -u JAX_COMPILATION_CACHE_DIR $(BIN)/python -m tools.demo

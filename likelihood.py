@@ -41,6 +41,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
+from options.brief import brief
 from options.choices import choose, require
 from options.errors import InvalidValue
 from options.progress import Progress
@@ -97,6 +98,9 @@ class LogLikelihood(NamedTuple):
     ok: Array
     latent: Float[Array, "b *shape"]
     each: Float[Array, "b k"]
+
+    def __repr__(self) -> str:
+        return brief(self)
 
 
 def log_likelihood(

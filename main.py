@@ -1,6 +1,8 @@
-"""Train, evaluate, sample and control score-based models.
+r"""Train, evaluate, sample and control score-based models.
 
 python main.py --config configs/digits/vp_small.py --workdir runs/a --mode train
+python main.py --config configs/folder_small.py --config.data.source.path=DIR --workdir runs/b \
+    --mode train                                             (your own images)
 python main.py --workdir runs/a --mode eval                  (the run remembers its config)
 python main.py --config configs/digits/classifier.py --workdir runs/c --mode train  (to guide with)
 python main.py --workdir runs/a --mode sample --config.sampling.num_samples=16
@@ -30,8 +32,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from absl import app, flags, logging
-from ml_collections import config_flags
+try:
+    from absl import app, flags, logging
+    from ml_collections import config_flags
+except ModuleNotFoundError as missing:
+    why = f"{missing.name} is not installed for {sys.executable}"
+    sys.exit(f"error: {why}: `make install`, and then .venv/bin/python, as README.md says")
 
 from options.program import fail, one_line_errors
 from options.progress import busy
@@ -46,6 +52,12 @@ MODES = {
     "write": "writes --text in the hand of --style into --out, a page of pen strokes",
     "doctor": "what is wrong with --config, its data, or a run; with --measure, the machine",
     "fields": "prints every field of a config: what it is set to, what it means, its choices",
+}
+# What a configuration is read from, the first flag that is there: what it names, and a hint.
+PLACES = {
+    "config": ("file", ""),
+    "weights": ("file", ""),
+    "workdir": ("folder", "; a new run needs --config"),
 }
 OF_CONFIG = {"doctor"}  # modes that look at a configuration where no weights are named
 HELP = {"help", "helpshort", "h", "?"}
@@ -92,7 +104,7 @@ def main(argv: list[str]) -> None:
     if len(argv) > 1:
         fail(f"got {argv[1]!r}, expected flags, as in --mode sample")
     if not options.workdir and options.mode == "train":
-        fail("--workdir: a run needs a folder")
+        fail("--workdir: a run needs a folder, as in --workdir runs/mine")
     root, detailed = logging.get_absl_logger().root, logging.get_absl_handler()
     if options["verbosity"].present:
         root.handlers = [detailed]  # with time, thread and file of every line
@@ -138,11 +150,9 @@ def parse(argv: list[str]) -> list[str]:
         _define_help_of_config()
         print(help_text())
         sys.exit(0)
-    where = given.get("config") or given.get("weights") or given.get("workdir") or str(PRETRAINED)
-    if "config" in given and not find(where).is_file():
-        fail(f"--config: there is no file {where}{nearest(where)}")
     overrides = _overrides(given)
     _parse_others(argv)
+    where = _place(given)
     # What needs JAX comes after all that does not.
     prepare_jax()
     with busy("starting", in_files=False):
@@ -160,6 +170,16 @@ def parse(argv: list[str]) -> list[str]:
         return flags.FLAGS(argv)
     except (flags.Error, TypeError, ValueError) as error:
         fail(_of_type(str(error), known) or " ".join(str(error).removeprefix("flag ").split()))
+
+
+def _place(given: Mapping[str, str]) -> str:
+    """What the configuration is read from; fails where that is not there."""
+    flag = next((flag for flag in PLACES if given.get(flag)), "")
+    where = given.get(flag, str(PRETRAINED))
+    if not find(where).exists():
+        what, hint = PLACES[flag]
+        fail(f"--{flag}: there is no {what} {where}{nearest(where)}{hint}")
+    return where
 
 
 def help_text() -> str:

@@ -131,13 +131,15 @@ class Transform:
         if self.image_size is None or not CROPS[self.crop].cuts:
             return ""
         target = height_width(self.image_size)
-        to = f"cropped to the proportions of {target[0]} x {target[1]} (crop {self.crop!r})"
-        if source.shape is None:
-            return f"{source.name}: images of other proportions are {to}"
+        wanted, by = f"{target[0]} x {target[1]}", f"(data.crop={self.crop!r})"
+        if source.shape is None:  # some may have other proportions, or none
+            return f"{source.name}: images of other proportions than {wanted} are cropped {by}"
         height, width = source.shape[:2]
-        if cut_size((height, width), target) == (height, width):
+        kept = cut_size((height, width), target)
+        if kept == (height, width):
             return ""
-        return f"{source.name}: images of {height} x {width} are {to}"
+        cut = f"images of {height} x {width} are cropped to {kept[0]} x {kept[1]}"
+        return f"{source.name}: {cut}, the proportions of {wanted} {by}"
 
     def said_of_resizing(self, size: tuple[int, int]) -> str:
         """What an evaluation does to an image of this (height, width), as in "cropped to 80 x 80

@@ -63,7 +63,7 @@ class HeldOutLoss:
     def about(self) -> str:
         """See `Measurement`."""
         held_out, train = self.held_out.name, self.train.name
-        return f"the loss of {self.count} examples of {held_out} and of as many of {train}"
+        return f"the loss of {self.count} examples each: {held_out}; {train}"
 
     def __call__(self, context: Context, at_once: int) -> dict[str, float]:
         """The means by name, as in {"held_out_loss": 0.2, "training_loss": 0.1, ...}."""

@@ -21,6 +21,8 @@ from parameterization import Parameterization
 from sde_lib import Node, Process
 from tasks.conditions import LABELS, require_dropout
 
+DROPOUT = f"{LABELS}.dropout"
+
 
 def choices_in(section: Mapping[str, Any]) -> dict[str, Any]:
     """The classes that are chosen in a section and those in it, and nothing else of them."""
@@ -70,17 +72,25 @@ def check_image(experiment: Any) -> None:
         options.parameterization.check(experiment.network)
     _check_sampling(experiment)
     experiment.sample_labels()
-    if options.guidance.guiding is not None:
-        with within("conditions"):
-            require_dropout(experiment.conditions, {LABELS})
-    with within("guidance"):
-        options.guidance.check(experiment.process, experiment.conditions)
+    check_guidance(experiment)
     controls, task = experiment.controls, options.control.task
     # Of an upsampler only its own task can be asked, of data that are no images none.
     if experiment.space.is_pixels and (experiment.low is None or task.enlarges):
         with within("control.task"):
             controls.check(task)
     _check_evaluation(experiment)
+
+
+def check_guidance(experiment: Any) -> None:
+    """What the strategy refuses; where that is of the model, the field is one of its conditions."""
+    guidance, of_model = experiment.options.guidance, {"conditions": "", DROPOUT: "conditions"}
+    try:
+        if guidance.guiding is not None:
+            require_dropout(experiment.conditions, {LABELS})
+        guidance.check(experiment.process, experiment.conditions)
+    except UserError as error:
+        with within(of_model.get(error.field, "guidance")):
+            raise
 
 
 def _check_conditions(experiment: Any) -> None:

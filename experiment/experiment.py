@@ -170,8 +170,9 @@ class Experiment(ABC):
         return data.class_names or getattr(data.source, "class_names", ())
 
     def said_by_data(self) -> dict[str, Any]:
-        """Fields, by dotted name, that a run takes from the data that it is trained on."""
-        return {"data.class_names": list(self.train_source.class_names)}
+        """Fields, by dotted name, that a run takes from the data that it is trained on, beside
+        those that its parts are made of; see `experiment.from_data`."""
+        return {"data.class_names": self.train_source.class_names}
 
     @property
     def sets_aside(self) -> bool:
@@ -317,7 +318,10 @@ class Trained:
 
 def at(where: str | Path, field: str = "weights") -> Trained:
     """The parameters in exported weights or in a workdir; `field` is the one that names it."""
-    path = find(where)
+    try:
+        path = find(where)
+    except TypeError:
+        raise InvalidValue(field, where, "a path, or the name of weights") from None
     if not path.exists():
         expected = f"exported weights or a workdir{nearest(path)}"
         raise InvalidValue(field, str(where), expected, but="there is none")

@@ -1,12 +1,16 @@
-"""What a configuration leaves to its data: the size of images, channels, and classes.
+"""What a configuration takes from its data: what it leaves to them, and what a run remembers.
 
     data.image_size      where `data.fit` is set and the size is empty: that of most images, fitted
     data.num_channels    where it is 0
     conditions.labels    where its num_classes is 0: the classes of the data; removed without any
 
-A run remembers what was found, so that it is sampled without its data.
+No part can be built without these, so they are found before an experiment is made (`settled`).
+What else its data say, such as the names of classes, a training adds when it begins
+(`Experiment.said_by_data`). Either are fields by dotted name, which `with_fields` sets. A run
+remembers them, so that it is sampled without its data.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -18,27 +22,50 @@ from options.errors import InvalidValue, within
 from options.progress import busy
 
 MULTIPLE = 4  # of which height and width are: two halvings, as small networks have
+LABELS = "conditions.labels"
 
 
 def settled(config: ConfigDict) -> ConfigDict:
-    """The complete configuration with what its data say, locked; as it is where it leaves nothing
-    to them. Reads the disk."""
+    """The complete configuration with what it leaves to its data, locked; as it is where that is
+    nothing. Reads the disk."""
+    found = left_to_data(config)
+    return with_fields(config, found) if found else config
+
+
+def left_to_data(config: ConfigDict) -> dict[str, Any]:
+    """The fields, by dotted name, that a complete configuration leaves to its data, as these say
+    them; None for a section that they have no use for. Reads the disk where there are any."""
     data, labels = config.get("data", {}), config.get("conditions", {}).get("labels", {})
     sized = bool(data.get("image_size")) or not data.get("fit")
-    counted = labels.get("num_classes") != 0
-    if sized and counted and data.get("num_channels") != 0:
-        return config
-    found = _read(sections.make(DataOptions, data, "data"))
-    config = config.copy_and_resolve_references().unlock()
+    counted, coloured = labels.get("num_classes") != 0, data.get("num_channels") != 0
+    if sized and counted and coloured:
+        return {}
+    source = _read(sections.make(DataOptions, data, "data"))
+    found: dict[str, Any] = {}
     if not sized:
-        config.data.image_size = fitted(_size(found), data.fit)
-    if not data.num_channels:
-        config.data.num_channels = found.channels
+        found["data.image_size"] = fitted(_size(source), data.fit)
+    if not coloured:
+        found["data.num_channels"] = source.channels
     if not counted:
-        config.conditions.labels.num_classes = found.num_classes
-        if not found.num_classes:
-            del config.conditions["labels"]
-    return config.lock()
+        classes = source.num_classes
+        found |= {f"{LABELS}.num_classes": classes} if classes else {LABELS: None}
+    return found
+
+
+def with_fields(config: ConfigDict, found: Mapping[str, Any]) -> ConfigDict:
+    """The configuration with these values by dotted name, locked; a section of None is removed."""
+    config = config.copy_and_resolve_references().lock()
+    for name, value in found.items():
+        *outer, last = name.split(".")
+        section = config
+        for part in outer:
+            section = section[part]
+        if value is None:
+            with section.unlocked():
+                del section[last]
+        else:
+            section[last] = value
+    return config
 
 
 def fitted(size: tuple[int, int], most: int) -> tuple[int, int]:

@@ -144,8 +144,8 @@ class HandwritingExperiment(Experiment):
         length = self.length
         return super().said_by_data() | {
             "conditions.text.characters": find(self.conditions, Text.name).characters,
-            "style.length.points": list(length.points),
-            "style.length.hand": list(length.hand),
+            "style.length.points": length.points,
+            "style.length.hand": length.hand,
         }
 
     @functools.cached_property

@@ -106,7 +106,6 @@ class ImageExperiment(Experiment):
             sampler=DrawSamples(
                 self.preview,
                 min(options.preview.num_samples, options.sampling.num_samples),
-                lambda: self.train_source.class_names,
             ),
         )
 
@@ -164,6 +163,7 @@ class ImageExperiment(Experiment):
             options.sampling.at_once,
             low,
             None if self.space.is_pixels else HeldOutMasks(lambda: self.held_out),
+            lambda: self.class_names,
         )
 
     @functools.cached_property
@@ -177,7 +177,8 @@ class ImageExperiment(Experiment):
             sampler = dataclasses.replace(
                 self.sampler, solver=solver, grid=grid, denoise=SamplingOptions.denoise
             )
-        return dataclasses.replace(self.generator, sampler=sampler)
+        names = lambda: self.train_source.class_names  # noqa: E731
+        return dataclasses.replace(self.generator, sampler=sampler, class_names=names)
 
     @functools.cached_property
     def num_classes(self) -> int:

@@ -17,7 +17,7 @@ from experiment.doctor.examination import before_training, chosen, examine, refu
 from experiment.doctor.finding import Severity
 from experiment.doctor.subject import Request, Subject
 from experiment.experiment import Experiment, Trained
-from experiment.from_data import settled
+from experiment.from_data import settled, with_fields
 from experiment.handwriting import HandwritingExperiment
 from experiment.image import ImageExperiment
 from experiment.outputs import CONTROL, EVALUATIONS, EXAMINATIONS, SAMPLES
@@ -27,7 +27,7 @@ from generation import controls
 from handwriting import formats
 from handwriting.alignment import write_picture
 from metrics.report import Report
-from options.choices import listed
+from options.choices import listed, numbered
 from options.classes import folders_of
 from options.errors import InvalidValue, OutOfMemory, UserError, within
 from options.fields import flat
@@ -151,7 +151,9 @@ def run_train(command: Command) -> int:
     loader, options, where = experiment.loader(), experiment.training, command.workdir
     measurements = experiment.measurements(where / "eval")
     result = loop.fit(experiment.task, loader, options, where, claim, measurements)
-    print(f"{result.stopped} at step {result.steps} after {result.seconds:.0f} s: {where}")
+    more = "" if result.stopped is loop.Stop.FINISHED else ", and goes on by the same command"
+    said = f"{result.stopped} at step {result.steps} after {result.seconds:.0f} s{more}"
+    print(f"{said}: {where}")
     return INTERRUPTED if result.stopped is loop.Stop.INTERRUPTED else 0
 
 
@@ -162,24 +164,22 @@ def said_of_data(experiment: Experiment) -> Iterator[str]:
     if experiment.sets_aside:
         held_out = len(experiment.held_out)
         aside = f"; {held_out} more are held out (data.holdout={options.holdout:g})"
-    yield f"data: {train.name}, {len(train):,} examples{aside}"
+    shape = " x ".join(map(str, experiment.shape))
+    yield f"data: {train.name}, {len(train):,} examples of {shape}{aside}"
     try:
         experiment.held_out  # noqa: B018  read here, so that a missing split is known
     except InvalidValue as error:
         yield f"warning: nothing is held out, and eval will be refused: {error}"
     if names := train.class_names:
-        numbered = [name if name == str(i) else f"{i} {name}" for i, name in enumerate(names)]
-        yield f"classes: {listed(numbered)}"
+        yield f"classes: {numbered(names)}"
 
 
 def claim_of(command: Command, experiment: Experiment) -> workdir.Claim:
     """The run's claim to its workdir, by its configuration with the classes of its data."""
     about = [f"warning: {line}" for line in before_training(Subject(experiment))]
     about += said_of_data(experiment)
-    config = json.loads(command.config.to_json())
     said = experiment.said_by_data()
-    for name, value in said.items():
-        set_field(config, name, value)
+    config = json.loads(with_fields(command.config, said).to_json())
 
     def remembered(where: Path) -> dict[str, Any]:
         found = kinds.load(where).to_dict()
@@ -189,14 +189,6 @@ def claim_of(command: Command, experiment: Experiment) -> workdir.Claim:
 
     folders = folders_of(flat(config).values())
     return workdir.Claim(config, command.force, CONTINUABLE, remembered, about, folders)
-
-
-def set_field(config: dict[str, Any], name: str, value: Any) -> None:
-    """Sets a field of nested sections by its dotted name."""
-    *sections, last = name.split(".")
-    for section in sections:
-        config = config[section]
-    config[last] = value
 
 
 def run_eval(command: Command) -> int:
@@ -235,9 +227,8 @@ def run_sample(command: Command) -> int:
         made = experiment.generator.draw(predict, key, labels, frames=10, progress=update)
     pictures.write_npz(folder / "samples.npz", **made.arrays(), **named_classes(experiment))
     if experiment.space.is_pixels:
-        names = experiment.class_names
-        pictures.write_png(folder / "samples.png", made.picture(names))
-        pictures.write_png(folder / "path.png", made.path_picture(names))
+        pictures.write_png(folder / "samples.png", made.picture)
+        pictures.write_png(folder / "path.png", made.path_picture)
     else:
         print("the data are no 8-bit images, which alone have pictures: samples.npz has the arrays")
     of = of_classes(experiment, labels)

@@ -13,37 +13,40 @@ where an object is made by a name, the object itself will do, too.
 """
 
 import dataclasses
-import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float, Key
 
+from controllable.strategies import STRATEGIES
 from data.source import ArraySource
 from evaluation.examples import Examples
 from evaluation.image_models import PROBE
-from experiment import kinds, modes
+from experiment import arguments, checks, kinds, modes
+from experiment.arguments import Labels
 from experiment.experiment import Experiment, Trained, at
 from experiment.handwriting import HandwritingExperiment
 from experiment.image import ImageExperiment
+from experiment.settings import BEYOND
 from experiment.writing import Writer
 from generation import controls
 from generation.controls import Asked, Controlled
 from generation.sampler import Generated, Generator
 from likelihood import LogLikelihood, log_likelihood
-from options.classes import ask, named
-from options.errors import InvalidValue, Words, within
+from options.choices import MOST_SAMPLES, MOST_STEPS, listed, whole_number
+from options.classes import ask, named_or_alike
+from options.errors import InvalidValue, within
+from options.progress import bar_updater, progress_bar
 from parameterization import NetworkPredictor
 from sampling import Solver
 from sde_lib import Node
 from solvers import SOLVERS
 from solvers.sampler import in_space
 
-Labels = Sequence[int | str] | np.ndarray | None
 UNKNOWN = -1  # the label of an image without a class
 
 
@@ -75,12 +78,12 @@ def load_writer(where: str | Path, overrides: Mapping[str, Any] | None = None) -
 def _trained(where: str | Path, overrides: Mapping[str, Any] | None) -> tuple[Experiment, Trained]:
     """The experiment of a trained model, and where its parameters are."""
     trained = at(where)
-    config = kinds.load(trained.place, overrides)
+    config = kinds.load(trained.place, arguments.by_name(overrides))
     command = modes.Command(config, trained.workdir, trained.weights)
     return modes.checked_as_trained(command), trained
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Pipeline:
     """A generative model and its averaged parameters.
 
@@ -91,6 +94,13 @@ class Pipeline:
 
     experiment: ImageExperiment
     params: Any
+
+    def __repr__(self) -> str:
+        """What it draws, and how many parameters do."""
+        parts = [" x ".join(map(str, self.experiment.shape))]
+        parts += [listed(self.experiment.class_names)] if self.experiment.num_classes else []
+        millions = sum(leaf.size for leaf in jax.tree.leaves(self.params)) / 1e6
+        return f"Pipeline({'; '.join(parts)}; {millions:.2f} million parameters)"
 
     @property
     def predictor(self) -> NetworkPredictor:
@@ -118,8 +128,11 @@ class Pipeline:
           steps: of the grid, or the grid itself; None: as configured. solver: likewise, a name of
             `solvers.SOLVERS` with its defaults, or a solver.
         """
+        count = whole_number("count", count, 1, MOST_SAMPLES)
         generator, classes = self._generator(steps, solver), self._classes(labels, count)
-        return generator.draw(self.sampled, jax.random.key(seed), classes)
+        with progress_bar(desc="sample", leave=False) as bar:
+            update = bar_updater(bar)
+            return generator.draw(self.sampled, _key(seed), classes, progress=update)
 
     def guide(
         self,
@@ -138,10 +151,15 @@ class Pipeline:
         """
         asked = {f"guidance.strategy.{name}": value for name, value in fields.items()}
         config = {"guidance.strategy": strategy, "guidance.classifier": classifier} | asked
-        guide = self._with(config).guide
-        assert guide is not None
-        classes = self._classes(labels, 1 if labels is None else len(labels))
-        return self.experiment.generator.draw(guide(self.sampled), jax.random.key(seed), classes)
+        experiment = self._with(config)
+        checks.check_guidance(experiment)
+        guide, known = experiment.guide, f"one of {sorted(STRATEGIES)}"
+        if guide is None:
+            raise InvalidValue("strategy", strategy, known)
+        classes, predict = self._classes(labels, arguments.count(labels)), guide(self.sampled)
+        with progress_bar(desc="guide", leave=False) as bar:
+            update = bar_updater(bar)
+            return self.experiment.generator.draw(predict, _key(seed), classes, progress=update)
 
     def log_likelihood(
         self, images: np.ndarray, *, labels: Labels = None, seed: int = 0, **options: Any
@@ -151,9 +169,11 @@ class Pipeline:
         Args:
           images: as the data are, (n, height, width, channels) uint8 for images.
           labels: their classes; None where the model has none, or with dropout for any.
-          options: of `likelihood.log_likelihood`, as in num_probes=4.
+          seed: of probes and dequantisation. options: of `likelihood.log_likelihood`, as in
+            num_probes=4.
         """
-        examples = self._examples(images)
+        images = self._images(images)
+        examples = self._examples(images, whole_number("seed", seed, 0, BEYOND - 1))
         numbers = np.arange(len(images))
         cond: dict[str, Any] = {}
         if self.experiment.num_classes:
@@ -161,11 +181,13 @@ class Pipeline:
             cond["labels"] = jnp.asarray(self.experiment.controls.classes(classes))
         keys, x = examples.keys(PROBE, numbers), examples.batch(numbers)["image"]
         process = self.experiment.process
-        return log_likelihood(keys, process, self.predictor, x, cond=cond, **options)
+        with progress_bar(desc="log-likelihood", unit="part", leave=False) as bar:
+            options = {"progress": bar_updater(bar)} | options
+            return log_likelihood(keys, process, self.predictor, x, cond=cond, **options)
 
     def bits_per_dim(self, images: np.ndarray, **options: Any) -> Float[np.ndarray, " n"]:
         """Of 8-bit images, (n,); arguments as of `log_likelihood`."""
-        space = self.experiment.space
+        space, images = self.experiment.space, self._images(images)
         dims = np.full(len(images), float(np.prod(self.experiment.shape)))
         return space.bits_per_dim(np.asarray(self.log_likelihood(images, **options).value), dims)
 
@@ -185,15 +207,19 @@ class Pipeline:
           images: uint8 (n, height, width, channels), of the model's size.
           labels: their classes; None for none. results: for each image.
         """
-        self._require_images(images)
-        task = named(controls.TASKS, task, "task")
+        images = self._images(images)
+        task = named_or_alike(controls.TASKS, task, "task")
         classes = self._classes(labels, len(images), UNKNOWN)
+        results = whole_number("results", results, 1, MOST_SAMPLES)
         asked = Asked(task, images, classes, results, seed)
-        return self.experiment.controls.run(self.sampled, asked, jax.random.key(seed))
+        with progress_bar(desc="control", leave=False) as bar:
+            update = bar_updater(bar)
+            return self.experiment.controls.run(self.sampled, asked, _key(seed), update)
 
     def inpaint(self, images: np.ndarray, mask: str = "box", **options: Any) -> Controlled:
         """Images with what a mask hides drawn anew; `options` as of `control`."""
-        return self.control(controls.Inpaint(mask), images, **options)
+        task = controls.Inpaint(arguments.path_or_name("mask", mask))
+        return self.control(task, images, **options)
 
     def colorize(self, images: np.ndarray, **options: Any) -> Controlled:
         """Images in colours that their greys allow; `options` as of `control`."""
@@ -210,7 +236,7 @@ class Pipeline:
         if steps is not None:
             sampler = dataclasses.replace(sampler, grid=self._grid(steps))
         if solver is not None:
-            chosen = in_space(named(SOLVERS, solver, "solver"), experiment.space)
+            chosen = in_space(named_or_alike(SOLVERS, solver, "solver"), experiment.space)
             sampler = dataclasses.replace(sampler, solver=chosen)
         ask(sampler.solver, "validate", sampler.process, sampler.grid)
         return dataclasses.replace(experiment.generator, sampler=sampler)
@@ -218,41 +244,34 @@ class Pipeline:
     def _grid(self, steps: Any) -> Node:
         if hasattr(steps, "sigma"):
             return steps
+        steps = whole_number("steps", steps, 1, MOST_STEPS)
         with within("", num_steps="steps"):
             options = dataclasses.replace(self.experiment.options.sampling, num_steps=steps)
             return options.nodes(self.experiment.process)
 
     def _classes(self, labels: Labels, count: int, missing: int | None = None) -> np.ndarray:
         """int32 (count,); where none are asked for, all in turn, or `missing`."""
-        experiment, names = self.experiment, self._names
+        experiment = self.experiment
         if labels is None:
             return (
                 experiment.generator.labels(count)
                 if missing is None
                 else np.full(count, missing, np.int32)
             )
-        known = experiment.num_classes
-        numbers = [names.get(str(label), label) for label in labels]
-        if unknown := [x for x in numbers if not (str(x).isdecimal() and int(x) < known)]:
-            expected = f"classes of the model, 0 to {known - 1}, or their names"
-            raise InvalidValue("labels", unknown[0], expected)
-        return np.resize(np.array(numbers, np.int32), count)
+        return arguments.classes(labels, count, experiment.num_classes, experiment.class_names)
 
-    @functools.cached_property
-    def _names(self) -> dict[str, int]:
-        return {name: number for number, name in enumerate(self.experiment.class_names)}
-
-    def _examples(self, images: np.ndarray) -> Examples:
+    def _examples(self, images: np.ndarray, seed: int) -> Examples:
         """Data as an evaluation takes them: dequantised where they are 8-bit images."""
-        self._require_images(images)
         experiment = self.experiment
         transform = dataclasses.replace(
             experiment.transform.for_evaluation(), dequantize=experiment.space.is_pixels
         )
         source = ArraySource("images", images, np.zeros(len(images), np.int32))
-        return Examples(source, transform, experiment.options.seed)
+        return Examples(source, transform, seed)
 
-    def _require_images(self, images: np.ndarray) -> None:
-        shape = self.experiment.shape
-        if images.shape[1:] != shape:
-            raise InvalidValue("images", Words(f"shape {images.shape}"), f"(n, {shape})")
+    def _images(self, given: Any) -> np.ndarray:
+        return arguments.images(given, self.experiment.shape, self.experiment.space)
+
+
+def _key(seed: Any) -> Key[Array, ""]:
+    return jax.random.key(whole_number("seed", seed, 0, BEYOND - 1))

@@ -28,6 +28,7 @@ from controllable.sdedit import noised_start
 from generation.batches import FIELD, at_once, batches
 from generation.sampler import in_range
 from metrics.feature_distance import FeatureDistance
+from options.brief import brief
 from options.choices import did_you_mean, did_you_mean_path, require_non_negative
 from options.classes import ask
 from options.errors import InvalidValue, Words
@@ -115,6 +116,9 @@ class Controlled(NamedTuple):
     panel: pictures.Panel
     results: np.ndarray
     metrics: dict[str, float]
+
+    def __repr__(self) -> str:
+        return brief(self, "panel")
 
     @property
     def picture(self) -> UInt8[np.ndarray, "h w c"]:

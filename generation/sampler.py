@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Key
+from jaxtyping import Array, Key, UInt8
 
 from data.source import Source
 from data.space import Space
 from generation.batches import FIELD, at_once, batches
+from options.brief import brief
 from options.memory import lowering
 from options.progress import Progress, bar_updater, part_of, progress_bar
 from parameterization import MASK, Predictor
@@ -22,6 +23,7 @@ from storage import pictures
 from tasks.conditions import LowResolution
 
 LOW_SEED = 0  # of the noise on low-resolution images
+PATHS = 10  # that a picture of them shows
 
 
 class Generated(NamedTuple):
@@ -38,6 +40,7 @@ class Generated(NamedTuple):
         unless asked for.
       times: of the frames, (frames,).
       mask: of padded data, which coordinates are real, bool (n, ...); None for others.
+      class_names: in the order of their numbers, as far as they are known.
     """
 
     data: np.ndarray
@@ -47,17 +50,23 @@ class Generated(NamedTuple):
     path: np.ndarray | None = None
     times: np.ndarray | None = None
     mask: np.ndarray | None = None
+    class_names: tuple[str, ...] = ()
 
-    def picture(self, class_names: Sequence[str] = ()) -> np.ndarray:
-        """The samples, of images, by class, uint8 (height, width, channels)."""
-        return pictures.drawn(*pictures.by_class(self.data, self.labels, class_names))
+    def __repr__(self) -> str:
+        return brief(self)
 
-    def path_picture(self, class_names: Sequence[str] = (), count: int = 10) -> np.ndarray:
-        """The path of the first samples, a row each, uint8 (height, width, channels)."""
+    @property
+    def picture(self) -> UInt8[np.ndarray, "h w c"]:
+        """The samples, of images, by class."""
+        return pictures.drawn(*pictures.by_class(self.data, self.labels, self.class_names))
+
+    @property
+    def path_picture(self) -> UInt8[np.ndarray, "h w c"]:
+        """The path of the first samples, a row each."""
         assert self.path is not None and self.times is not None
         titles = [f"t = {t:.2g}" for t in self.times[:-1]] + ["sample"]
-        names = [pictures.name_of(int(label), class_names) for label in self.labels[:count]]
-        shown = self.path[:count]
+        shown, labels = self.path[:PATHS], self.labels[:PATHS]
+        names = [pictures.name_of(int(label), self.class_names) for label in labels]
         return pictures.drawn(pictures.Panel(shown, titles, names if any(names) else ()))
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -145,6 +154,7 @@ class Generator:
       batch_size: drawn at once, over all devices of the host; None for the most that fit.
       low: the images that an upsampler enlarges; None for other models.
       masks: the padding of samples; None where data are never padded.
+      class_names: of the classes, for pictures; read when samples are drawn.
     """
 
     sampler: Sampler
@@ -152,6 +162,7 @@ class Generator:
     batch_size: int | None = None
     low: HeldOutLow | None = None
     masks: HeldOutMasks | None = None
+    class_names: Callable[[], Sequence[str]] = tuple
 
     def labels(self, count: int) -> np.ndarray:
         """The classes in turn, 0, 1, ..., int32 (count,); -1 throughout without classes."""
@@ -213,7 +224,8 @@ class Generator:
         times = (
             None if path is None else np.asarray(self.sampler.grid.t)[self._nodes(path.shape[1])]
         )
-        return Generated(data, labels, float(nfe.mean()), ok, path, times, mask)
+        names = tuple(self.class_names())
+        return Generated(data, labels, float(nfe.mean()), ok, path, times, mask, names)
 
     def fitted(self, predict: Predictor, count: int) -> "Generator":
         """The generator with a number for its batch, the largest that fits for so many samples."""
@@ -250,15 +262,10 @@ def in_range(x: Any, sigma: Any, space: Any) -> Any:
 @dataclasses.dataclass(frozen=True, eq=False)
 class DrawSamples:
     """What the training loop draws at intervals: samples, by class where there are classes, uint8
-    (height, width, channels); nothing where the data are no images.
-
-    Attributes:
-      class_names: of the data, read when samples are drawn.
-    """
+    (height, width, channels); nothing where the data are no images."""
 
     generator: Generator
     count: int
-    class_names: Callable[[], Sequence[str]] = tuple
 
     def __call__(self, predict: Predictor, key: Key[Array, ""]) -> dict[str, np.ndarray]:
         if not self.generator.sampler.space.is_pixels:
@@ -267,4 +274,4 @@ class DrawSamples:
         labels = self.generator.labels(self.count)
         with progress_bar(desc="drawing samples", leave=False) as bar:
             made = self.generator.draw(predict, key, labels, progress=bar_updater(bar))
-        return {"samples": made.picture(self.class_names())}
+        return {"samples": made.picture}

@@ -2,6 +2,7 @@
 
 import difflib
 import itertools
+import operator
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -60,6 +61,11 @@ def listed(names: Sequence[str], most: int = 20) -> str:
     return ", ".join(names[:most]) + more
 
 
+def numbered(names: Sequence[str]) -> str:
+    """Names with their numbers, "0 cat, 1 dog"; of a name that is its number only that."""
+    return listed([name if name == str(i) else f"{i} {name}" for i, name in enumerate(names)])
+
+
 def require(holds: object, field: str, got: object, expected: str) -> None:
     """InvalidValue unless `holds` is true."""
     if not holds:
@@ -71,6 +77,16 @@ def require_positive(owner: Any, *fields: str) -> None:
     for field in fields:
         value = getattr(owner, field)
         require(value > 0, field, value, "a positive number")
+
+
+def whole_number(field: str, value: Any, least: int, most: int = MOST_COUNT) -> int:
+    """The value as an int; InvalidValue unless it is a whole number of this range."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise InvalidValue(field, value, "a whole number") from None
+    require_count(field, number, least, most)
+    return number
 
 
 def require_count(field: str, value: float, least: int, most: int = MOST_COUNT) -> None:

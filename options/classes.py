@@ -49,6 +49,15 @@ def named(table: Mapping[str, type[T]], value: "T | str", field: str) -> T:
     return choose_class(table, value, field)() if isinstance(value, str) else value
 
 
+def named_or_alike(table: Mapping[str, type[T]], value: "T | str", field: str) -> T:
+    """The same; InvalidValue for an object that is not as those of the table are."""
+    found = named(table, value, field)
+    is_class = inspect.isclass(found)
+    require(not is_class, field, Words(f"the class {found}"), "an object of it, or its name")
+    _require_alike(type(found), list(table.values()), value, field)
+    return found
+
+
 def name_of(table: Mapping[str, Any], cls: type) -> str:
     """The name by which `choose_class` gives this class."""
     own = f"{cls.__module__}:{cls.__qualname__}"
@@ -117,7 +126,7 @@ def _lies_in(place: Path | None, folder: Path) -> bool:
     return place is not None and place.resolve().is_relative_to(folder)
 
 
-def _require_alike(found: Any, entries: list[Any], name: str, field: str) -> None:
+def _require_alike(found: Any, entries: list[Any], name: Any, field: str) -> None:
     """InvalidValue for what is not as the entries of the table are: their kind, the base that they
     share or else their methods, and frozen dataclasses where all of them are dataclasses."""
     if not all(map(inspect.isclass, entries)):

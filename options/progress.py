@@ -21,6 +21,7 @@ TICK = 1.0  # between two looks at the bars; so often those in a terminal are sh
 PACE = 1.0  # seconds of work between two reports of progress
 FASTER = 8  # at most so many times as much work in one part as in the one before
 LINE = "{desc}: {n_fmt} of {total_fmt} {unit}s, {elapsed}, {remaining} left, {rate_fmt}{postfix}"
+BEGUN = "{desc}: {elapsed}{postfix}"  # of a bar that does not know yet how long it is
 BUSY = "{desc}, {elapsed}"
 Progress = Callable[[int, int], None]  # called as progress(done, of)
 
@@ -43,15 +44,30 @@ class Bar(tqdm):
     """A tqdm bar that is also shown while nothing moves it.
 
     Attributes:
-      every: seconds after which it is shown again.
+      every: seconds after which it is shown again. apart: seconds until then at least, whoever
+        asks for it.
     """
 
-    def __init__(self, *args: Any, every: float = TICK, **options: Any) -> None:
-        self.every, self._shown, self._changed = every, 0.0, 0.0
+    def __init__(self, *args: Any, every: float = TICK, apart: float = 0.0, **options: Any) -> None:
+        self.every, self.apart, self._shown, self._changed = every, apart, 0.0, 0.0
         self._what = self._said = ""
         super().__init__(*args, **options)
         if not self.disable:
             _WATCH.look_at(self)
+
+    @property
+    def format_dict(self) -> dict[str, Any]:
+        found: dict[str, Any] = super().format_dict
+        unknown = found["total"] is None and found["bar_format"] == LINE
+        return found | ({"bar_format": BEGUN} if unknown else {})
+
+    def refresh(self, *args: Any, **options: Any) -> bool | None:
+        """Shows the bar if that is due, since progress and tqdm's own thread each ask for it."""
+        now = time.time()
+        if now - self._shown < self.apart:
+            return None
+        self._shown = now
+        return super().refresh(*args, **options)
 
     def doing(self, what: str) -> None:
         """Says behind the bar what is being done that does not move it; "" for nothing."""
@@ -73,7 +89,7 @@ class Bar(tqdm):
         unsaid = self._what not in ("", self._said) and now - self._changed >= QUIET
         if silent or unsaid:
             self._shown, self._said = now, self._what
-            self.refresh()
+            super().refresh()
 
 
 class _Watch:
@@ -110,17 +126,18 @@ _WATCH = _Watch()
 def progress_bar(
     iterable: Iterable | None = None, desc: str = "", total: int | None = None, **options: Any
 ) -> Bar:
-    """A bar on standard error; where that is no terminal, plain lines, SECONDS apart.
+    """A bar on standard error; where that is no terminal, plain lines, SECONDS apart, and none of
+    what is done within QUIET seconds.
 
     options: of tqdm.
     """
     stream = sys.stderr
     if not stream.isatty():
         options |= {"mininterval": SECONDS, "maxinterval": SECONDS, "every": SECONDS}
-        options |= {"file": Lines(stream), "position": 0}
-        options = {"bar_format": LINE} | options
-        if not options.get("leave", True):  # a part of another bar's work
-            options = {"delay": SECONDS} | options
+        options |= {"apart": SECONDS, "file": Lines(stream), "position": 0}
+        # What does not stay is a part of another bar's work.
+        delay = QUIET if options.get("leave", True) else SECONDS
+        options = {"bar_format": LINE, "delay": delay} | options
     return Bar(iterable, desc, total, **{"unit": "step"} | options)
 
 

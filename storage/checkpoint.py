@@ -10,6 +10,7 @@ not every flipped bit makes reading fail.
 """
 
 import json
+import logging
 import shutil
 import warnings
 import zlib
@@ -27,6 +28,14 @@ from storage.upgrade import is_old, restore_old
 
 PyTree = Any
 ITEMS = ("state", "ema", "meta")
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """False of orbax's advice about each checkpoint that waits a second for the one before it."""
+    return not record.getMessage().startswith("Waiting for previous save")
+
+
+logging.getLogger("absl").addFilter(_is_news)
 
 
 class Restored(NamedTuple):

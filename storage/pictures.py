@@ -80,7 +80,8 @@ def by_class(
         return [in_square(images)]
     classes = [np.flatnonzero(labels == label) for label in np.unique(labels)]
     most, side = max(map(len, classes)), math.ceil(math.sqrt(len(images)))
-    columns = most if most <= 1.5 * side else side  # no second row for one or two images
+    lines = 1 if most <= 1.5 * side else math.ceil(most / side)  # no second for one or two images
+    columns = math.ceil(most / lines)
     rows = [of[i : i + columns] for of in classes for i in range(0, len(of), columns)]
     blocks = max(1, round(math.sqrt(len(rows) / columns)))
     size = math.ceil(len(rows) / blocks)

@@ -138,12 +138,16 @@ def test_help_names_what_there_is():
         ([CONFIG, "--workdir=a", "train"], "got 'train', expected flags"),
         (["--config=configs/digits/vq.py"], "no file configs/digits/vq.py; did you mean 'configs"),
         (["--config=digits/vq"], "no file digits/vq; did you mean 'digits/vp'?"),
-        (["--workdir=nowhere", "--mode=eval"], "workdir: got 'nowhere', but there is none"),
+        (
+            ["--workdir=nowhere"],
+            "--workdir: there is no folder nowhere; a new run needs --config",
+        ),
+        (["--workdir=dcs", "--mode=eval"], "no folder dcs; did you mean 'docs'?; a new run needs"),
         (
             ["--weights=pretrained/digit.npz", "--mode=sample"],
-            "weights: got 'pretrained/digit.npz', but there is none, expected a file of exported "
-            "weights; did you mean 'pretrained/digits.npz'?",
+            "--weights: there is no file pretrained/digit.npz; did you mean 'pretrained/dig",
         ),
+        (["--weights=digitz"], "--weights: there is no file digitz; did you mean 'digits'?"),
         (["--weights=README.md", "--mode=sample"], "weights: README.md cannot be read as exported"),
         (["--weights=data/digits.npz", "--mode=sample"], "weights: data/digits.npz has no record"),
         (
@@ -155,6 +159,16 @@ def test_help_names_what_there_is():
 def test_a_slip_is_answered_in_one_line(arguments, expected):
     line = error_of(*arguments)
     assert line.startswith("error: ") and expected in line
+
+
+def test_without_the_packages_it_says_where_they_are(tmp_path):
+    """As `python main.py` does where that is another Python than .venv/bin/python."""
+    done = subprocess.run(
+        [sys.executable, "-S", "main.py"], cwd=ROOT, env={}, capture_output=True, text=True
+    )
+    assert done.returncode == 1 and done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: absl is not installed for ") and ".venv/bin/python" in line
 
 
 @pytest.mark.parametrize("value", ["1", "True"])
@@ -301,9 +315,9 @@ def test_what_cannot_be_exported_is_said(workdir, tmp_path, capsys):
 # What a mode has said when the signal is sent; each is then compiling, or reading.
 BEGUN = {
     "train": ("compiling the training step", [CONFIG]),
-    "eval": ("loss: 0 of 1000", []),
-    "sample": ("sample: 0 of", ["--config.sampling.num_steps=1000"]),
-    "control": ("inpaint: 0 of", []),
+    "eval": ("loss: ", []),
+    "sample": ("sample: ", ["--config.sampling.num_steps=1000"]),
+    "control": ("inpaint: ", []),
 }
 
 
@@ -323,6 +337,6 @@ def test_an_interrupt_is_answered_soon_in_one_line(mode, tmp_path):
         sent = time.monotonic()
         *bars, last = process.stdout.read().splitlines()
     assert (process.returncode, last) == (130, "interrupted")
-    assert all(" of " in bar for bar in bars) and time.monotonic() - sent < 10
+    assert all(": " in bar for bar in bars) and time.monotonic() - sent < 10
     leftovers = [path for path in (tmp_path / "run").rglob("*") if path.suffix == ".tmp"]
     assert not leftovers

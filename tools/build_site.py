@@ -17,6 +17,8 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from options.progress import busy
+
 ROOT = Path(__file__).resolve().parent.parent
 # What the site shows, or offers to read, at the place that it has in the repository.
 PAGES = ["*.md", "LICENSE", "CITATION.cff", "data/README.md", "notebooks/*"]
@@ -89,8 +91,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="build the site")
     parser.add_argument("folder", nargs="?", type=Path, default=ROOT / "docs" / "site")
     folder = parser.parse_args().folder.absolute()
-    build_pages(folder)
-    said = build_reference(folder / "api")
+    with busy("making the pages and notebooks"):
+        build_pages(folder)
+    with busy("making the reference"):
+        said = build_reference(folder / "api")
     print(*(f"warning: {line}" for line in said), sep="\n", end="\n" if said else "")
     print(f"the site: {folder / 'index.html'}")
     return 1 if said else 0

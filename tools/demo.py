@@ -47,7 +47,7 @@ def make(workdir: Path, seconds: float) -> None:
     with progress_bar(desc="sample") as bar:
         key, update = jax.random.key(0), bar_updater(bar)
         made = experiment.generator.draw(predict, key, labels, frames=10, progress=update)
-    pictures.write_png(workdir / "path.png", made.path_picture(experiment.class_names))
+    pictures.write_png(workdir / "path.png", made.path_picture)
     metrics = report.to_json() | {"seconds": round(time.monotonic() - began)}
     json_text.write(workdir / "metrics.json", metrics)
 

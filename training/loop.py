@@ -71,7 +71,7 @@ class Stop(StrEnum):
     it. The later one prevails."""
 
     FINISHED = "finished"
-    TIME = "time"
+    TIME = "out of time"
     TERMINATED = "terminated"
     INTERRUPTED = "interrupted"
 

@@ -89,7 +89,7 @@ def test_training_on_a_folder_reads_what_is_kept(source, monkeypatch, caplog):
         got, want = kept.batch_at(position), plain.batch_at(position)
         np.testing.assert_array_equal(got["image"], want["image"])
     assert isinstance(kept.source, Resized)
-    assert "images of other proportions are cropped" in caplog.text
+    assert "images of other proportions than 6 x 6 are cropped" in caplog.text
     read.clear()
     for position in range(0, 12, 4):
         kept.batch_at(position)

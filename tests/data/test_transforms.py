@@ -196,7 +196,8 @@ def test_a_crop_that_loses_something_is_said_once(caplog):
         assert next(loader)["image"].shape == (2, 16, 16, 3)
     (record,) = caplog.records
     assert record.getMessage() == (
-        "wide: images of 16 x 32 are cropped to the proportions of 16 x 16 (crop 'center')"
+        "wide: images of 16 x 32 are cropped to 16 x 16, the proportions of 16 x 16 "
+        "(data.crop='center')"
     )
 
 

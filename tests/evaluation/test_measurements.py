@@ -101,7 +101,7 @@ def test_it_is_the_loss_of_chosen_examples_under_fixed_noise(case):
     task, _, transform = CASES[case]
     measure = measure_of(case, most=11)
     params = task.init(jax.random.key(0))
-    assert measure.about == "the loss of 9 examples of held-out and of as many of train"
+    assert measure.about == "the loss of 9 examples each: held-out; train"
     found = measure(Context(params, params), at_once=4)
 
     key = jax.random.fold_in(jax.random.key(SEED), 0)

@@ -209,8 +209,12 @@ BAD = [
     (DIGITS, {"guidance.strategy": "fre"}, "guidance.strategy: got 'fre', expected one of"),
     (DIGITS, FREE | {"guidance.strategy.scale": -1.0}, "guidance.strategy.scale: got -1.0"),
     (DIGITS, {"guidance.strategy": "automatic"}, "guidance.classifier: got ''"),
-    (VE, FREE, "guidance.conditions: got []"),
-    (DIGITS, FREE | {"conditions.labels.dropout": 0.0}, "conditions.labels.dropout: got 0.0"),
+    (VE, FREE, "conditions: got [], expected one with a positive dropout"),
+    (
+        DIGITS,
+        FREE | {"conditions.labels.dropout": 0.0},
+        "conditions.labels.dropout: got 0.0, expected a positive rate in training",
+    ),
     (
         DIGITS,
         FREE | {"guidance.strategy.low": 2.0, "guidance.strategy.high": 1.0},

@@ -138,11 +138,11 @@ def test_what_a_run_is_trained_on_is_said(tmp_path):
     many = {f"{i:02d}": 1 for i in range(25)}
     lines = list(modes.said_of_data(opened(pictures(tmp_path / "set", many), holdout=0.01)))
     assert lines[0] == (
-        "data: set, not held out, 24 examples; 1 more are held out (data.holdout=0.01)"
+        "data: set, not held out, 24 examples of 4 x 4 x 3; 1 more are held out (data.holdout=0.01)"
     )
     assert lines[1].startswith("classes: 0 00, 1 01, ") and lines[1].endswith("18, 19 and 5 more")
     digits = kinds.experiment(kinds.complete({}))
-    assert next(modes.said_of_data(digits)) == "data: digits/train, 9,000 examples"
+    assert next(modes.said_of_data(digits)) == "data: digits/train, 9,000 examples of 28 x 28 x 1"
 
 
 def test_classes_are_asked_for_by_name_or_number():

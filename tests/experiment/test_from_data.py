@@ -6,7 +6,7 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from experiment import kinds
-from experiment.from_data import fitted, settled
+from experiment.from_data import fitted, left_to_data, settled, with_fields
 from options.errors import InvalidValue
 from tasks.conditions import ClassLabel
 
@@ -37,6 +37,23 @@ def test_size_channels_and_classes_are_those_of_the_folder(tmp_path):
     assert experiment.config.conditions.labels.num_classes == 2
     # The same again, and without the folder: the configuration is settled.
     assert settled(experiment.config) is experiment.config
+
+
+def test_what_data_say_are_fields_by_name_set_in_one_way(tmp_path):
+    folder = images(tmp_path / "grey", [(28, 28)] * 3, channels=1)
+    left = kinds.load(SMALL, {"data.source.path": str(folder)})
+    found = left_to_data(left)
+    assert found == {
+        "data.image_size": (28, 28), "data.num_channels": 1, "conditions.labels": None
+    }  # fmt: skip
+    assert with_fields(left, found) == settled(left) != left
+    experiment = kinds.experiment(left)
+    assert left_to_data(experiment.config) == {}
+    added = {"data.class_names": ("cat", "dog")}  # as a training adds them
+    assert with_fields(experiment.config, added).data.class_names == ("cat", "dog")
+    assert experiment.config.data.class_names == ()
+    with pytest.raises(KeyError):
+        with_fields(left, {"data.colour": 1})
 
 
 def test_grey_images_without_classes(tmp_path):

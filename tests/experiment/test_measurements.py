@@ -22,7 +22,7 @@ def test_by_default_the_loss_of_held_out_examples(task, tmp_path):
     (found,) = experiment(task=task).measurements(tmp_path)
     assert isinstance(found, HeldOutLoss) and isinstance(found, Measurement)
     assert (found.every, found.count, found.seed) == (1000, 512, 42)
-    about = "the loss of 512 examples of digits/test and of as many of digits/train"
+    about = "the loss of 512 examples each: digits/test; digits/train"
     assert found.about == about and not list(tmp_path.iterdir())
 
 

@@ -107,22 +107,24 @@ def test_the_path_ends_in_the_samples():
 
 
 def test_the_training_picture_is_that_of_samples_by_class(capsys):
-    drawn = generator(num_classes=2)
+    drawn = generator(num_classes=2, class_names=lambda: ("cat", "dog"))
     predict = lambda x, node, cond: GREY(x, node)  # noqa: E731
-    picture = DrawSamples(drawn, 7, lambda: ("cat", "dog"))(predict, KEY)["samples"]
+    picture = DrawSamples(drawn, 7)(predict, KEY)["samples"]
     made = drawn.draw(predict, KEY, drawn.labels(7))
-    np.testing.assert_array_equal(picture, made.picture(("cat", "dog")))
+    assert made.class_names == ("cat", "dog")
+    np.testing.assert_array_equal(picture, made.picture)
     assert picture.shape[-1] == 1 and min(picture.shape[:2]) >= 512
-    assert not np.array_equal(picture, made.picture())  # "class 0" is another name
+    other = made._replace(class_names=()).picture  # "class 0" is another name
+    assert not np.array_equal(picture, other)
 
 
 def test_the_picture_of_the_path_says_the_times(monkeypatch):
     shown, drawn = [], pictures.drawn
     monkeypatch.setattr(pictures, "drawn", lambda panel: shown.append(panel) or drawn(panel))
-    made = generator(num_classes=2).draw(
+    made = generator(num_classes=2, class_names=lambda: ("cat", "dog")).draw(
         lambda x, node, cond: GREY(x, node), KEY, np.array([1, 0], np.int32), frames=4
     )
-    made.path_picture(("cat", "dog"))
+    assert made.path_picture.dtype == np.uint8
     (panel,) = shown
     assert panel.titles == ["t = 1", "t = 0.7", "t = 0.4", "sample"]
     assert panel.names == ["dog", "cat"] and panel.images.shape == (2, 4, *SHAPE)

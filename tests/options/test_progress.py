@@ -2,8 +2,10 @@
 
 import errno
 import io
+import re
 import sys
 import threading
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -25,6 +27,7 @@ def show(monkeypatch):
         stream = Stream(terminal)
         monkeypatch.setattr(sys, "stderr", stream)
         monkeypatch.setattr(progress, "SECONDS", seconds)
+        monkeypatch.setattr(progress, "QUIET", 0.0)
         with progress_bar(desc="sample") as bar:
             update = bar_updater(bar)
             for done in range(1, 6):
@@ -105,7 +108,6 @@ def test_a_file_has_a_line_after_five_seconds_and_then_now_and_then(on):
     stream = on(terminal=False)
     with progress_bar(desc="train", total=9) as bar:
         began = bar.start_t
-        assert said(stream).startswith("train: 0 of 9 steps")
         bar.doing("compiling")
         lines = {}
         for seconds in range(1, 100):
@@ -113,11 +115,45 @@ def test_a_file_has_a_line_after_five_seconds_and_then_now_and_then(on):
             if shown := said(stream):
                 lines[seconds] = shown
         first, *later = lines
-        assert 5 <= first <= 6 and lines[first].endswith("compiling\n")
+        assert 5 <= first <= 6 and lines[first].startswith("train: 0 of 9 steps")
+        assert lines[first].endswith("compiling\n")
         assert np.diff([first, *later]).tolist() == [30, 30, 30]
         bar.doing("")
         bar.tick(began + 100)
         assert said(stream) == ""
+
+
+def test_a_file_has_one_line_where_two_ask_for_it(on):
+    """The thread, progress and tqdm's own thread find at once that it is time."""
+    stream = on(terminal=False)
+    with progress_bar(desc="train", total=9) as bar:
+        bar.start_t -= 40
+        bar.last_print_t -= 40
+        bar.tick(time.time())
+        bar.update(2)
+        bar.refresh(nolock=True)
+        assert len(said(stream).splitlines()) == 1
+        bar._shown -= 40
+        bar.refresh(nolock=True)
+        assert said(stream).startswith("train: 2 of 9 steps")
+
+
+def test_a_file_says_nothing_of_an_unknown_number_of_steps(on):
+    stream = on(terminal=False)
+    with progress_bar(desc="sample") as bar:
+        update = bar_updater(bar)
+        bar.tick(bar.start_t + 5.1)
+        assert re.fullmatch(r"sample: 00:0\d, compiling\n", said(stream))
+        update(3, 20)
+        bar.tick(bar.start_t + 40)
+        assert said(stream).startswith("sample: 3 of 20 steps")
+
+
+def test_a_file_has_no_line_of_what_is_quick(on):
+    stream = on(terminal=False)
+    with progress_bar(range(3), "checking files") as bar:
+        assert list(bar) == [0, 1, 2]
+    assert said(stream) == ""
 
 
 def test_what_is_quick_is_not_said(on):
@@ -177,7 +213,7 @@ def test_a_stream_that_nobody_reads_does_not_end_the_thread(on, monkeypatch):
         bar.disable = len(looks) > 2
         raise BrokenPipeError(errno.EPIPE, "Broken pipe")
 
-    monkeypatch.setattr(bar, "refresh", broken)
+    monkeypatch.setattr(bar, "display", broken)
     monkeypatch.setattr(progress, "TICK", 0.001)
     monkeypatch.setattr(bar, "every", 0.0)
     watch = progress._Watch()

@@ -6,6 +6,7 @@ import pathlib
 import random
 import shutil
 
+import absl.logging
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -200,3 +201,10 @@ def test_a_full_disk_is_a_clear_stop_and_the_last_good_checkpoint_stays(small_di
     (small_disk / "filler").unlink()
     save(small_disk / "run", [2], keep=1)
     assert_is_step(restore(small_disk / "run"), 2)
+
+
+def test_the_advice_of_a_library_is_not_passed_on(caplog):
+    """To checkpoint less often, after each checkpoint that a slow disk has to wait a second for."""
+    absl.logging.warning("Waiting for previous save to complete took %f seconds. If this", 1.1)
+    absl.logging.warning("another")
+    assert [record.getMessage() for record in caplog.records] == ["another"]

@@ -171,6 +171,10 @@ def test_many_images_of_a_class_have_several_rows_and_many_classes_stand_side_by
     shares = np.repeat([0, 1, 2, 3, 4, 5, 6, 7, 8, 9], [10, 11, 10, 10, 10, 9, 10, 11, 9, 10])
     (panel,) = pictures.by_class(coloured(shares), shares)
     assert panel.images.shape[:2] == (10, 11)
+    # Sixteen of each of three are as equal rows as there are: 6, 6 and 4, not 7, 7 and 2.
+    labels = np.arange(48) % 3
+    (panel,) = pictures.by_class(coloured(labels), labels)
+    assert panel.filled is not None and panel.filled.sum(1).tolist() == 3 * [6, 6, 4]
     labels = np.arange(64)
     many = pictures.by_class(coloured(labels % 12), labels)
     assert [panel.images.shape[:2] for panel in many] == 8 * [(8, 1)]

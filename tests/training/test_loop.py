@@ -186,10 +186,10 @@ def test_a_time_limit_stops_cleanly_and_can_be_resumed(tmp_path, monkeypatch):
     ticks = itertools.count()  # a clock that goes on by 0.1 s whenever it is read
     monkeypatch.setattr(loop, "time", types.SimpleNamespace(monotonic=lambda: 0.1 * next(ticks)))
     stopped = run(tmp_path, steps=100_000, max_seconds=1.0, checkpoint_every=0)
-    assert stopped.stopped == "time" and 1 <= stopped.seconds < 1.3
+    assert stopped.stopped == "out of time" and 1 <= stopped.seconds < 1.3
     assert checkpoint.latest_step(tmp_path / "checkpoints") == stopped.steps == 15
     again = run(tmp_path, steps=100_000, max_seconds=1.0, checkpoint_every=0)
-    assert again.steps == stopped.steps and again.stopped == "time"
+    assert again.steps == stopped.steps and again.stopped == "out of time"
     goal = stopped.steps + 10
     whole = run(tmp_path / "whole", steps=goal, checkpoint_every=0)
     assert equal(whole.state, jax.device_get(run(tmp_path, steps=goal).state))
