@@ -1,6 +1,5 @@
 """What a script may ask of a model: arguments checked before anything is compiled."""
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -32,15 +31,6 @@ def images(given: Any, shape: tuple[int, ...], space: Space) -> np.ndarray:
     is_right = array.dtype == np.uint8 if space.is_pixels else array.dtype.kind in "iuf"
     require(is_right, "images", Words(str(array.dtype)), expected)
     return array
-
-
-def path_or_name(field: str, given: Any) -> str:
-    """Text, or a path as text."""
-    try:
-        return os.fspath(given)
-    except TypeError:
-        got = Words(type(given).__name__)
-        raise InvalidValue(field, got, "a name, or the path of an image") from None
 
 
 def count(labels: Any) -> int:

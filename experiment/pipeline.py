@@ -22,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
+from controllable.masks import MASKS, Mask
 from controllable.strategies import STRATEGIES
 from data.source import ArraySource
 from evaluation.examples import Examples
@@ -216,9 +217,12 @@ class Pipeline:
             update = bar_updater(bar)
             return self.experiment.controls.run(self.sampled, asked, _key(seed), update)
 
-    def inpaint(self, images: np.ndarray, mask: str = "box", **options: Any) -> Controlled:
-        """Images with what a mask hides drawn anew; `options` as of `control`."""
-        task = controls.Inpaint(arguments.path_or_name("mask", mask))
+    def inpaint(self, images: np.ndarray, mask: str | Mask = "box", **options: Any) -> Controlled:
+        """Images with what a mask hides drawn anew; `options` as of `control`.
+
+        mask: of `controllable.masks.MASKS`: a name with its defaults, or the mask itself.
+        """
+        task = controls.Inpaint(named_or_alike(MASKS, mask, "mask"))
         return self.control(task, images, **options)
 
     def colorize(self, images: np.ndarray, **options: Any) -> Controlled:

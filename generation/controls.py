@@ -15,7 +15,6 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
@@ -29,9 +28,9 @@ from generation.batches import FIELD, at_once, batches
 from generation.sampler import in_range
 from metrics.feature_distance import FeatureDistance
 from options.brief import brief
-from options.choices import did_you_mean, did_you_mean_path, require_non_negative
+from options.choices import require_non_negative
 from options.classes import ask
-from options.errors import InvalidValue, Words
+from options.errors import InvalidValue, Words, within
 from options.fields import chosen
 from options.memory import lowering
 from options.progress import Progress, busy, part_of
@@ -156,23 +155,19 @@ class Inpaint(_OfImages):
     """A part of each image is hidden.
 
     Attributes:
-      mask: "box", "half", "circle" or "patches", or the path of an image, white where known.
+      mask: which.
     """
 
-    mask: str = "box"
+    mask: masks.Mask = chosen(masks.MASKS, masks.Box())
 
     def check(self, controls: "Controls") -> None:
-        if self.mask not in masks.MASKS and not Path(self.mask).is_file():
-            near = did_you_mean(self.mask, masks.MASKS) or did_you_mean_path(self.mask)
-            expected = f"one of {sorted(masks.MASKS)} or the path of an image{near}"
-            raise InvalidValue("mask", self.mask, expected)
+        with within("mask"):
+            ask(self.mask, "check")
 
     def setup(self, controls: "Controls", x: Array, asked: Asked) -> Setup:
         space, (height, width) = controls.space, x.shape[1:3]
-        if self.mask in masks.MASKS:
-            mask = masks.MASKS[self.mask](height, width)
-        else:
-            mask = masks.drawn(self.mask, height, width)
+        with within("mask"):
+            mask = self.mask(height, width)
         known = mask[..., None] == 1
         truth = np.asarray(space.to_unit(x))[:, None]
 

@@ -54,7 +54,8 @@ def named_or_alike(table: Mapping[str, type[T]], value: "T | str", field: str) -
     found = named(table, value, field)
     is_class = inspect.isclass(found)
     require(not is_class, field, Words(f"the class {found}"), "an object of it, or its name")
-    _require_alike(type(found), list(table.values()), value, field)
+    shown = Words(f"an array of shape {value.shape}") if hasattr(value, "shape") else value
+    _require_alike(type(found), list(table.values()), shown, field)
     return found
 
 

@@ -185,6 +185,7 @@ CONTROL_FIELDS = {
     "restore": ("operator", "method", "sigma_y"),
 }
 METHOD_FIELDS = {"dps": ("strength",)}
+FIRST_MASKS = ("box", "half", "circle", "patches")  # all others were paths
 NEEDS_SIGMA_DATA = {"edm"}
 WITHOUT_SPLITS = {"folder", "npy"}  # sources that may have none
 
@@ -192,7 +193,7 @@ WITHOUT_SPLITS = {"folder", "npy"}  # sources that may have none
 def upgrade_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """The nested sections of a remembered configuration; of flat ones, what their classes read."""
     if not _is_flat(config):
-        return _computing(_nested(config))
+        return _with_drawn_mask(_computing(_nested(config)))
     config = {**config, **{k: v | dict(config.get(k, {})) for k, v in FLAT_DEFAULTS.items()}}
     new: dict[str, Any] = {"seed": config["seed"], "task": config.get("task", "image")}
     for section in ("optim", "ema"):
@@ -200,7 +201,18 @@ def upgrade_config(config: Mapping[str, Any]) -> dict[str, Any]:
     new["training"] = _training(config["training"])
     new["process"] = _picked(config["process"], "name", PROCESS_FIELDS, ("t_min",))
     new["data"] = _data(config["data"])
-    return _computing(new | KINDS[new["task"]](config))
+    return _with_drawn_mask(_computing(new | KINDS[new["task"]](config)))
+
+
+def _with_drawn_mask(config: dict[str, Any]) -> dict[str, Any]:
+    """`control.task.mask` was a name, or the path of an image."""
+    control = config.get("control", {})
+    task = control.get("task", "")
+    mask = "" if type(task) is str else task.get("mask", "")
+    if type(mask) is not str or mask in ("", *FIRST_MASKS):
+        return config
+    drawn = dict(task) | {"mask": {"name": "drawn", "path": mask}}
+    return config | {"control": dict(control) | {"task": drawn}}
 
 
 def _nested(config: Mapping[str, Any]) -> dict[str, Any]:

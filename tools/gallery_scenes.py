@@ -108,7 +108,8 @@ def _inpainted(mask: str) -> list[Scene]:
         ),
         Scene(
             "inpaint_drawn", f"A mask drawn by hand, [mask.png]({IMAGES}/mask.png), each step "
-            "taken eight times.", EMOJI, {"task": "inpaint", "task.mask": mask, "repeats": 8},
+            "taken eight times.", EMOJI,
+            {"task": "inpaint", "task.mask": "drawn", "task.mask.path": mask, "repeats": 8},
             solvers=ONE,
         ),
     ]  # fmt: skip

@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from PIL import Image
 from solver_cases import make_solver
 
 from controllable import inverse_problems, masks, replacement
@@ -85,7 +84,7 @@ def test_one_repeat_is_the_solver_itself():
 
 def test_known_pixels_are_exact_whatever_the_solver():
     image = jax.random.uniform(jax.random.key(1), (3, 8, 8, 1), minval=-1.0)
-    mask = masks.box(8, 8)
+    mask = masks.Box()(8, 8)
     constraint = replacement.inpainting(image, mask)
     data = Gaussian(jnp.zeros((8, 8, 1)), jnp.full((8, 8, 1), 0.5))
     for name in ("pc", "dpm", "ode"):  # the composition test has them all
@@ -148,7 +147,7 @@ IMAGE = jnp.zeros((2, 8, 8, 1))
         (lambda: replacement.inpainting(IMAGE, np.ones((8, 8))), "everything is known"),
         (lambda: replacement.inpainting(IMAGE, np.zeros((8, 8))), "nothing is known"),
         (lambda: replacement.inpainting(IMAGE, np.full((8, 8), 0.5)), "expected 0"),
-        (lambda: replacement.inpainting(IMAGE + 3, masks.box(8, 8)), "image: got values from 3"),
+        (lambda: replacement.inpainting(IMAGE + 3, masks.Box()(8, 8)), "image: got values from 3"),
         (lambda: replacement.colorization(jnp.zeros((2, 8, 8, 3))), "grey: got shape"),
         (lambda: replacement.measured(jnp.zeros(4), [1, 0, 0, 0],
                                       (lambda x: 2 * x, lambda y: y / 2), (4,)), "rotation: got"),
@@ -161,37 +160,11 @@ IMAGE = jnp.zeros((2, 8, 8, 1))
         (lambda: inverse_problems.dps(None, None, scale=-1.0), "scale: got -1.0"),
         (lambda: inverse_problems.pigdm(None, None, sigma_y=-1.0), "sigma_y: got -1.0"),
         (lambda: inverse_problems.gaussian_blur(8, 8, 0.0), "std: got 0.0"),
-        (lambda: masks.half(8, 8, "up"), "side: got 'up'"),
     ],
 )  # fmt: skip
 def test_bad_input_is_refused(make, match):
     with pytest.raises(ValueError, match=match):
         make()
-
-
-# Masks.
-
-
-@pytest.mark.parametrize("name", masks.MASKS)
-def test_masks_hide_about_what_they_say(name):
-    mask = masks.MASKS[name](28, 28)
-    assert mask.shape == (28, 28) and set(np.unique(mask)) == {0.0, 1.0}
-    fraction = {"box": 0.25, "half": 0.5, "circle": np.pi * 0.09, "patches": 0.5}[name]
-    assert 1 - mask.mean() == pytest.approx(fraction, abs=0.04)
-
-
-def test_a_mask_is_drawn_as_an_image(tmp_path):
-    mask = masks.circle(12, 10)
-    Image.fromarray((255 * mask).astype(np.uint8)).save(tmp_path / "mask.png")
-    np.testing.assert_array_equal(masks.drawn(tmp_path / "mask.png", 12, 10), mask)
-    with pytest.raises(ValueError, match="of 12 x 10 pixels, expected 10 x 12"):
-        masks.drawn(tmp_path / "mask.png", 10, 12)
-    Image.fromarray((120 * mask).astype(np.uint8)).save(tmp_path / "grey.png")
-    with pytest.raises(ValueError, match="2 shades"):
-        masks.drawn(tmp_path / "grey.png", 12, 10)
-    (tmp_path / "text.png").write_text("no picture")
-    with pytest.raises(ValueError, match="mask: .*text.png cannot be read as an image"):
-        masks.drawn(tmp_path / "text.png", 12, 10)
 
 
 # Classifier-free guidance.
@@ -282,7 +255,7 @@ def test_little_noise_stays_near_and_much_forgets(solver):
 # Inverse problems.
 
 OPERATORS = {
-    "mask": (inverse_problems.Masking(jnp.asarray(masks.box(8, 8))[..., None]), (2, 8, 8, 1)),
+    "mask": (inverse_problems.Masking(jnp.asarray(masks.Box()(8, 8))[..., None]), (2, 8, 8, 1)),
     "downsampling": (inverse_problems.Downsampling(4), (2, 8, 8, 1)),
     "blur": (inverse_problems.gaussian_blur(8, 8, 1.2), (2, 8, 8, 1)),
     "fourier": (

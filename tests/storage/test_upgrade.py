@@ -180,3 +180,18 @@ def test_weights_of_another_network_are_refused_by_name():
     made = kinds.open_experiment(PRETRAINED / "digits.npz", {"model.nf": 40})
     with pytest.raises(InvalidValue, match="weights: .* does not fit this network: .*conv_in"):
         at(PRETRAINED / "digits.npz").params(made.template)
+
+
+@pytest.mark.parametrize(
+    "mask, new",
+    [
+        ("half", "half"),
+        ("mine/mask.png", {"name": "drawn", "path": "mine/mask.png"}),
+        ({"name": "box", "fraction": 0.5}, {"name": "box", "fraction": 0.5}),
+    ],
+)
+def test_a_mask_was_a_name_or_a_path(mask, new):
+    old = {"control": {"task": {"name": "inpaint", "mask": mask}, "images": 4}, "data": {}}
+    found = upgrade_config(old)["control"]
+    assert found == {"task": {"name": "inpaint", "mask": new}, "images": 4}
+    assert old["control"]["task"]["mask"] == mask
