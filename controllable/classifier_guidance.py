@@ -15,13 +15,14 @@ schedules of it:
                      `s_max_classifier`, at which the noise level given to the classifier is clamped
 
 (The pseudo-code there returns 0 where s <= limit_max or s >= limit_max, which is everywhere; the
-lower limit is meant, as its text says and as `Interval` has it.) `controllable.automatic` finds
-zone and scale from held-out data.
+lower limit is meant, as its text says and as `Interval` has it.) The zone may be another for each
+class, as it is there. `controllable.automatic` finds zone and scale from held-out data.
 """
 
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -30,6 +31,7 @@ from jaxtyping import Array, Float, Int
 from controllable.schedules import Schedule, as_schedule
 from metrics.calibration import Classifier
 from options.choices import require
+from options.errors import Words
 from parameterization import NO_COND, Cond, Prediction, Predictor, zero_padding
 from sde_lib import Node, Process, expand_right
 from tasks.conditions import LABELS, Condition, require_dropout, unconditional
@@ -71,14 +73,14 @@ def clamped_level(process: Process, node: Node, s_max: float) -> tuple[Node, Flo
 
 @functools.partial(
     jax.tree_util.register_dataclass,
-    data_fields=["predict", "classifier", "scale"],
+    data_fields=["predict", "classifier", "scales"],
     meta_fields=["conditions", "process", "s_max_classifier"],
 )
 @dataclasses.dataclass(frozen=True)
 class _Guided:
     predict: Predictor
     classifier: Classifier
-    scale: Schedule
+    scales: tuple[Schedule, ...]
     conditions: tuple[Condition, ...]
     process: Process | None
     s_max_classifier: float | None
@@ -92,12 +94,22 @@ class _Guided:
         g, _ = class_gradient(self.classifier, wide * x, level, cond[LABELS])
         # The gradient in x is that in wide x times wide.
         g = zero_padding(wide * g, cond)
-        return found.with_score_added(expand_right(self.scale(node), x) * g)
+        return found.with_score_added(expand_right(self._scale(x, node, cond[LABELS]), x) * g)
+
+    def _scale(self, x: Array, node: Node, labels: Int[Array, " b"]) -> Float[Array, " b"]:
+        """Of each state: the one schedule, or that of its class."""
+        if len(self.scales) == 1:
+            return self.scales[0](node)
+        classes = jax.eval_shape(self.classifier.log_probs, x, node).shape[-1]
+        got = Words(f"{len(self.scales)} of them")
+        require(len(self.scales) == classes, "scale", got, f"one, or one for each of {classes}")
+        each = jnp.stack([scale(node) for scale in self.scales])
+        return jnp.take_along_axis(each, labels[None], axis=0)[0]
 
 
 def classifier_guidance(
     classifier: Classifier,
-    scale: Schedule | float = 1.0,
+    scale: Schedule | float | tuple[Schedule, ...] = 1.0,
     conditions: Sequence[Condition] = (),
     *,
     process: Process | None = None,
@@ -108,7 +120,8 @@ def classifier_guidance(
     One evaluation of the score network and one of the classifier, with its gradient, each.
 
     Args:
-      scale: a number or a schedule of the noise level, see `schedules`.
+      scale: a number or a schedule of the noise level, see `schedules`; or a tuple with a schedule
+        for each class.
       conditions: of the score network, which is given the null of its own labels, if it has been
         trained with them; its other conditions stay as they are in `cond`.
       process, s_max_classifier: the sigma / alpha at which the noise level given to the classifier
@@ -116,13 +129,15 @@ def classifier_guidance(
 
     Raises:
       InvalidValue: a negative scale; s_max_classifier without a process or not positive; a score
-        network whose labels were never dropped in training.
+        network whose labels were never dropped in training; when it is first called,
+        schedules that are not as many as the classes.
     """
     require_dropout(conditions, (LABELS,))
     if s_max_classifier is not None:
         require(process is not None, "process", None, "the run's, with s_max_classifier")
         require(s_max_classifier > 0, "s_max_classifier", s_max_classifier, "a positive number")
-    schedule = as_schedule(scale)
+    given: tuple[Any, ...] = scale if type(scale) is tuple else (scale,)
+    scales = tuple(map(as_schedule, given))
     return lambda predict: _Guided(
-        predict, classifier, schedule, tuple(conditions), process, s_max_classifier
+        predict, classifier, scales, tuple(conditions), process, s_max_classifier
     )

@@ -5,6 +5,7 @@ amplified   a classifier's gradient times scale                    Traore 2025, 
 linear      times scale at the prior, falling to last_scale at the data               strategy 2
 truncated   times scale within (low, high), the noise level given to the classifier
             clamped at s_max_classifier                                               strategy 3
+zones       the same, with a zone for each class                            strategy 3, by class
 automatic   automatic/: by measurements on held-out data
 
 Levels are s = sigma / alpha. (Traore 2025: "From Noise to Images: Implementing Score-Based
@@ -125,8 +126,13 @@ class Amplified:
     def __post_init__(self) -> None:
         require_non_negative(self, "scale")
 
+    def schedule(self, process: Process) -> schedules.Schedule:
+        """The scale at each noise level."""
+        return schedules.Constant(self.scale)
+
     def guidance(self, inputs: GuidanceInputs) -> Guidance:
-        return classifier_guidance(inputs.required_classifier(), self.scale, inputs.conditions)
+        schedule = self.schedule(inputs.process)
+        return classifier_guidance(inputs.required_classifier(), schedule, inputs.conditions)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,8 +151,12 @@ class Linear:
     def __post_init__(self) -> None:
         require_non_negative(self, "scale", "last_scale")
 
+    def schedule(self, process: Process) -> schedules.Schedule:
+        """The scale at each noise level."""
+        return schedules.Linear(self.scale, self.last_scale, process.t_max)
+
     def guidance(self, inputs: GuidanceInputs) -> Guidance:
-        schedule = schedules.Linear(self.scale, self.last_scale, inputs.process.t_max)
+        schedule = self.schedule(inputs.process)
         return classifier_guidance(inputs.required_classifier(), schedule, inputs.conditions)
 
 
@@ -173,11 +183,61 @@ class Truncated:
         limit = self.s_max_classifier
         require(limit > 0, "s_max_classifier", limit, "a positive number")
 
+    def schedule(self, process: Process) -> schedules.Schedule:
+        """The scale at each noise level."""
+        return schedules.Interval(schedules.Constant(self.scale), self.low, self.high)
+
     def guidance(self, inputs: GuidanceInputs) -> Guidance:
         limit = self.s_max_classifier
         return classifier_guidance(
             inputs.required_classifier(),
-            schedules.Interval(schedules.Constant(self.scale), self.low, self.high),
+            self.schedule(inputs.process),
+            inputs.conditions,
+            process=inputs.process,
+            s_max_classifier=limit if math.isfinite(limit) else None,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Zones:
+    """A classifier's gradient times a constant within a zone of each class, and nothing outside.
+
+    Attributes:
+      scale: within the zones.
+      low, high: the zones of guidance, a number for each class, or one number for all.
+      s_max_classifier: the noise level given to the classifier is clamped here.
+    """
+
+    needs_classifier: ClassVar[bool] = True
+    needs_table: ClassVar[bool] = False
+    scale: float = 2.0
+    low: tuple[float, ...] = (0.1,)
+    high: tuple[float, ...] = (10.0,)
+    s_max_classifier: float = math.inf
+
+    def __post_init__(self) -> None:
+        for name in ("low", "high"):
+            ends = getattr(self, name)
+            require(ends and all(map(math.isfinite, ends)), name, ends, "finite numbers, some")
+        counts = sorted({len(self.low), len(self.high)} - {1})
+        expected = f"as many as high, {len(self.high)}, or one number"
+        require(len(counts) < 2, "low", self.low, expected)
+        self.each()
+
+    def each(self) -> tuple[Truncated, ...]:
+        """The strategy of each class; one for all where there is one zone."""
+        count = max(len(self.low), len(self.high))
+        low, high = (ends * count if len(ends) == 1 else ends for ends in (self.low, self.high))
+        return tuple(
+            Truncated(self.scale, *zone, self.s_max_classifier)
+            for zone in zip(low, high, strict=True)
+        )
+
+    def guidance(self, inputs: GuidanceInputs) -> Guidance:
+        limit = self.s_max_classifier
+        return classifier_guidance(
+            inputs.required_classifier(),
+            tuple(strategy.schedule(inputs.process) for strategy in self.each()),
             inputs.conditions,
             process=inputs.process,
             s_max_classifier=limit if math.isfinite(limit) else None,
@@ -209,5 +269,6 @@ STRATEGIES: dict[str, type[Strategy]] = {
     "amplified": Amplified,
     "linear": Linear,
     "truncated": Truncated,
+    "zones": Zones,
     "automatic": Automatic,
 }

@@ -13,7 +13,14 @@ from controllable.automatic.guidance import automatic_guidance
 from controllable.automatic.measurement import GuidedModel, Measured, levels_at
 from controllable.classifier_guidance import clamped_level, class_gradient, classifier_guidance
 from controllable.schedules import Constant, Interval, Linear
-from controllable.strategies import STRATEGIES, Automatic, GuidanceInputs, Strategy
+from controllable.strategies import (
+    STRATEGIES,
+    Automatic,
+    GuidanceInputs,
+    Strategy,
+    Truncated,
+    Zones,
+)
 from generation.guide import Guide
 from options.errors import InvalidValue
 from oracles import Gaussian, Mixture
@@ -135,9 +142,30 @@ def test_the_zone_of_guidance_and_the_level_given_to_the_classifier():
     np.testing.assert_allclose(clamped.score, want, rtol=1e-4, atol=1e-5)
 
 
+def test_each_class_has_a_zone_of_its_own():
+    node = PROCESS.node(jnp.full(3, 0.4))
+    x, cond = jnp.ones((3, 2)), {"labels": jnp.array([0, 1, 2])}
+    s = float(node.sigma[0] / node.alpha[0])
+    inside, below, above = (s / 2, 2 * s), (s / 4, s / 2), (2 * s, 4 * s)
+    low, high = zip(inside, below, above, strict=True)
+    strategy = Zones(3.0, low, high, s / 1.5)
+    zones = strategy.guidance(GuidanceInputs(PROCESS, (), Exact()))(score)(x, node, cond)
+    one = Truncated(3.0, *inside, s / 1.5).guidance(GuidanceInputs(PROCESS, (), Exact()))
+    np.testing.assert_allclose(zones.eps[0], one(score)(x, node, cond).eps[0], rtol=1e-5)
+    np.testing.assert_allclose(zones.eps[1:], DATA(x, node).eps[1:], rtol=1e-5)
+    assert abs(zones.eps[0] - DATA(x, node).eps[0]).max() > 0.01
+    two = Zones(1.0, (0.1, 0.1), (2.0, 3.0)).guidance(GuidanceInputs(PROCESS, (), Exact()))(score)
+    with pytest.raises(InvalidValue, match="scale: got 2 of them, expected one, or one for each"):
+        two(x, node, cond)
+
+
 @pytest.mark.parametrize(
     "make, message",
     [
+        (lambda: Zones(low=(0.1, 0.2), high=(1.0, 2.0, 3.0)), "low: got .*as many as high, 3"),
+        (lambda: Zones(low=(2.0,), high=(1.0, 3.0)), "low: got 2.0, expected less than high"),
+        (lambda: Zones(high=(np.inf,)), "high: got .*finite"),
+        (lambda: Zones(low=()), "low: got .*some"),
         (lambda: classifier_guidance(Exact(), -1.0), "scale: got -1.0, expected 0 or more"),
         (lambda: classifier_guidance(Exact(), s_max_classifier=1.0), "process: got None"),
         (
