@@ -7,7 +7,8 @@ them is its own error. With x_t = alpha x_0 + sigma eps, Gaussian data stay Gaus
     E[x_0 | x_t] = m + alpha s^2 (x_t - alpha m) / v,   E[eps | x_t] = sigma (x_t - alpha m) / v
 
 and a mixture's estimates are those of its components, weighted by their responsibilities for x_t.
-Both formulas hold at alpha = 0, where a score does not determine the velocity.
+Both formulas hold at alpha = 0, where a score does not determine the velocity. The reverse step of
+the chain follows from their densities by Bayes' rule, `log_reverse`.
 """
 
 import dataclasses
@@ -18,7 +19,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from parameterization import NO_COND, Cond, Prediction
-from sde_lib import Node, expand_right
+from sde_lib import Node, expand_right, transition
 
 
 @functools.partial(jax.tree_util.register_dataclass, data_fields=["mean", "std"], meta_fields=[])
@@ -99,3 +100,22 @@ class Mixture:
         away = x - expand_right(node.alpha, x) * mean
         found = single(away, node)
         return Prediction(mean + found.x_0, found.eps, node)
+
+
+def log_reverse(
+    data: Gaussian | Mixture,
+    node: Node,
+    x: Float[Array, "b d"],
+    node_next: Node,
+    x_next: Float[Array, "b d"],
+) -> Float[Array, " b"]:
+    """log density of x_s | x_t at `x_next`, in nats; s at `node_next`, the cleaner of the two.
+
+        q(x_s | x_t) = q(x_t | x_s) q(x_s) / q(x_t)
+
+    It is no Gaussian unless the data are, but nearly one for a small step.
+    """
+    r, b = (expand_right(of, x) for of in transition(node, node_next))
+    square = (x - r * x_next) ** 2 / b + jnp.log(2 * jnp.pi * jnp.broadcast_to(b, x.shape))
+    forward = -0.5 * jnp.sum(square.reshape(len(x), -1), axis=-1)
+    return forward + data.log_prob(node_next, x_next) - data.log_prob(node, x)

@@ -249,6 +249,22 @@ class Process:
         """Mean (batch, *shape) and standard deviation (batch,) of p(x_t | x_0), (1)."""
         return expand_right(self.alpha(t), x_0) * x_0, self.sigma(t)
 
+    def path(
+        self, key: Key[Array, ""], x_0: Float[Array, "b *shape"], t: Float[Array, " n"]
+    ) -> Float[Array, "n b *shape"]:
+        """A path of (2) from each x_0, at rising times after 0: exact draws, by `transition`."""
+        steps = np.diff(np.asarray(t), prepend=0.0)
+        require(np.all(steps > 0), "t", Words(f"times {t}"), "times that rise, after 0")
+        clean = Node(*(jnp.float32(value) for value in (0.0, 1.0, 0.0)))
+        x, before, found = x_0, clean, []
+        for node in map(self.node, t):
+            key, draw = jax.random.split(key)
+            r, b = transition(node, before)
+            x = r * x + jnp.sqrt(b) * jax.random.normal(draw, x.shape)
+            found.append(x)
+            before = node
+        return jnp.stack(found)
+
     def sde(
         self, x: Float[Array, "b *shape"], t: Float[Array, " b"]
     ) -> tuple[Float[Array, "b *shape"], Float[Array, " b"]]:

@@ -118,6 +118,11 @@ def couple(y: Float[Array, "*b 3"]) -> Float[Array, "*b 3"]:
 COLORS: Rotation = (decouple, couple)
 
 
+def components(x: Float[Array, "*b 3"]) -> Float[Array, "3 *b 3"]:
+    """The grey and the two chromatic parts of x in that basis, each in colours; their sum is x."""
+    return jnp.stack([couple(decouple(x) * part) for part in jnp.eye(3)])
+
+
 def grey_of(x: Float[Array, "*b 3"]) -> Float[Array, "*b 1"]:
     """Mean of red, green and blue."""
     return jnp.mean(x, axis=-1, keepdims=True)

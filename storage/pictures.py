@@ -1,4 +1,4 @@
-"""Pictures for people: images in rows and columns, with titles and names; PNG and npz files.
+"""Pictures for people: images in rows and columns, with titles and names; PNG, GIF and npz files.
 
 A `Panel` says what a picture shows, and `drawn` draws it: small images enlarged by a whole factor,
 so that every pixel can be seen. Samples, controls, evaluations and the plots of a training are all
@@ -270,6 +270,28 @@ def write_png(path: str | Path, picture: Shaped[np.ndarray, "*shape"]) -> None:
         Image.fromarray(_squeezed(picture)).save(file, format="PNG")
 
 
+def write_gif(
+    path: str | Path,
+    frames: Shaped[np.ndarray, "n *shape"],
+    seconds: float = 0.1,
+    last: float = 1.0,
+) -> None:
+    """Writes uint8 pictures (n, height, width, 1 or 3) as an animation, whole or not at all.
+
+    seconds: for which a frame is shown, in hundredths; `last` of the last one, before it begins
+    again. InvalidValue for no pictures, or transparent ones.
+    """
+    if not len(frames):
+        raise InvalidValue("frames", Words("none"), "at least one")
+    _check(frames, 4, (1, 3))
+    images = [Image.fromarray(_squeezed(frame)) for frame in frames]
+    times = [round(1000 * seconds)] * (len(images) - 1) + [round(1000 * last)]
+    with atomic_write(path) as file:
+        images[0].save(
+            file, format="GIF", save_all=True, append_images=images[1:], duration=times, loop=0
+        )
+
+
 def write_npz(path: str | Path, **arrays: np.ndarray) -> None:
     """Writes arrays as a compressed npz, whole or not at all."""
     with atomic_write(path) as file:
@@ -281,9 +303,10 @@ def _squeezed(picture: np.ndarray) -> np.ndarray:
     return picture[..., 0] if picture.shape[-1] == 1 else picture
 
 
-def _check(images: np.ndarray, rank: int) -> None:
-    """InvalidValue for what cannot be a PNG."""
-    if images.ndim != rank or images.shape[-1] not in CHANNELS or images.dtype != np.uint8:
+def _check(images: np.ndarray, rank: int, channels: Sequence[int] = CHANNELS) -> None:
+    """InvalidValue for what cannot be such a picture, or pictures."""
+    if images.ndim != rank or images.shape[-1] not in channels or images.dtype != np.uint8:
         got = Words(f"{images.dtype} {images.shape}")
-        expected = "uint8 (height, width, channels) with 1, 3 or 4 channels, as a PNG has"
+        some = f"{', '.join(map(str, channels[:-1]))} or {channels[-1]}"
+        expected = f"uint8 (height, width, channels) with {some} channels, as such a file has"
         raise InvalidValue("images", got, expected)

@@ -257,3 +257,26 @@ def test_its_noise_keeps_float32_accuracy_near_zero():
     fall = 60 * t * (1 - np.sqrt(1 - 0.02 - 1e-5))
     exact = np.sqrt(1 - (1 - fall) ** 2)
     np.testing.assert_allclose(HandwritingSchedule().sigma(jnp.float32(t)), exact, rtol=2e-6)
+
+
+@pytest.mark.parametrize("process", [VPSDE(), VESDE(0.01, 5.0), FlowMatching()])
+def test_a_path_has_the_marginals_of_its_times_and_the_markov_correlation(process):
+    t = jnp.array([0.2, 0.5, 0.9])
+    x_0 = jnp.full((20_000, 1), 2.0)
+    x = np.asarray(process.path(jax.random.key(0), x_0, t))[..., 0]
+    alpha, sigma = np.asarray(process.alpha(t)), np.asarray(process.sigma(t))
+    np.testing.assert_allclose(x.mean(1), 2 * alpha, atol=4 * sigma.max() / 140)
+    np.testing.assert_allclose(x.std(1), sigma, rtol=0.02)
+    # Cov(x_s, x_t) = alpha_t / alpha_s sigma_s^2 for s before t.
+    covariance = np.cov(x)
+    for s, later in ((0, 1), (0, 2), (1, 2)):
+        want = alpha[later] / alpha[s] * sigma[s] ** 2
+        assert covariance[s, later] == pytest.approx(
+            want, abs=0.03 * float(sigma[s] * sigma[later])
+        )
+
+
+@pytest.mark.parametrize("t", [[0.0, 0.5], [0.5, 0.5], [0.6, 0.5]])
+def test_a_path_goes_forward(t):
+    with pytest.raises(ValueError, match="t: got times .*expected times that rise, after 0"):
+        VPSDE().path(jax.random.key(0), jnp.zeros((1, 1)), jnp.array(t))

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import main
-from evaluation.plots import pyplot
+from evaluation.plots import pixels, pyplot
 from options.choices import require
 from options.errors import within
 from options.program import one_line_errors
@@ -126,8 +126,7 @@ def draw_calibration(found: "Measured", title: str) -> "np.ndarray":
     """What was measured at each level, and the zone that follows, as a picture."""
     import numpy as np
 
-    plt = pyplot()
-    figure, axes = plt.subplots(1, 3, figsize=(11.5, 3.4), layout="constrained")
+    figure, axes = pyplot().subplots(1, 3, figsize=(11.5, 3.4), layout="constrained")
     s, zone = found.levels, found.zone
     axes[0].plot(s, found.accuracy, label="accuracy")
     axes[0].plot(s, found.explained / max(found.explained.max(), 1e-9), label="explained, of most")
@@ -145,11 +144,7 @@ def draw_calibration(found: "Measured", title: str) -> "np.ndarray":
             axis.axvspan(*edges, color="#dff0d8", linewidth=0, zorder=-1)
         axis.legend(frameon=False, fontsize=8)
     figure.suptitle(f"{title}: zone of guidance in green", fontsize=10)
-    figure.canvas.draw()
-    canvas: Any = figure.canvas
-    picture = np.asarray(canvas.buffer_rgba())[..., :3].copy()
-    plt.close(figure)
-    return picture
+    return pixels(figure)
 
 
 def markdown_table(rows: list[Row], real: Row) -> str:

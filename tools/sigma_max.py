@@ -3,6 +3,7 @@
     python -m tools.sigma_max --data digits
     python -m tools.sigma_max --data folder --path ~/pictures --image_size 256
     python -m tools.sigma_max --config configs/mine.py        (what it trains on)
+    python -m tools.sigma_max --data folder --path ~/afhq --image_size 512 --by_class
 
 Song & Ermon 2020 ("Improved Techniques", Technique 1): the noise must be as wide as the data, so
 that a sample can move from any image to any other,
@@ -185,12 +186,36 @@ def data_of(args: argparse.Namespace) -> tuple[Source, Transform]:
     return source, Transform(image_size=args.image_size, crop=args.crop)
 
 
+def some_of(source: Source, most: int) -> Source:
+    """At most so many of the images, chosen at random; all for 0."""
+    if not 0 < most < len(source):
+        return source
+    chosen = np.random.default_rng(0).choice(len(source), most, replace=False)
+    return Subset(source, np.sort(chosen))
+
+
+def by_class(source: Source) -> dict[str, Source]:
+    """The images of each class with two or more, by its name; InvalidValue without classes."""
+    require(source.num_classes, "by_class", Words(f"{source.name}, without classes"), "classes")
+    labels = source.each_label()
+    return {
+        name: Subset(source, np.flatnonzero(labels == label), f"{source.name}, {name}")
+        for label, name in enumerate(source.class_names)
+        if np.sum(labels == label) >= 2
+    }
+
+
 def report(args: argparse.Namespace) -> None:
-    """Finds the pair and prints it."""
+    """Finds the pair, of all images and where it is asked for of each class, and prints it."""
     source, transform = data_of(args)
-    if args.max_images and args.max_images < len(source):
-        chosen = np.random.default_rng(0).choice(len(source), args.max_images, replace=False)
-        source = Subset(source, np.sort(chosen))
+    most = args.max_images or 0
+    for part in by_class(source).values() if args.by_class else ():
+        tell(some_of(part, most), transform)
+    tell(some_of(source, most), transform)
+
+
+def tell(source: Source, transform: Transform) -> None:
+    """Finds the pair of a source and prints it."""
     found = farthest_pair(source, transform)
     print(f"{source.name}: {len(source)} images, {found.computed:.1%} of the pairs computed")
     print(f"farthest pair: images {found.pair[0]} and {found.pair[1]}")
@@ -210,6 +235,7 @@ def main() -> None:
     parser.add_argument("--image_size", type=int, help="crop and resize to this size")
     parser.add_argument("--crop", default="center", help="center, or none to squeeze whole images")
     parser.add_argument("--max_images", type=int, help="take so many, at random")
+    parser.add_argument("--by_class", action="store_true", help="of each class, too")
     args = parser.parse_args()
     with one_line_errors():
         report(args)

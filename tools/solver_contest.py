@@ -7,6 +7,7 @@ last one included.
 
 import dataclasses
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -17,7 +18,7 @@ from jaxtyping import Float
 from scipy.special import ndtr
 
 import sampling
-from generation.sampler import Generator
+from generation.sampler import Generated, Generator
 from metrics.distances import distances
 from metrics.features import FeatureExtractor
 from metrics.fid import Moments, frechet_distance
@@ -118,11 +119,13 @@ class Cell(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """A measured run: mean evaluations of a sample, fraction that reached the end, metrics."""
+    """A measured run: mean evaluations of a sample, fraction that reached the end, metrics, and
+    the seconds that drawing all of them takes, without compilation where there are two batches."""
 
     evaluations: float
     finished: float
     metrics: tuple[float, ...]
+    seconds: float
 
 
 @runtime_checkable
@@ -233,11 +236,13 @@ class MixtureSubject:
         return {"data": arrays, "std": self.data.std}
 
     def run(self, cell: Cell, count: int, seed: int) -> Outcome:
+        began = time.perf_counter()
         made = sampling.sample(
             jax.random.key(seed), self.process, self.data, cell.solver, cell.grid, (count, 2)
         )
-        metrics = self.measure(np.asarray(made.x))
-        return Outcome(float(made.nfe.mean()), float(made.ok.mean()), metrics)
+        x = np.asarray(made.x)
+        seconds = time.perf_counter() - began
+        return Outcome(float(made.nfe.mean()), float(made.ok.mean()), self.measure(x), seconds)
 
     def floor(self, count: int, seed: int) -> tuple[float, ...]:
         drawn = self.data.sample(jax.random.key(seed + 10_000), count)
@@ -312,10 +317,26 @@ class ImageSubject:
             self.generator.sampler, solver=cell.solver, grid=cell.grid, denoise="tweedie"
         )
         generator = dataclasses.replace(self.generator, sampler=sampler)
-        made = generator.draw(self.predict, jax.random.key(seed), generator.labels(count))
-        images = ImageSet("samples", count, lambda i: (made.data[i], made.labels[i]))
+        parts, seconds = self._timed(generator, count, seed)
+        data, ok = (np.concatenate([getattr(p, name) for p in parts]) for name in ("data", "ok"))
+        nfe = sum(part.nfe * len(part.data) for part in parts) / count
+        labels = generator.labels(count)
+        images = ImageSet("samples", count, lambda i: (data[i], labels[i]))
         metrics = self._measure(features_of(images, self.extractor))
-        return Outcome(made.nfe, float(made.ok.mean()), metrics)
+        return Outcome(nfe, float(ok.mean()), metrics, seconds)
+
+    def _timed(self, generator: Generator, count: int, seed: int) -> tuple[list[Generated], float]:
+        """The samples, the first batch apart since its time has a compilation in it, and the
+        seconds of all at the pace of the others."""
+        labels, key = generator.labels(count), jax.random.key(seed)
+        size = min(generator.batch_size or count, count)
+        parts: list[Generated] = []
+        took = [0.0]
+        for of in filter(len, (labels[:size], labels[size:])):
+            began, first = time.perf_counter(), sum(len(part.data) for part in parts)
+            parts.append(generator.draw(self.predict, key, of, first_index=first))
+            took.append(time.perf_counter() - began)
+        return parts, took[-1] * count / len(parts[-1].data)
 
     def floor(self, count: int, seed: int) -> tuple[float, ...]:
         chosen = np.random.default_rng(seed).permutation(len(self.held_out))[:count]

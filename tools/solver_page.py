@@ -33,7 +33,7 @@ COLOURS = {
 class Line:
     """A row of the table: one solver with one setting, over all seeds.
 
-    metrics: by name, the value of each seed.
+    seconds: of drawing all samples of a seed. metrics: by name, the value of each seed.
     """
 
     name: str
@@ -41,6 +41,7 @@ class Line:
     setting: str
     evaluations: float
     finished: float
+    seconds: float
     metrics: dict[str, list[float]]
 
     def to_json(self) -> dict[str, Any]:
@@ -211,12 +212,15 @@ def page(
 ) -> str:
     """The report as one HTML file."""
     names = list(floor)
-    header = ["solver", "setting", "evaluations", "finished"]
+    header = ["solver", "setting", "evaluations", "seconds", "finished"]
     header += [part for name in names for part in (f"{name}, mean ± sd", "95 % interval")]
     rows = []
-    body = [(e.name, [e.title, e.setting, f"{e.evaluations:.1f}", f"{e.finished:.1%}"], e.metrics)
-            for e in lines]  # fmt: skip
-    body.append(("real data", ["real data", "", "", ""], {k: list(v) for k, v in floor.items()}))
+    spent = [[f"{e.evaluations:.1f}", f"{e.seconds:.3g}", f"{e.finished:.1%}"] for e in lines]
+    body = [(e.name, [e.title, e.setting, *s], e.metrics)
+            for e, s in zip(lines, spent, strict=True)]  # fmt: skip
+    body.append(
+        ("real data", ["real data", "", "", "", ""], {k: list(v) for k, v in floor.items()})
+    )
     before = ""
     for who, cells, metrics in body:
         for name in names:

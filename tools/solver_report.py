@@ -38,7 +38,10 @@ if TYPE_CHECKING:
 def measure(
     subject: "Subject", runs: Sequence["Cell"], samples: int, seeds: int, folder: Path
 ) -> tuple[list[Line], dict[str, list[float]]]:
-    """Every run with every seed, kept one by one in `folder`; and the metrics of real data."""
+    """Every run with every seed, kept one by one in `folder`; and the metrics of real data.
+
+    Seconds are of drawing alone; where all samples are one batch they have a compilation in them.
+    """
     import numpy as np
 
     from metrics.resumable import Resumable, fingerprint
@@ -46,7 +49,9 @@ def measure(
     from tools.solver_contest import CONTESTANTS
 
     runs_identity = [[c.name, repr(c.solver), fingerprint([c.grid.t])] for c in runs]
+    columns = ["evaluations", "finished", "seconds", *subject.metrics]
     identity = {"process": repr(subject.process), "samples": samples, "runs": runs_identity}
+    identity |= {"columns": columns}
     store = Resumable(folder, "measured", identity | {"subject": dict(subject.identity())})
     total = len(runs) * seeds
     rows: dict[str, Any] = {}
@@ -56,14 +61,14 @@ def measure(
             seed, which = divmod(number, len(runs))
             bar.set_postfix_str(f"{runs[which].name}, {runs[which].setting}, seed {seed}")
             found = subject.run(runs[which], samples, seed)
-            row = [found.evaluations, found.finished, *found.metrics]
+            row = [found.evaluations, found.finished, found.seconds, *found.metrics]
             store.keep(number, {"row": np.array([row])})
             bar.update()
     rows = store.read(total)
     table = rows["row"].reshape(seeds, len(runs), -1)
     lines = []
     for i, cell in enumerate(runs):
-        evaluations, finished, *metrics = table[:, i].T
+        evaluations, finished, seconds, *metrics = table[:, i].T
         lines.append(
             Line(
                 cell.name,
@@ -71,6 +76,7 @@ def measure(
                 cell.setting,
                 float(evaluations.mean()),
                 float(finished.mean()),
+                float(seconds.mean()),
                 {n: v.tolist() for n, v in zip(subject.metrics, metrics, strict=True)},
             )
         )

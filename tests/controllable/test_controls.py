@@ -106,6 +106,17 @@ def test_the_known_region_has_the_noise_of_its_level():
         np.testing.assert_array_equal(x[:, 1], 0.0)
 
 
+def test_components_of_a_colour_are_grey_and_two_chromatic_and_sum_to_it():
+    x = jax.random.uniform(jax.random.key(0), (2, 3, 3, 3))
+    parts = replacement.components(x)
+    np.testing.assert_allclose(parts.sum(0), x, atol=1e-6)
+    grey = jnp.broadcast_to(replacement.grey_of(x), x.shape)
+    np.testing.assert_allclose(parts[0], grey, atol=1e-6)
+    np.testing.assert_allclose(parts[1:].mean(-1), 0.0, atol=1e-6)
+    for i, j in ((0, 1), (0, 2), (1, 2)):  # at right angles in every pixel
+        np.testing.assert_allclose((parts[i] * parts[j]).sum(-1), 0.0, atol=1e-6)
+
+
 def test_the_color_basis_is_the_published_one(golden):
     z = golden("color")
     x = jnp.moveaxis(jnp.asarray(z["x"]), 1, -1)

@@ -192,3 +192,23 @@ def test_some_rows_of_a_panel():
     images, hidden = np.zeros((3, 2, 4, 4, 1), np.uint8), np.zeros((3, 2, 4, 4), bool)
     part = pictures.Panel(images, ["a", "b"], ["x", "y", "z"], hidden).first(2)
     assert part.images.shape[:2] == (2, 2) and part.names == ["x", "y"] and len(part.hidden) == 2
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_an_animation_has_its_frames_and_times(tmp_path, channels):
+    frames = np.zeros((3, 8, 6, channels), np.uint8)
+    frames[1], frames[2] = 128, 255
+    pictures.write_gif(tmp_path / "a.gif", frames, seconds=0.2, last=1.5)
+    with Image.open(tmp_path / "a.gif") as file:
+        assert file.n_frames == 3 and file.size == (6, 8) and file.info["loop"] == 0
+        for frame, level, time in zip(range(3), (0, 128, 255), (200, 200, 1500), strict=True):
+            file.seek(frame)
+            assert abs(np.asarray(file.convert("L")).astype(int) - level).max() <= 1
+            assert file.info["duration"] == time
+
+
+@pytest.mark.parametrize("shape", [(0, 8, 8, 1), (2, 8, 8, 4), (8, 8, 1)])
+def test_what_cannot_be_an_animation_is_refused(tmp_path, shape):
+    with pytest.raises(InvalidValue, match="images: got|frames: got none"):
+        pictures.write_gif(tmp_path / "a.gif", np.zeros(shape, np.uint8))
+    assert not (tmp_path / "a.gif").exists()

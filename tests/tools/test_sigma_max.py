@@ -110,6 +110,18 @@ def test_with_a_config_the_command_reads_what_training_reads(tmp_path, monkeypat
     assert "train: 2 images" in printed and f"sigma_max = {800 / 255:.4g} for" in printed
 
 
+def test_each_class_has_a_width_of_its_own():
+    levels = np.array([0, 100, 10, 250, 3], np.uint8)
+    images = np.broadcast_to(levels[:, None, None, None], (5, 2, 2, 1))
+    source = ArraySource("two", images, np.array([0, 0, 1, 1, 2]), class_names=("a", "b", "c"))
+    found = {name: farthest_pair(part) for name, part in sigma_max.by_class(source).items()}
+    assert {name: of.distance for name, of in found.items()} == pytest.approx(
+        {"a": 2 * 100 / 255, "b": 2 * 240 / 255}  # "c" has one image, which is far from nothing
+    )
+    with pytest.raises(ValueError, match="by_class: got .*, without classes, expected classes"):
+        sigma_max.by_class(ArraySource("none", images, np.zeros(5, int)))
+
+
 def test_the_command_takes_a_part(monkeypatch, capsys):
     run(monkeypatch, "--data", "digits", "--split", "test", "--max_images", 50)
     assert "digits/test, 50 of 1000: 50 images" in capsys.readouterr().out
