@@ -3,11 +3,13 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from quick import quick_jit
 
 from oracles import Gaussian, Mixture, log_reverse
 from sde_lib import VESDE, VPSDE, transition
 
 LINE = jnp.linspace(-8, 8, 4001)[:, None]
+reverse = quick_jit(log_reverse)
 
 
 def nodes(process, s, t):
@@ -18,8 +20,8 @@ def nodes(process, s, t):
 def test_of_a_gaussian_it_is_the_gaussian_posterior(process):
     mean, std = 0.7, 0.4
     node, node_next = nodes(process, 0.3, 0.5)
-    x = jnp.full_like(LINE, 1.3)
-    found = log_reverse(Gaussian(jnp.array([mean]), jnp.array([std])), node, x, node_next, LINE)
+    data, x = Gaussian(jnp.array([mean]), jnp.array([std])), jnp.full_like(LINE, 1.3)
+    found = reverse(data, node, x, node_next, LINE)
     r, b = (float(of[0]) for of in transition(node, node_next))
     prior_mean = float(node_next.alpha[0]) * mean
     prior = float(node_next.alpha[0] * std) ** 2 + float(node_next.sigma[0]) ** 2
@@ -34,7 +36,7 @@ def test_of_a_gaussian_it_is_the_gaussian_posterior(process):
 def test_of_a_mixture_it_is_a_density_which_a_small_step_makes_nearly_gaussian(s):
     data = Mixture(jnp.array([[-2.0], [1.0]]), 0.2, jnp.array([0.4, 0.6]))
     node, node_next = nodes(VPSDE(), s, 0.5)
-    density = np.exp(log_reverse(data, node, jnp.zeros_like(LINE), node_next, LINE))
+    density = np.exp(reverse(data, node, jnp.zeros_like(LINE), node_next, LINE))
     step = float(LINE[1, 0] - LINE[0, 0])
     assert density.sum() * step == pytest.approx(1.0, abs=1e-3)
     line = np.asarray(LINE[:, 0])

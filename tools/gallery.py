@@ -68,12 +68,16 @@ def draw_painting(path: Path, size: int = 32) -> None:
 
     from storage.pictures import write_png
 
+    def at(*places: int) -> list[int]:
+        """Places in 32 pixels at this size."""
+        return [place * size // 32 for place in places]
+
     picture = Image.new("RGB", (size, size), "white")
     brush = ImageDraw.Draw(picture)
-    brush.ellipse((3, 3, 28, 28), fill=(250, 205, 60))
-    brush.rectangle((9, 10, 12, 14), fill=(90, 60, 20))
-    brush.rectangle((19, 10, 22, 14), fill=(90, 60, 20))
-    brush.polygon([(8, 18), (23, 18), (19, 24), (12, 24)], fill=(150, 40, 30))
+    brush.ellipse(at(3, 3, 28, 28), fill=(250, 205, 60))
+    brush.rectangle(at(9, 10, 12, 14), fill=(90, 60, 20))
+    brush.rectangle(at(19, 10, 22, 14), fill=(90, 60, 20))
+    brush.polygon(at(8, 18, 23, 18, 19, 24, 12, 24), fill=(150, 40, 30))
     write_png(path, np.asarray(picture))
 
 

@@ -194,7 +194,7 @@ def some_of(source: Source, most: int) -> Source:
     return Subset(source, np.sort(chosen))
 
 
-def by_class(source: Source) -> dict[str, Source]:
+def by_class(source: Source) -> dict[str, Subset]:
     """The images of each class with two or more, by its name; InvalidValue without classes."""
     require(source.num_classes, "by_class", Words(f"{source.name}, without classes"), "classes")
     labels = source.each_label()

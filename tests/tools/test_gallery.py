@@ -67,6 +67,14 @@ def test_every_scene_is_a_config_that_can_be(tmp_path):
             assert scene.task in gallery_scenes.ABOUT
 
 
+def test_a_painting_is_the_same_at_every_size(tmp_path):
+    for size in (32, 256):
+        gallery.draw_painting(tmp_path / f"{size}.png", size)
+    small, large = (np.asarray(Image.open(tmp_path / f"{n}.png")).astype(int) for n in (32, 256))
+    assert np.mean(np.any(large[::8, ::8] != small, axis=-1)) < 0.05  # at the edges of strokes
+    assert np.any(small != 255, axis=-1).mean() > 0.4
+
+
 def test_an_unknown_task_is_refused(monkeypatch, tmp_path, capsys):
     with pytest.raises(SystemExit):
         call(monkeypatch, tmp_path, "paint")

@@ -9,12 +9,14 @@ import jax
 import numpy as np
 import pytest
 
+from generation.sampler import Generated
 from oracles import Mixture
 from sde_lib import VPSDE
 from tools import solver_orders, solver_page, solver_report
 from tools.command_line import hardware
 from tools.solver_contest import (
     CONTESTANTS,
+    ImageSubject,
     MixtureSubject,
     cells,
     default_mixture,
@@ -132,6 +134,32 @@ def test_a_folder_without_a_run_is_an_error(tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit):
         call(monkeypatch, "--workdir", tmp_path, "--out", tmp_path / "out")
     assert "no run was started there" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("count, seconds", [(7, 7 * 2.0), (3, 100.0), (2, 100.0)])
+def test_seconds_have_no_compilation_in_them_where_there_is_a_second_batch(
+    monkeypatch, count, seconds
+):
+    """A first batch of three takes 100 s, and what follows 2 s a sample."""
+    clock = [0.0]
+    monkeypatch.setattr("tools.solver_contest.time.perf_counter", lambda: clock[0])
+
+    class Slow:
+        batch_size = 3
+
+        def labels(self, count):
+            return np.arange(count)
+
+        def draw(self, predict, key, labels, first_index=0):
+            clock[0] += 2.0 * len(labels) if first_index else 100.0
+            assert labels[0] == first_index
+            return Generated(labels, labels, 5.0, np.ones(len(labels), bool))
+
+    timed = object.__new__(ImageSubject)
+    object.__setattr__(timed, "predict", None)
+    parts, took = ImageSubject._timed.__wrapped__(timed, Slow(), count, 0)
+    assert np.concatenate([part.data for part in parts]).tolist() == list(range(count))
+    assert took == pytest.approx(seconds)
 
 
 @pytest.mark.slow

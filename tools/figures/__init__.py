@@ -1,0 +1,1 @@
+"""Figures and tables of papers, each a small class that composes the library."""
