@@ -78,6 +78,8 @@ class Bar(tqdm):
     def close(self) -> None:
         if not self.disable:
             self.doing("")
+            if self._shown:  # by the thread, which tqdm does not know of: it ends in a line too
+                self.last_print_t = self.start_t + self.delay
         super().close()
 
     def tick(self, now: float) -> None:

@@ -147,6 +147,8 @@ def test_a_file_says_nothing_of_an_unknown_number_of_steps(on):
         update(3, 20)
         bar.tick(bar.start_t + 40)
         assert said(stream).startswith("sample: 3 of 20 steps")
+        update(20, 20)
+    assert said(stream).startswith("sample: 20 of 20 steps")  # as what was shown ends
 
 
 def test_a_file_has_no_line_of_what_is_quick(on):
