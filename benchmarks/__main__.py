@@ -17,7 +17,6 @@ from benchmarks.compare import Options, compare_table, details_table, flags_tabl
 from benchmarks.likelihood import likelihood_tables
 from benchmarks.networks import NETWORKS
 from benchmarks.sampling import sampling_table
-from benchmarks.scaling import scaling_table
 from benchmarks.startup import startup_table
 from benchmarks.tables import Table, machine
 from options.choices import choose
@@ -48,7 +47,6 @@ SECTIONS: dict[str, Callable[[argparse.Namespace, Path], Iterator[Table]]] = {
     "networks": networks,
     "profile": profiles,
     "batch": lambda args, cache: iter([batch_table(args.small, cache)]),
-    "scaling": lambda args, cache: iter([scaling_table(args.small, str(cache))]),
     "sampling": lambda args, cache: iter([sampling_table(args.torch_python, cache, args.rounds)]),
     "likelihood": likelihood,
     "adaptive": lambda args, cache: iter([adaptive_table()]),
@@ -64,7 +62,7 @@ def run() -> None:
     parser.add_argument("--torch_compile", action="store_true", help="also race torch.compile")
     parser.add_argument("--sections", default=",".join(SECTIONS))
     parser.add_argument("--networks", default="reduced,full,digits")
-    parser.add_argument("--small", default="reduced", help="network of batch and scaling")
+    parser.add_argument("--small", default="reduced", help="network of batch")
     parser.add_argument(
         "--rounds", type=int, default=7, help="rounds in which each contestant is measured"
     )

@@ -36,7 +36,10 @@ from storage import json_text
 if TYPE_CHECKING:
     from experiment.image import ImageExperiment
 
-CONFIGS = ("configs/*/cifar10_*.py", "configs/ve/*_*[0-9].py", "configs/folder_64.py")
+CONFIGS = (  # no classifier, and no file that others share
+    *("configs/*/cifar10_*[!r].py", "configs/ve/*_*[0-9].py", "configs/ve/ncsn_mnist.py"),
+    *("configs/vp/[!d]*_256.py", "configs/folder_64.py"),
+)
 CARDS = (16, 24, 40, 80)  # GB
 # What XLA may use of a card: JAX takes three quarters unless asked otherwise, and "auto" 0.9 of it.
 USABLE = 0.9 * 0.75
@@ -71,21 +74,36 @@ class Line:
         return max(0, int(self.large + (budget - self.at_large) // self.each))
 
 
-def train(experiment: "ImageExperiment", mesh: Mesh, batch: int) -> jax.stages.Lowered:
-    """The training step, all examples at once."""
-    from training import loop, parallel
+def train(
+    experiment: "ImageExperiment", mesh: Mesh, batch: int, strategy: str = "shard_map"
+) -> jax.stages.Lowered:
+    """The training step over all devices of the mesh, the `batch` examples of each all at once."""
+    from training import parallel
     from training.program import apply_gradient, mean_gradient
 
-    options, task, ways = experiment.training, experiment.task, parallel.ShardMap(mesh)
-    state = jax.eval_shape(partial(loop.at_step_0, task, options), experiment.template)
+    options, task = experiment.training, experiment.task
     gradient = partial(mean_gradient, task.loss, batch)
     update = partial(apply_gradient, options.optimizer, options.ema)
+    state, batches = train_arguments(experiment, mesh, batch, strategy)
+    return parallel.STRATEGIES[strategy](mesh).lower(gradient, update, state, batches)
+
+
+def train_arguments(
+    experiment: "ImageExperiment", mesh: Mesh, batch: int, strategy: str
+) -> tuple[Any, Any]:
+    """Shapes and shardings of what the training step is given: the state, and one step's batch."""
+    from training import loop, parallel
+
+    task, ways = experiment.task, parallel.STRATEGIES[strategy](mesh)
+    at_0 = partial(loop.at_step_0, task, experiment.training)
+    state = jax.eval_shape(at_0, experiment.template)
+    examples = (1, batch * mesh.size)
     along = NamedSharding(mesh, PartitionSpec(None, parallel.AXIS))
     batches = {
-        "image": jax.ShapeDtypeStruct((1, batch, *experiment.shape), jnp.float32, sharding=along),
-        "label": jax.ShapeDtypeStruct((1, batch), jnp.int32, sharding=along),
+        "image": jax.ShapeDtypeStruct((*examples, *experiment.shape), jnp.float32, sharding=along),
+        "label": jax.ShapeDtypeStruct(examples, jnp.int32, sharding=along),
     }
-    return ways.lower(gradient, update, _on(mesh, state), batches)
+    return jax.tree.map(_shape, state, ways.sharding(state)), batches
 
 
 def sample(experiment: "ImageExperiment", mesh: Mesh, batch: int) -> jax.stages.Lowered:
@@ -125,7 +143,12 @@ def _model(experiment: "ImageExperiment", mesh: Mesh, batch: int) -> tuple[Any, 
 def _on(mesh: Mesh, tree: Any) -> Any:
     """Shapes in place of the values, whole on the device."""
     whole = NamedSharding(mesh, PartitionSpec())
-    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=whole), tree)
+    return jax.tree.map(lambda x: _shape(x, whole), tree)
+
+
+def _shape(x: Any, sharding: NamedSharding) -> jax.ShapeDtypeStruct:
+    """An array without its values, where it is to be."""
+    return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)
 
 
 def bytes_of(kind: str, experiment: "ImageExperiment", mesh: Mesh, batch: int) -> int:
@@ -141,19 +164,21 @@ def batches(shape: Sequence[int]) -> tuple[int, int]:
 
 
 class Kept:
-    """What was compiled, in a file: two configurations with one network are compiled once."""
+    """What was found by compiling, in a file, so that it is compiled once.
+
+    found: by the name of a program.
+    """
 
     def __init__(self, path: Path):
         self._path = path
-        self.found: dict[str, int] = json.loads(path.read_text()) if path.exists() else {}
+        self.found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
 
-    def bytes_of(self, kind: str, experiment: "ImageExperiment", device: str, batch: int) -> int:
-        """As the function of that name, compiled unless it is in the file."""
-        key = f"{device} {kind} {batch} {identity(kind, experiment)}"
-        if key not in self.found:
-            self.found[key] = bytes_of(kind, experiment, DEVICES[device](), batch)
+    def value(self, name: str, find: Callable[[], Any]) -> Any:
+        """What the file has under this name; if nothing, what `find` says, which is then kept."""
+        if name not in self.found:
+            self.found[name] = find()
             json_text.write(self._path, self.found)
-        return self.found[key]
+        return self.found[name]
 
 
 def identity(kind: str, experiment: "ImageExperiment") -> str:
@@ -165,10 +190,15 @@ def identity(kind: str, experiment: "ImageExperiment") -> str:
 
 
 def line_of(kept: Kept, kind: str, experiment: "ImageExperiment", device: str) -> Line:
-    """Equation (1) of a program."""
+    """Equation (1) of a program; two configurations with one network are compiled once."""
     small, large = batches(experiment.shape)
-    at = (kept.bytes_of(kind, experiment, device, b) for b in (small, large))
-    return Line(small, large, *at)
+
+    def at(batch: int) -> int:
+        name = f"{device} {kind} {batch} {identity(kind, experiment)}"
+        mesh = DEVICES[device]
+        return kept.value(name, lambda: bytes_of(kind, experiment, mesh(), batch))
+
+    return Line(small, large, at(small), at(large))
 
 
 def row(name: str, parameters: int, lines: Mapping[str, Line]) -> list[Cell]:

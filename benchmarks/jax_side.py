@@ -86,7 +86,7 @@ class Step:
     operations, bytes that the program needs, and those that it reads and writes as XLA counts them.
     """
 
-    def __init__(self, config: ConfigDict, strategy: str = "shard_map"):
+    def __init__(self, config: ConfigDict):
         import jax
 
         from options import memory
@@ -95,7 +95,7 @@ class Step:
 
         experiment = image_experiment(config)
         options, task = experiment.training, experiment.task
-        ways = parallel.STRATEGIES[strategy](parallel.make_mesh())
+        ways = parallel.ShardMap(parallel.make_mesh())
         self.batches = ways.put(_batches(experiment))
         began = time.perf_counter()
         state = loop.new_state(task, options)

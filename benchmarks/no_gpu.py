@@ -50,21 +50,29 @@ def described_gpu() -> Mesh:
     return _mesh(found.devices)
 
 
-def cpu() -> Mesh:
-    """One device of this machine's own."""
-    return _mesh(jax.devices("cpu")[:1])
+def cpu(count: int = 1) -> Mesh:
+    """The first devices of this machine's own, which are one unless more are simulated."""
+    return _mesh(jax.devices("cpu")[:count])
 
 
 def _mesh(devices: list) -> Mesh:
     return Mesh(np.array(devices), (AXIS,), axis_types=(AxisType.Auto,))
 
 
-@contextlib.contextmanager
-def traced_for(mesh: Mesh) -> Iterator[None]:
+def traced_for(mesh: Mesh) -> contextlib.AbstractContextManager[None]:
     """Inside, networks are traced as they would be on a machine with these devices."""
+    return _traced_on(mesh.devices.flat[0].platform)
+
+
+def traced_for_accelerators() -> contextlib.AbstractContextManager[None]:
+    """Inside, networks are traced as on whatever is no CPU."""
+    return _traced_on("")
+
+
+@contextlib.contextmanager
+def _traced_on(platform: str) -> Iterator[None]:
     from models.layers import convolution
 
-    platform = mesh.devices.flat[0].platform
     ways = {k: v for k, v in convolution.ON_BACKEND.items() if k == platform}
     with mock.patch.dict(convolution.ON_BACKEND, ways, clear=True):
         yield

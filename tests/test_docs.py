@@ -210,6 +210,11 @@ def test_commands_name_what_there_is(page, command):
         assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE), target
     for module in re.findall(r"python -m ((?:tools|metrics)\.\w+)", command):
         assert (ROOT / f"{module.replace('.', '/')}.py").is_file(), module
+    check_flags(command)
+
+
+def check_flags(command: str) -> None:
+    """Of `main.py`: the flags, configurations and fields of a command exist."""
     for option in re.findall(r"--([\w]+)", command.partition("main.py")[2]):
         assert f'"{option}"' in (ROOT / "main.py").read_text() or option == "help", option
     for file in re.findall(r"--config[= ](\S+\.py)", command):
@@ -223,6 +228,37 @@ def test_commands_name_what_there_is(page, command):
         known = flat(kinds.complete(read, overrides))
         for name in overrides:
             assert name in known or f"{name}.name" in known, name
+
+
+def trainings() -> dict[str, str]:
+    """The command of each configuration that is trained by one, as its header has it."""
+    found = {}
+    for path in sorted((ROOT / "configs").rglob("*.py")):
+        header = re.sub(r"\\?\n\s*", " ", ast.get_docstring(ast.parse(path.read_text())) or "")
+        if command := re.search(r"Command: (python main\.py .*?--mode train)", header):
+            found[str(path.relative_to(ROOT))] = " ".join(command[1].split())
+    return found
+
+
+@pytest.mark.parametrize(("config", "command"), trainings().items(), ids=list(trainings()))
+def test_every_configuration_is_among_the_results_with_its_command(config, command):
+    """That of its header, in a row of a table, once."""
+    assert f"--config {config} " in command
+    rows = re.findall(r"^\|.*\|$", (ROOT / "docs" / "results.md").read_text(), re.MULTILINE)
+    assert sum(f"`{command}`" in row for row in rows) == 1
+    check_flags(command)
+
+
+def test_no_two_published_configurations_are_trained_in_one_workdir():
+    found = [re.search(r"--workdir (runs/\S+)", command) for command in trainings().values()]
+    folders = [folder[1] for folder in found if folder and folder[1] != "runs/mine"]
+    assert len(folders) > 20 and len(set(folders)) == len(folders)
+
+
+def test_no_result_is_of_a_configuration_that_there_is_not():
+    text = (ROOT / "docs" / "results.md").read_text()
+    for command in re.findall(r"`(python main\.py [^`]*)`", text):
+        check_flags(command)
 
 
 def field_of(cls: type, path: list[str]) -> bool:

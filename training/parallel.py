@@ -17,7 +17,6 @@ so the ways below, any number of devices and any accumulation follow the same tr
                 parameters are gathered for the gradient, (1) is a reduce-scatter
 """
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -321,21 +320,3 @@ def largest(value: int) -> int:
     if jax.process_count() == 1:
         return value
     return int(np.max(multihost_utils.process_allgather(np.array(value))))
-
-
-def collective_bytes(program: str) -> dict[str, int]:
-    """Bytes that each kind of collective moves into a device, by the text of a compiled program.
-
-    The size of the result of every all-reduce, all-gather, ..., once for each place in the program
-    where it stands: for a chunk of training steps, that of one step.
-    """
-    total: dict[str, int] = {}
-    for shapes, kind in re.findall(rf"= (\(.*?\)|\S+) ({_COLLECTIVES})(?:-start)?\(", program):
-        for dtype, dims in re.findall(r"([a-z]+\d+|pred)\[([\d,]*)\]", shapes):
-            size = max(int(re.sub(r"\D", "", dtype) or 8) // 8, 1)
-            count = int(np.prod([int(d) for d in dims.split(",") if d] or [1]))
-            total[kind] = total.get(kind, 0) + size * count
-    return total
-
-
-_COLLECTIVES = "all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute"

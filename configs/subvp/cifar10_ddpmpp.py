@@ -1,7 +1,7 @@
 r"""DDPM++ continuous, sub-VP, CIFAR-10 (61.8 M parameters).
 
 Command: python main.py --config configs/subvp/cifar10_ddpmpp.py \
-    --workdir runs/cifar10_ddpmpp --mode train
+    --workdir runs/subvp_ddpmpp --mode train
 Published: see Song et al. 2021, tables 2 and 3.
 Result here: not yet run.
 """

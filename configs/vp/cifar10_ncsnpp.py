@@ -1,7 +1,7 @@
 r"""NCSN++ continuous, VP, CIFAR-10 (62.7 M parameters).
 
 Command: python main.py --config configs/vp/cifar10_ncsnpp.py \
-    --workdir runs/cifar10_ncsnpp --mode train
+    --workdir runs/vp_ncsnpp --mode train
 Published: see Song et al. 2021, appendix H.
 Result here: not yet run.
 """

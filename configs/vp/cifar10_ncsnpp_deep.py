@@ -1,7 +1,7 @@
 r"""NCSN++ continuous deep, VP, CIFAR-10 (107.5 M parameters).
 
 Command: python main.py --config configs/vp/cifar10_ncsnpp_deep.py \
-    --workdir runs/cifar10_ncsnpp_deep --mode train
+    --workdir runs/vp_ncsnpp_deep --mode train
 Published: see Song et al. 2021, appendix H.
 Result here: not yet run.
 """

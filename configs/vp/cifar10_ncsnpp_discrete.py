@@ -1,7 +1,7 @@
 r"""NCSN++ on the discrete levels of DDPM, CIFAR-10 (62.7 M parameters).
 
 Command: python main.py --config configs/vp/cifar10_ncsnpp_discrete.py \
-    --workdir runs/cifar10_ncsnpp_discrete --mode train
+    --workdir runs/vp_ncsnpp_discrete --mode train
 Published: see Song et al. 2021, appendix H.
 Result here: not yet run.
 """

@@ -33,8 +33,8 @@ def test_what_was_compiled_is_kept_and_shared_by_configurations_of_one_network(
     for _ in range(2):
         kept = fits.Kept(tmp_path / "bytes.json")
         for experiment in experiments:
-            assert kept.bytes_of("train", experiment, "cpu", 4) == 7
-    assert compiled == ["train"]
+            assert fits.line_of(kept, "train", experiment, "cpu") == fits.Line(8, 16, 7, 7)
+    assert compiled == ["train", "train"]  # one for each batch
 
 
 def test_networks_are_traced_as_on_the_device_that_they_are_compiled_for():
@@ -48,9 +48,8 @@ def test_networks_are_traced_as_on_the_device_that_they_are_compiled_for():
 
 
 def test_every_configuration_for_gpus_is_in_the_table():
-    found = {p for pattern in fits.CONFIGS for p in ROOT.glob(pattern)}
-    others = {"digits", "emoji", "handwriting"}  # small images, and sequences
-    listed = {p for p in (ROOT / "configs").glob("*/*.py") if p.parent.name not in others}
-    assert found == (listed - {ROOT / "configs/ve/high_resolution.py"}) | {
-        ROOT / "configs/folder_64.py"
-    }
+    found = [p for pattern in fits.CONFIGS for p in ROOT.glob(pattern)]
+    folders = (ROOT / "configs" / name for name in ("ve", "vp", "subvp"))
+    listed = {p for folder in folders for p in folder.glob("*.py") if "Command:" in p.read_text()}
+    images = {p for p in listed if not p.stem.endswith("classifier")}
+    assert len(found) == len(set(found)) and set(found) == images | {ROOT / "configs/folder_64.py"}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks import compare, likelihood, sampling, scaling
+from benchmarks import compare, likelihood, sampling
 from benchmarks.tables import Table, show, times
 from benchmarks.worker import Race
 
@@ -40,15 +40,6 @@ def test_a_cell_stays_a_cell_whatever_it_holds():
 def test_better_by_is_a_ratio_of_two_known_numbers():
     assert times(270, 180) == "1.50 x"
     assert times(None, 180) is None and times(270, None) is None
-
-
-def test_what_a_ring_sends():
-    """All-reduce is a reduce-scatter and an all-gather: both ways of sharding send the same."""
-    size = 4_000
-    for n in (2, 4):
-        reduced = scaling.ring_bytes({"all-reduce": size}, n)
-        sharded = scaling.ring_bytes({"all-gather": size, "reduce-scatter": size // n}, n)
-        assert reduced == sharded == 2 * (n - 1) / n * size
 
 
 def test_the_one_table(tmp_path):

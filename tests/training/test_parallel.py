@@ -143,18 +143,3 @@ def test_place_copies(tmp_path):
 def test_a_process_out_of_range_is_refused():
     with pytest.raises(ValueError, match="process_id: got 2, expected 0 <= id < 2"):
         parallel.Cluster("localhost:1", 2, 2).join()
-
-
-def test_collective_bytes_of_a_program_text():
-    """Four devices, the tiny task: gradients reduced whole, or gathered and scattered in shards."""
-    text = """
-    %all-reduce = (f32[256,4]{1,0}, f32[], bf16[8]{0}) all-reduce(%a, %b, %c), channel_id=1
-    %g = f32[] get-tuple-element(%all-reduce), index=1
-    %all_gather.19 = f32[256,4]{1,0} all-gather(%w), channel_id=1, dimensions={0}
-    %reduce_scatter.27 = f32[64,4]{1,0} reduce-scatter(%dot), dimensions={0}
-    """
-    assert parallel.collective_bytes(text) == {
-        "all-reduce": 4 * 1024 + 4 + 16,
-        "all-gather": 4096,
-        "reduce-scatter": 1024,
-    }
