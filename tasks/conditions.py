@@ -20,6 +20,7 @@ import numpy as np
 from jaxtyping import Array, DTypeLike, Float, Int, Key
 
 from models.layers.conditioning import (
+    CaptionTokens,
     LabelEncoder,
     LowResolutionEncoder,
     StyleEncoder,
@@ -357,6 +358,45 @@ class Style:
         return StyleEncoder(self.group, width, dtype)
 
 
+@dataclasses.dataclass(frozen=True)
+class Caption:
+    """What an image shows, batch["caption"]: {"vectors": (b, n, features) of a frozen text encoder,
+    "mask": (b, n), 1 at real ones}.
+
+    `experiment.captions` makes them of texts. The null is a caption without tokens, which an empty
+    text is too.
+
+    Attributes:
+      features: of a vector, the width of the text encoder.
+      projected: whether a layer brings the vectors to the width that the network gives to tokens,
+        as a network needs that has other tokens beside them.
+      dropout: the rate at which training hides the caption.
+    """
+
+    name: ClassVar[str] = "caption"
+    features: int = 384
+    projected: bool = False
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        require_at_least_one(self, "features")
+        require_fraction(self, "dropout")
+
+    def example(self, shape: tuple[int, ...]) -> dict[str, Array]:
+        return {"vectors": jnp.zeros((1, 1, self.features)), "mask": jnp.zeros((1, 1), bool)}
+
+    def draw(self, batch: Batch, keys: Key[Array, " b"]) -> dict[str, Array]:
+        if self.name not in batch:
+            raise InvalidValue("conditions.caption", but="the data have no captions")
+        return with_dropout(self, batch[self.name], keys)
+
+    def null(self, value: dict[str, Array]) -> dict[str, Array]:
+        return jax.tree.map(jnp.zeros_like, value)
+
+    def encoder(self, width: int, dtype: DTypeLike) -> CaptionTokens:
+        return CaptionTokens(self.projected, width, dtype)
+
+
 # Conditions by the names that configurations use, which are their own. (`Augmentation` follows the
 # data: a model is conditioned on what its data are augmented by.)
 CONDITIONS: dict[str, type[Condition]] = {
@@ -364,4 +404,5 @@ CONDITIONS: dict[str, type[Condition]] = {
     LowResolution.name: LowResolution,
     Text.name: Text,
     Style.name: Style,
+    Caption.name: Caption,
 }

@@ -53,9 +53,9 @@ READ_CONFIGS = {"main", "experiment", "configs", "tools"}
 # Needed by a requirement that does not say so.
 UNDECLARED = {"array_record", "importlib_resources"}
 # Extras that `all` leaves out, and that nothing here is pinned to.
-APART = {"wandb", "lsun"}
+APART = {"wandb", "lsun", "text"}
 # Of such an extra; or imported by a tool alone, and installed by its target of the Makefile.
-OPTIONAL = {"wandb", "lmdb", "resvg_py", "mkdocs", "pdoc"}
+OPTIONAL = {"wandb", "lmdb", "tokenizers", "resvg_py", "mkdocs", "pdoc"}
 # Modules that import of an extra what was found before, or do without it.
 UNNAMED = {"solver_page.py": {"plots"}, "pictures.py": {"plots"}}
 # Files of pins for the project itself; the second is of the extras that `make` does not install.

@@ -106,7 +106,7 @@ def _checked(found: Any, experiment: Any, params: Any, wanted: Wanted) -> list[s
     """What was compared; InvalidValue where outputs differ and `force` is not asked for."""
     said, wrong = [], [found.inexact(experiment)]
     if wanted.expected:
-        for compared in found.compared(experiment, params, _recorded(wanted.expected)):
+        for compared in found.compared(experiment, params, recorded(wanted.expected)):
             line = f"{compared.name} differs by {compared.error:.2g} of the largest value"
             said.append(f"{line}, {wanted.tolerance:g} allowed")
             if not compared.error <= wanted.tolerance:
@@ -118,7 +118,8 @@ def _checked(found: Any, experiment: Any, params: Any, wanted: Wanted) -> list[s
     return said
 
 
-def _recorded(path: str) -> dict[str, Any]:
+def recorded(path: str) -> dict[str, Any]:
+    """The numbers in a file of recorded outputs; StorageError where it cannot be read."""
     from storage import npz
 
     try:

@@ -189,6 +189,22 @@ class StyleEncoder(nn.Module):
         return Encoding(tokens=Tokens(dense(self.width, dtype=self.dtype, name="dense_1")(h)))
 
 
+class CaptionTokens(nn.Module):
+    """{"vectors": (b, n, d), "mask": (b, n)} of a text encoder as tokens, as they are or, if
+    `projected`, through a layer to the width of the network's other tokens."""
+
+    projected: bool
+    width: int
+    dtype: DTypeLike = "float32"
+
+    @nn.compact
+    def __call__(self, caption: Mapping[str, Array], shape: tuple[int, ...]) -> Encoding:
+        vectors = caption["vectors"].astype(self.dtype)
+        if self.projected:
+            vectors = dense(self.width, dtype=self.dtype, name="dense")(vectors)
+        return Encoding(tokens=Tokens(vectors, caption["mask"] > 0))
+
+
 class LowResolutionEncoder(nn.Module):
     """{"image": (b, h', w', c), "level": (b,)}: the image enlarged by cubic interpolation among the
     channels, and a linear function of features of its noise level in the embedding.

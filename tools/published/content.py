@@ -90,11 +90,16 @@ def opened(path: str | Path) -> Iterator[Content]:
 
 
 CONFIG, SCHEDULER = "config.json", "scheduler_config.json"
-WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
+WEIGHTS = (
+    "diffusion_pytorch_model.safetensors",
+    "diffusion_pytorch_model.bin",
+    "model.safetensors",
+    "pytorch_model.bin",
+)
 
 
 def _in_folder(folder: Path) -> tuple[Path, dict[str, Any]]:
-    """The file of weights of a folder as diffusers writes them, and the JSON files beside it."""
+    """The weights of a folder of diffusers or transformers, and the JSON files beside them."""
     network = folder / "unet" if (folder / "unet" / CONFIG).is_file() else folder
     places = {
         "config.json": [network],
@@ -105,7 +110,7 @@ def _in_folder(folder: Path) -> tuple[Path, dict[str, Any]]:
     for name, folders in places.items():
         found = next((place / name for place in folders if (place / name).is_file()), None)
         if found is not None:
-            beside[name] = _json(found)
+            beside[name] = json_object(found)
     weights = next((network / name for name in WEIGHTS if (network / name).is_file()), None)
     if CONFIG not in beside or weights is None:
         expected = f"a folder with {CONFIG} and {' or '.join(WEIGHTS)}, or one whose unet/ has them"
@@ -113,7 +118,8 @@ def _in_folder(folder: Path) -> tuple[Path, dict[str, Any]]:
     return weights, beside
 
 
-def _json(path: Path) -> Any:
+def json_object(path: Path) -> dict[str, Any]:
+    """The object in a JSON file; StorageError where there is none."""
     try:
         found = json.loads(path.read_text())
         if type(found) is not dict:

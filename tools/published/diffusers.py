@@ -112,7 +112,7 @@ def _step(content: Content) -> int:
     return count_of(int(text)) if text.isdecimal() and len(text) < 20 else 0
 
 
-NETWORK = "UNet2DModel"
+NETWORK, CLASS = "UNet2DModel", "_class_name"
 MODELS = {NETWORK: "images"}
 
 
@@ -125,13 +125,14 @@ class DiffusersFolder(Checkpoint):
         super().__init__()
         self.state, self.step = content.tree, _step(content)
         self.config, self.scheduler = content.beside["config.json"], content.beside.get(SCHEDULER)
-        choose(MODELS, self.config.get("_class_name", NETWORK), "config.json: _class_name")
+        choose(MODELS, self.config.get(CLASS, NETWORK), f"config.json: {CLASS}")
         with within("config.json"):
             self.name, self.fields = diffusers_config.fields_of(self.config)
 
     @classmethod
     def recognise(cls, content: Content) -> "Checkpoint | None":
-        return cls(content) if "config.json" in content.beside else None
+        config = content.beside.get("config.json", {})
+        return cls(content) if CLASS in config or "block_out_channels" in config else None
 
     def sections(self, asked: Asked) -> dict[str, Any]:
         expected = f"a file {SCHEDULER} beside it, or --config"

@@ -27,6 +27,8 @@ STRANGERS = {
     "middle_block.0.in_layers.0.weight": "guided-diffusion's classifier (Dhariwal & Nichol 2021), "
     "half a U-Net whose blocks scale by the noise level: no classifier here does",
     "model.diffusion_model.time_embed.0.weight": "a latent diffusion model",
+    "embeddings.word_embeddings.weight": "a BERT, which tools.import_text_encoder takes",
+    "bert.embeddings.word_embeddings.weight": "a BERT, which tools.import_text_encoder takes",
     "encoder.conv_in.weight": "an autoencoder",
     "conv_in.weight": "a UNet2DModel of diffusers without its config.json: give the folder",
 }
