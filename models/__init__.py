@@ -6,6 +6,7 @@ from models.ncsn import NCSN, NCSNv2
 from models.ncsnpp import NCSNpp
 from models.resnet import ResNet
 from models.sequence import SequenceNetwork
+from models.unet_condition import UNetCondition
 from models.wide_resnet import WideResNet
 
 # (x, c_noise, *, dropout_keys, **cond) -> an array like x, or with more `NetworkOutput`
@@ -16,6 +17,7 @@ MODELS = {
     "ncsnv2": NCSNv2,
     "sequence": SequenceNetwork,
     "handwriting": HandwritingNetwork,
+    "unet_condition": UNetCondition,
 }
 # (x, c_noise) -> logits (batch, num_classes)
 CLASSIFIERS = {"wide_resnet": WideResNet, "resnet": ResNet}

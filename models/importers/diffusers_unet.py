@@ -5,7 +5,7 @@ up. Which configurations of theirs are networks of ours is in `diffusers_config`
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -70,9 +70,14 @@ def name_of(path: Path, num_levels: int) -> str:
     layer = _named(LAYERS, "/".join(module), num_levels)
     if layer:
         return f"{layer}.{LEAVES[leaf]}"
-    outer, part = _named(BLOCKS, "/".join(module[:-1]), num_levels), module[-1]
+    outer, part = block_name(module[:-1], num_levels), module[-1]
     inner = (ATTENTION if "attention" in "/".join(module[:-1]) else BLOCK).get(part)
     return f"{outer}.{inner}.{LEAVES[leaf]}" if outer and inner else ""
+
+
+def block_name(module: Sequence[str], num_levels: int) -> str:
+    """What a block of ours is called there; "" for one that it has not."""
+    return _named(BLOCKS, "/".join(module), num_levels)
 
 
 def _named(table: list[tuple[str, str]], place: str, num_levels: int) -> str:

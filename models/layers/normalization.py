@@ -26,11 +26,13 @@ class GroupNorm(nn.Module):
     """x: (batch, *space, channels) -> the same, in `dtype`; statistics in float32.
 
     NCSN++ has groups of at least 4 channels, DDPM 32 groups always (`channels_per_group=1`).
+    `groups`, if it is not 0, is how many there are in place of that.
     """
 
     channels_per_group: int = 4
     eps: float = 1e-6
     dtype: DTypeLike = "float32"
+    groups: int = 0
 
     @nn.compact
     def __call__(self, x: Float[Array, "b *space c"]) -> Float[Array, "b *space c"]:
@@ -39,7 +41,7 @@ class GroupNorm(nn.Module):
         scale = self.param("scale", nn.initializers.ones, (channels,))
         bias = self.param("bias", nn.initializers.zeros, (channels,))
 
-        groups = num_groups(channels, self.channels_per_group)
+        groups = self.groups or num_groups(channels, self.channels_per_group)
 
         def over_group(per_channel: Float[Array, "b c"]) -> Float[Array, "b c"]:
             mean = per_channel.reshape(batch, groups, -1).mean(-1)

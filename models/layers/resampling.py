@@ -99,19 +99,25 @@ def resize_up(x: Image, kernel: Kernel | None) -> Array:
 
 
 class Downsample(nn.Module):
-    """Half the height and width, to `width` channels by a strided convolution if `with_conv`."""
+    """Half the height and width, to `width` channels by a strided convolution if `with_conv`.
+
+    Without a FIR kernel it sees one zero behind the last pixel, or, if `symmetric`, before the
+    first.
+    """
 
     width: int
     with_conv: bool
     kernel: Kernel | None
     dtype: DTypeLike = "float32"
+    symmetric: bool = False
 
     @nn.compact
     def __call__(self, x: Image) -> Array:
         if not self.with_conv:
             return resize_down(x, self.kernel)
         if self.kernel is None:
-            x = jnp.pad(x, ((0, 0), (0, 1), (0, 1), (0, 0)))
+            around = (1, 0) if self.symmetric else (0, 1)
+            x = jnp.pad(x, ((0, 0), around, around, (0, 0)))
         else:
             x = fir_blur(x, self.kernel)
         return Conv(self.width, stride=2, padding=NO_PADDING, dtype=self.dtype, name="conv")(x)

@@ -27,6 +27,7 @@ class ResidualBlock(nn.Module):
     Attributes:
       shortcut_scale: initial scale of the shortcut's weights, which exist where the width changes
         or the block resamples.
+      channels_per_group, groups, epsilon: of the norms, see `GroupNorm`.
     """
 
     width: int
@@ -38,6 +39,8 @@ class ResidualBlock(nn.Module):
     resample: Callable[[Array], Array] | None = None
     channels_per_group: int = 4
     dtype: DTypeLike = "float32"
+    groups: int = 0
+    epsilon: float = 1e-6
 
     @nn.compact
     def __call__(
@@ -49,7 +52,8 @@ class ResidualBlock(nn.Module):
         """embedding: shifts the channels between the convolutions."""
 
         def norm(name: str) -> GroupNorm:
-            return GroupNorm(self.channels_per_group, dtype=self.dtype, name=name)
+            fields = (self.channels_per_group, self.epsilon, self.dtype, self.groups)
+            return GroupNorm(*fields, name=name)
 
         h = self.act(norm("norm_0")(x))
         if self.resample is not None:

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pickle
+import shutil
 import struct
 import zipfile
 from dataclasses import replace
@@ -363,3 +364,22 @@ def test_outputs_that_differ_are_refused_unless_forced(tmp_path, caplog):
     (tmp_path / "z.npz").write_bytes(b"PK")
     with pytest.raises(UserError, match="^expected: .*z.npz cannot be read"):
         tool._checked(Recorded(), None, {}, wanted)
+
+
+def test_a_network_with_cross_attention_becomes_weights(golden, tmp_path):
+    """What diffusers recorded, of a folder with a scheduler beside the network; sampled without a
+    caption."""
+    theirs = golden.path / "diffusers_unet_condition"
+    for name in ("config.json", "diffusion_pytorch_model.safetensors"):
+        shutil.copy(theirs / name, tmp_path)
+    scheduler = {"_class_name": "DDIMScheduler", "beta_start": 1e-4, "beta_end": 0.02}
+    (tmp_path / "scheduler_config.json").write_text(json.dumps(scheduler))
+    recorded = str(theirs / "expected.npz")
+    made = tmp_path / "made.npz"
+    said = import_checkpoint(tmp_path, made, Wanted(expected=recorded, tolerance=EXACT))
+    assert "UNet2DConditionModel" in said[0] and any("out differs by" in line for line in said)
+    experiment = kinds.open_experiment(made)
+    assert experiment.shape == (16, 16, 4) and experiment.conditions[0].features == 24
+    (tmp_path / "scheduler_config.json").unlink()
+    with pytest.raises(UserError, match="scheduler: nothing says the process"):
+        import_checkpoint(tmp_path, tmp_path / "other.npz")

@@ -99,12 +99,14 @@ def channels_last(x: np.ndarray, channels: int) -> np.ndarray:
     return np.moveaxis(x, 1, -1) if x.ndim == 4 and x.shape[1] == channels else x
 
 
-def network_output(experiment: Any, params: Any, x: np.ndarray, c_noise: np.ndarray) -> np.ndarray:
+def network_output(
+    experiment: Any, params: Any, x: np.ndarray, c_noise: np.ndarray, **cond: Any
+) -> np.ndarray:
     """F(x_in, c_noise) of the network without dropout, x in the range of the data."""
     task = experiment.task.for_evaluation()
     centred = 2 * x - 1 if task.parameterization.centre_input else x
     inputs = jnp.asarray(centred, jnp.float32), jnp.asarray(c_noise, jnp.float32)
-    out = jax.jit(task.network.apply)({"params": params}, *inputs)
+    out = jax.jit(task.network.apply)({"params": params}, *inputs, **cond)
     return np.asarray(out)
 
 

@@ -94,15 +94,19 @@ def _ve(scheduler: Scheduler) -> dict[str, Any]:
     }
 
 
-# By the network, and by the class of the scheduler, what it is here.
-SCHEDULERS: dict[str, dict[str, Callable[[Scheduler], dict[str, Any]]]] = {
+# By the class of the scheduler, what it is here.
+Makers = dict[str, Callable[[Scheduler], dict[str, Any]]]
+CHAINS: Makers = {
+    "DDPMScheduler": _ancestral,
+    "DDIMScheduler": _ddim,
+    "PNDMScheduler": _multistep,
+    "DPMSolverMultistepScheduler": _multistep,
+}
+# The same by the network.
+SCHEDULERS: dict[str, Makers] = {
     "ncsnpp": {"ScoreSdeVeScheduler": _ve},
-    "ddpm": {
-        "DDPMScheduler": _ancestral,
-        "DDIMScheduler": _ddim,
-        "PNDMScheduler": _multistep,
-        "DPMSolverMultistepScheduler": _multistep,
-    },
+    "ddpm": CHAINS,
+    "unet_condition": CHAINS,
 }
 
 
@@ -113,7 +117,7 @@ def _step(content: Content) -> int:
 
 
 NETWORK, CLASS = "UNet2DModel", "_class_name"
-MODELS = {NETWORK: "images"}
+MODELS = {NETWORK: "images", "UNet2DConditionModel": "images from texts"}
 
 
 class DiffusersFolder(Checkpoint):
@@ -127,7 +131,11 @@ class DiffusersFolder(Checkpoint):
         self.config, self.scheduler = content.beside["config.json"], content.beside.get(SCHEDULER)
         choose(MODELS, self.config.get(CLASS, NETWORK), f"config.json: {CLASS}")
         with within("config.json"):
-            self.name, self.fields = diffusers_config.fields_of(self.config)
+            self.name, self.fields = self._fields()
+
+    def _fields(self) -> tuple[str, dict[str, Any]]:
+        """Our network, by name, and its fields."""
+        return diffusers_config.fields_of(self.config)
 
     @classmethod
     def recognise(cls, content: Content) -> "Checkpoint | None":
@@ -140,11 +148,17 @@ class DiffusersFolder(Checkpoint):
             raise InvalidValue("scheduler", but="nothing says the process", expected=expected)
         kinds = SCHEDULERS[self.name]
         made = choose(kinds, self.scheduler.get("_class_name"), "scheduler")(self.scheduler)
-        centre = bool(self.config.get("center_input_sample", False))
-        size = self.config["sample_size"]
+        size = self.config.get("sample_size")
         height, width = size if type(size) is list else (size, size)
+        require(type(height) is int, "sample_size", size, "the height of the images")
+        centre = bool(self.config.get("center_input_sample", False))
         made["parameterization"]["centre_input"] = centre
-        return made | {
+        return made | self._sections_of_data(height, width)
+
+    def _sections_of_data(self, height: int, width: int) -> dict[str, Any]:
+        """What is of the network and the data, of images of this size."""
+        centre = bool(self.config.get("center_input_sample", False))
+        return {
             "task": "image",
             "model": {"name": self.name} | self.fields,
             "data": {
@@ -160,6 +174,9 @@ class DiffusersFolder(Checkpoint):
         if which == RAW:
             raise InvalidValue("params", which, "average", but="the folder has one set alone")
         arrays = {name: array_of(value) for name, value in self.state.items()}
+        return self._parameters(arrays, experiment)
+
+    def _parameters(self, arrays: Mapping[str, np.ndarray], experiment: Any) -> dict[str, Any]:
         return diffusers_unet.params_from_diffusers(arrays, experiment.network, experiment.shape)
 
     def inexact(self, experiment: Any) -> str:

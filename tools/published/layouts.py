@@ -7,6 +7,7 @@ from options.errors import StorageError
 from tools.published.checkpoint import Checkpoint
 from tools.published.content import Content
 from tools.published.diffusers import DiffusersFolder
+from tools.published.diffusers_condition import DiffusersConditionFolder
 from tools.published.edm import EDMNetwork
 from tools.published.own import OwnSafetensors
 from tools.published.score_sde import FlaxScoreSDE, TorchScoreSDE
@@ -14,6 +15,7 @@ from tools.published.torchvision import TorchvisionResNet
 
 LAYOUTS: tuple[type[Checkpoint], ...] = (
     OwnSafetensors,
+    DiffusersConditionFolder,
     DiffusersFolder,
     TorchScoreSDE,
     FlaxScoreSDE,
