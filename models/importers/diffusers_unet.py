@@ -99,7 +99,7 @@ def params_from_diffusers(
     Raises:
       InvalidValue: names every parameter that is unknown, missing or of another shape.
     """
-    theirs = {_modern(name): array for name, array in state_dict.items()}
+    theirs = {modern(name): array for name, array in state_dict.items()}
     twin = theirs.get(TWIN)
     if twin is not None and np.array_equal(twin, theirs.setdefault(FREQUENCIES, twin)):
         del theirs[TWIN]
@@ -109,7 +109,7 @@ def params_from_diffusers(
     return account.params(type(model).__name__)
 
 
-def _modern(name: str) -> str:
+def modern(name: str) -> str:
     """The present name of a layer of attention."""
     *outer, layer, leaf = ["", *name.split(".")]
     in_attention = len(outer) > 1 and outer[-2] in ATTENTIONS

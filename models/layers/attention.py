@@ -5,7 +5,7 @@
 with one head and c channels (Vaswani et al. 2017, eq. 1).
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -70,20 +70,22 @@ def join_heads(x: Float[Array, "b_heads n d"], count: int) -> Float[Array, "b n 
 class AttentionBlock(nn.Module):
     """x + out(attend(q, k, v)) with q, k, v of x; then the same with k, v of tokens, if there are.
 
-    Each sum is divided by sqrt(2) if `skip_rescale`.
+    Each sum is divided by sqrt(2) if `skip_rescale`. channels_per_group, groups: see `GroupNorm`.
     """
 
     init_scale: float = 0.0
     skip_rescale: bool = False
     channels_per_group: int = 4
     dtype: DTypeLike = "float32"
+    groups: int = 0
 
     @nn.compact
     def __call__(
         self, x: Float[Array, "b h w c"], tokens: Tokens | None = None
     ) -> Float[Array, "b h w c"]:
         batch, height, width, channels = x.shape
-        h = GroupNorm(self.channels_per_group, dtype=self.dtype, name="norm")(x)
+        fields: dict[str, Any] = {"dtype": self.dtype, "groups": self.groups}
+        h = GroupNorm(self.channels_per_group, **fields, name="norm")(x)
         h = h.reshape(batch, height * width, channels)
         q, k, v = (
             dense(channels, init_scale=0.1, dtype=self.dtype, name=name)(h)

@@ -118,6 +118,7 @@ def _step(content: Content) -> int:
 
 NETWORK, CLASS = "UNet2DModel", "_class_name"
 MODELS = {NETWORK: "images", "UNet2DConditionModel": "images from texts"}
+ELSEWHERE = {"AutoencoderKL"}  # read by a tool of their own
 
 
 class DiffusersFolder(Checkpoint):
@@ -140,7 +141,8 @@ class DiffusersFolder(Checkpoint):
     @classmethod
     def recognise(cls, content: Content) -> "Checkpoint | None":
         config = content.beside.get("config.json", {})
-        return cls(content) if CLASS in config or "block_out_channels" in config else None
+        known = CLASS in config or "block_out_channels" in config
+        return cls(content) if known and config.get(CLASS) not in ELSEWHERE else None
 
     def sections(self, asked: Asked) -> dict[str, Any]:
         expected = f"a file {SCHEDULER} beside it, or --config"

@@ -31,7 +31,7 @@ STRANGERS = {
     "model.diffusion_model.time_embed.0.weight": "a latent diffusion model",
     "embeddings.word_embeddings.weight": "a BERT, which tools.import_text_encoder takes",
     "bert.embeddings.word_embeddings.weight": "a BERT, which tools.import_text_encoder takes",
-    "encoder.conv_in.weight": "an autoencoder",
+    "encoder.conv_in.weight": "an autoencoder: tools.import_autoencoder takes its folder",
     "conv_in.weight": "a UNet2DModel of diffusers without its config.json: give the folder",
 }
 
