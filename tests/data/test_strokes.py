@@ -142,7 +142,7 @@ def test_a_file_of_one_split_is_all_there_is(tmp_path):
             {"train_lengths": np.array([5, 17, 2])},
             r"train_offsets: got int16 \(23, 2\), expected \(24",
         ),
-        ({"train_lengths": np.array([5, 18, 0])}, "train_lengths: got a line of 0 points"),
+        ({"train_lengths": np.array([5, 18, 0])}, "train_lengths: got a line of 0 rows"),
         ({"train_lengths": np.array([2**62, 2**62, 23])}, r"train_offsets: got int16 \(23, 2\)"),
         ({"train_lengths": np.array([5.0, 17, 1])}, r"train_lengths: got float64"),
         ({"train_offsets": np.zeros((23, 3), np.int16)}, r"train_offsets: got int16 \(23, 3\)"),
