@@ -37,11 +37,10 @@ class Ink(NamedTuple):
 
 
 @dataclass
-class Collection:
-    """Lines that were read, and by reason the names of what was left out."""
+class LeftOut:
+    """By reason the names of what was left out; derive from it to say what was read."""
 
-    lines: list[Ink] = field(default_factory=list)
-    left_out: dict[str, list[str]] = field(default_factory=dict)
+    left_out: dict[str, list[str]] = field(default_factory=dict, kw_only=True)
 
     def leave_out(self, name: str, reason: str) -> None:
         """Count `name` as left out."""
@@ -54,6 +53,26 @@ class Collection:
             yield
         except UserError as error:
             self.leave_out(name, str(error))
+
+    def report(self, read: int) -> str:
+        """How many lines were read, and what was left out, in lines of text."""
+        count = sum(map(len, self.left_out.values()))
+        parts = [f"{read} lines read, {count} left out"]
+        for reason, names in sorted(self.left_out.items()):
+            shown = ", ".join(names[:NAMES_SHOWN])
+            more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+            parts.append(f"  {reason} ({len(names)}): {shown}{more}")
+        return "\n".join(parts)
+
+
+@dataclass
+class Collection(LeftOut):
+    """Lines that were read, and by reason the names of what was left out."""
+
+    lines: list[Ink] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        return self.report(len(self.lines))
 
     def rows(self, preprocessing: Preprocessing) -> dict[str, list[Line]]:
         """The preprocessed lines of every split; what cannot be used is left out and counted.
@@ -69,16 +88,6 @@ class Collection:
                 found.setdefault(ink.split, []).append(line)
         require("train" in found, "lines", Words(f"none to train on; {self}"), "at least one")
         return found
-
-    def __str__(self) -> str:
-        """How many lines there are, and what was left out, in lines of text."""
-        count = sum(map(len, self.left_out.values()))
-        parts = [f"{len(self.lines)} lines read, {count} left out"]
-        for reason, names in sorted(self.left_out.items()):
-            shown = ", ".join(names[:NAMES_SHOWN])
-            more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
-            parts.append(f"  {reason} ({len(names)}): {shown}{more}")
-        return "\n".join(parts)
 
 
 def files_below(path: str | Path, *ends: str) -> list[Path]:
