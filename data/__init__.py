@@ -9,6 +9,7 @@ example once.
 from data.alphabet import Alphabet
 from data.arrays import Arrays, arrays
 from data.augment import CONDITIONING_DIM, Augment
+from data.captions import Captions, CaptionSource
 from data.digits import Digits, digits
 from data.emoji import Emoji, emoji
 from data.image_folder import Folder, ImageFolder, folder
@@ -16,16 +17,19 @@ from data.loader import Loader, eval_batches
 from data.source import ArraySource, DataSet, Record, Records, Source, Subset
 from data.space import CENTERED, SPACES, UNIT, Pixels, Scaled, Space, StrokeSpace
 from data.strokes import Strokes, StrokeSource
+from data.text_lines import TextLines, TextLineSource
 from data.tfds_source import Tfds, TfdsSource, tfds
 from data.transforms import Batch, Transform
 
 SOURCES: dict[str, type[DataSet]] = {
+    "captions": Captions,
     "digits": Digits,
     "emoji": Emoji,
     "folder": Folder,
     "npz": Arrays,
     "npy": Arrays,
     "strokes": Strokes,
+    "text_lines": TextLines,
     "tfds": Tfds,
 }
 
@@ -40,6 +44,8 @@ __all__ = [
     "Arrays",
     "Augment",
     "Batch",
+    "CaptionSource",
+    "Captions",
     "DataSet",
     "Digits",
     "Emoji",
@@ -56,6 +62,8 @@ __all__ = [
     "StrokeSpace",
     "Strokes",
     "Subset",
+    "TextLineSource",
+    "TextLines",
     "Tfds",
     "TfdsSource",
     "Transform",

@@ -16,6 +16,8 @@ from storage import json_text
 
 logger = logging.getLogger(__name__)
 NAMES_SHOWN = 10
+# Files of texts beside images, which `data.captions` reads.
+CAPTIONS = ("captions.txt", "captions.tsv", "captions.csv", "metadata.jsonl", "metadata.csv")
 # 16-bit files whose values fill fewer bits than this would keep at most 64 of 256 levels; below the
 # second limit fewer than 200.
 FEWEST_VALUES, FEW_VALUES = 2**14, 200 * 257
@@ -61,7 +63,7 @@ def below(root: Path) -> list[str]:
 
 
 def paths(root: Path) -> list[Path]:
-    """Files below; names with a leading dot are skipped, and links that lead back."""
+    """Files below; names with a leading dot are skipped, links that lead back, and `CAPTIONS`."""
     found = []
     for at, folders, names in os.walk(root, followlinks=True):
         here = Path(at).resolve()
@@ -70,7 +72,9 @@ def paths(root: Path) -> list[Path]:
             for name in folders
             if not name.startswith(".") and not here.is_relative_to(Path(at, name).resolve())
         ]
-        found += [Path(at, name) for name in names if not name.startswith(".")]
+        found += [
+            Path(at, name) for name in names if not name.startswith(".") and name not in CAPTIONS
+        ]
     return found
 
 

@@ -24,7 +24,7 @@ BLOCK = 256  # examples that a checksum reads at a time
 
 class Record(TypedDict):
     """One example, whatever it is, under "image". mask: see `Source`; text, writer, style: of a
-    line of handwriting, see `data.strokes`."""
+    line of handwriting, see `data.strokes` and `data.text_lines`; text: of `data.captions` too."""
 
     image: Example
     label: int

@@ -43,7 +43,7 @@ CROPS = {
 class Batch(TypedDict):
     """What a step is given. `image`: states, 0 where `mask`, of their rank, is False.
 
-    text, writer, style: of lines of handwriting, see `data.strokes`.
+    text, writer, style: of lines of handwriting, see `data.strokes`; text of captions too.
     """
 
     image: Float32[np.ndarray, "b *shape"]
@@ -174,7 +174,9 @@ class Transform:
             batch["mask"] = records["mask"]
             batch["image"] = np.where(records["mask"], x, np.float32(0))
         if "text" in records:
-            batch |= {"text": records["text"], "writer": records["writer"]}
+            batch["text"] = records["text"]
+        if "writer" in records:
+            batch["writer"] = records["writer"]
         if "style" in records:
             batch["style"] = records["style"]
         return batch

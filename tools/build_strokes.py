@@ -76,16 +76,16 @@ def read_fonts(folder: Path) -> list[PenFont]:
         for name in TRACED
     }
     fonts = [
-        traced(_member(folder / archive, member), name)
+        traced(file_of(folder / archive, member), name)
         for name, (archive, member) in progress_bar(list(files.items()), "tracing", unit="font")
     ]
     for name in SINGLE_LINE:
-        svg = _member(folder / HERSHEY, f"svg_fonts/{name}.svg").decode()
+        svg = file_of(folder / HERSHEY, f"svg_fonts/{name}.svg").decode()
         fonts.append(single_line(svg, name))
     return fonts
 
 
-def _member(archive: Path, name: str) -> bytes:
+def file_of(archive: Path, name: str) -> bytes:
     """A file of an npm package."""
     try:
         with tarfile.open(archive, "r:gz") as tar:

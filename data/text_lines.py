@@ -1,0 +1,207 @@
+"""Lines and words of handwriting as grey images of height 64.
+
+255 is white paper. An `.npz` file holds lines of different widths side by side, see
+`data.line_file`; a row of a line is a column of its image, from left to right:
+
+    train_pixels   uint8 (columns, 64), of all lines of the split
+    train_lengths  int32 (lines,), how many columns each line has
+
+`write` makes such a file; `tools.prepare_lines` makes one of the IAM Handwriting Database or of
+your own images, and `tools.build_lines` one derived from fonts. One with "train" alone is all
+there is of every split, of which `data.holdout` sets some aside.
+"""
+
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Int, Int32, UInt8
+
+from data.alphabet import Alphabet
+from data.line_file import (
+    Files,
+    alphabet_of,
+    expect,
+    fitting,
+    longest,
+    opened,
+    packed,
+    rows_of,
+    split_of,
+    splits_of,
+)
+from data.source import Record, Records, Source
+from options.choices import require, require_non_negative
+from options.errors import Words
+from storage.pictures import write_npz
+
+HEIGHT = 64  # of every image
+MULTIPLE = 16  # of which padded widths are, for networks that halve them four times
+WHITE = 255
+ALIKE = ("pixels", "lengths", "texts", "writers")  # arrays of a split
+
+
+class TextLine(NamedTuple):
+    """One line: its image, its text and the writer's name."""
+
+    image: UInt8[np.ndarray, "64 width"]
+    text: str
+    writer: str
+
+
+@dataclass(frozen=True)
+class TextLines:
+    """A file of images of lines; see `data.text_lines`.
+
+    Attributes:
+      path: of the file.
+      width: columns that every line is padded to, with white, without the longer ones; 0 for as
+        many as the longest has in any split, rounded up to a multiple of 16.
+      characters: the same for the texts, 0 for as many as the longest has.
+      replacement: what characters become that no training text has; empty, they are an error.
+    """
+
+    path: str = ""
+    width: int = 0
+    characters: int = 0
+    replacement: str = ""
+
+    def __post_init__(self) -> None:
+        require(self.path, "path", self.path, "an .npz file of images of lines")
+        require_non_negative(self, "width", "characters")
+
+    def splits(self) -> list[str]:
+        """Those that the file has, the training's first."""
+        return splits_of(opened(Path(self.path).expanduser(), KIND, _check))
+
+    def read(self, split: str = "train") -> "TextLineSource":
+        """The lines of a split; InvalidValue where the file is none, or lacks the split."""
+        path = Path(self.path).expanduser()
+        arrays = opened(path, KIND, _check)
+        split, unsplit = split_of(path, arrays, split)
+        columns, most = longest(arrays)
+        source = TextLineSource(
+            f"{arrays['about']}, {split}",
+            {name: arrays[f"{split}_{name}"] for name in ALIKE},
+            tuple(map(str, arrays["writer_names"])),
+            alphabet_of(arrays, split, self.replacement),
+            (self.width or -(-columns // MULTIPLE) * MULTIPLE, self.characters or most),
+        )
+        source.unsplit = unsplit
+        return source
+
+
+class TextLineSource(Source):
+    """Lines of one split, padded to uint8 (64, width, 1); the classes are the writers.
+
+    The mask (1, width, 1) is of the columns that a line has. Records also have "text", the tokens
+    int32 (characters,), padded by 0, and "writer", int32.
+
+    Attributes:
+      alphabet: of the tokens.
+      texts, writers: of every line; writers are numbers of `class_names`.
+    """
+
+    masked = True
+
+    def __init__(
+        self,
+        name: str,
+        arrays: Files,
+        writer_names: tuple[str, ...],
+        alphabet: Alphabet,
+        sizes: tuple[int, int],
+    ) -> None:
+        """arrays: those of a split, by ALIKE. sizes: columns and characters to pad to."""
+        width, characters = sizes
+        self.name, self.class_names, self.alphabet = name, writer_names, alphabet
+        self.shape = (HEIGHT, width, 1)
+        fits, self.remark = fitting(name, arrays, sizes, "width", "columns")
+        starts = np.cumsum(arrays["lengths"], dtype=np.int64) - arrays["lengths"]
+        self._pixels, self._starts = arrays["pixels"], starts[fits]
+        self._widths = arrays["lengths"][fits]
+        self.texts: Sequence[str] = [str(text) for text in arrays["texts"][fits]]
+        self.writers: Int32[np.ndarray, " n"] = arrays["writers"][fits].astype(np.int32)
+        self._tokens = np.stack([alphabet.encode(text, characters) for text in self.texts])
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    def __getitem__(self, index: int) -> Record:
+        found = self.take(np.array([index]))
+        return Record(
+            image=found["image"][0],
+            label=int(found["label"][0]),
+            mask=found["mask"][0],
+            text=found["text"][0],
+            writer=int(found["writer"][0]),
+        )
+
+    @property
+    def widths(self) -> Int32[np.ndarray, " n"]:
+        """Columns of every line, without padding."""
+        return self._widths
+
+    @property
+    def tokens(self) -> Int32[np.ndarray, "n characters"]:
+        """The texts of every line."""
+        return self._tokens
+
+    def take(self, indices: Int[np.ndarray, "b"]) -> Records:
+        """As `Source.take`, in one array; white in the padding."""
+        assert self.shape is not None
+        columns = np.arange(self.shape[1])
+        mask = columns < self._widths[indices, None]
+        at = np.where(mask, self._starts[indices, None] + columns, 0)
+        images = np.where(mask[..., None], self._pixels[at], np.uint8(WHITE))
+        writers = self.writers[indices]
+        return Records(
+            image=np.ascontiguousarray(images.swapaxes(1, 2))[..., None],
+            label=writers,
+            mask=mask[:, None, :, None],
+            text=self._tokens[indices],
+            writer=writers,
+        )
+
+    def line(self, index: int) -> TextLine:
+        """A line without its padding."""
+        start = self._starts[index]
+        image = self._pixels[start : start + self._widths[index]].T
+        return TextLine(image, self.texts[index], self.class_names[self.writers[index]])
+
+    def each_label(self) -> Int32[np.ndarray, "n"]:
+        return self.writers
+
+    def checksum(self) -> str:
+        """See `Source.checksum`; of the lines as the file has them."""
+        crc = zlib.crc32(repr((self.shape, self.class_names)).encode())
+        for array in (self._pixels, self._starts, self._widths, self._tokens, self.writers):
+            crc = zlib.crc32(np.ascontiguousarray(array).data, crc)
+        return f"{crc:08x}"
+
+
+def write(path: str | Path, about: str, splits: Mapping[str, Iterable[TextLine]]) -> None:
+    """Write lines to a file. InvalidValue for a split without lines, or an image that is none."""
+    lines = {split: list(found) for split, found in splits.items()}
+    arrays: dict[str, Any] = packed(about, lines)
+    for split, found in lines.items():
+        for line in found:
+            fits = line.image.ndim == 2 and len(line.image) == HEIGHT and line.image.size
+            got = Words(f"{line.image.dtype} {line.image.shape} of {line.text!r}")
+            require(fits and line.image.dtype == np.uint8, split, got, f"uint8 ({HEIGHT}, width)")
+        arrays[f"{split}_pixels"] = np.concatenate([line.image.T for line in found])
+        arrays[f"{split}_lengths"] = np.array([line.image.shape[1] for line in found], np.int32)
+    write_npz(path, **arrays)
+
+
+KIND = "images of lines"
+
+
+def _check(arrays: Files) -> None:
+    """InvalidValue where the pixels are not what `data.text_lines` says."""
+    for split in splits_of(arrays):
+        pixels = expect(arrays, f"{split}_pixels", "u", (rows_of(arrays, split), HEIGHT))
+        require(pixels.dtype == np.uint8, f"{split}_pixels", Words(str(pixels.dtype)), "uint8")
