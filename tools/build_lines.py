@@ -6,7 +6,7 @@
 Nobody wrote these lines. Handwriting fonts draw them, and hands differ by slant, size, width,
 weight of the stroke, baseline, deformations, ink and paper (`handwriting.paper_hand`). FOLDER holds
 the packages that --packages prints, as `npm pack` leaves them, and the PyPI package `names` 0.3.0.
-Half of the images are single words, half lines (`tools.stroke_texts`). The splits are
+About half of the images are single words, the others lines (`tools.stroke_texts`). The splits are
 
     train        hands and texts to learn
     test         the same hands, texts that no line of training has

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data import SOURCES, Captions, Loader, Transform
+from data import SOURCES, Captions, Loader, Transform, folder
 from data.captions import caption_of, read_captions
 from data.space import Pixels
 from options.errors import InvalidValue
@@ -40,7 +40,7 @@ def test_every_form_of_captions_is_read(tmp_path, name):
     source = SOURCES["captions"](str(tmp_path)).read()
     assert source.texts == [*TEXTS.values()]
     assert [source.key(k) for k in range(3)] == [*TEXTS] and source.unsplit
-    assert source.shape == (8, 8, 3) and source.remark == ""
+    assert source.shape == (8, 8, 3) and folder(tmp_path, classes=False).report.left_out == {}
     record = source[2]
     assert source.alphabet.decode(record["text"]) == TEXTS["deep/3.png"]
     assert np.array_equal(record["image"], source.take(np.array([2]))["image"][0])
