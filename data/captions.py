@@ -71,7 +71,7 @@ class Captions:
         none, or characters that no training text has.
         """
         path = Path(self.path).expanduser() if self.path else EMOJI
-        reader = _of_arrays if path.suffix == ".npz" else self._of_folder
+        reader = _of_arrays if path.is_file() else self._of_folder
         source, texts, of_training = reader(path, split)
         alphabet = Alphabet.of(of_training, self.replacement)
         longest = max(map(len, (*texts, *of_training)))
@@ -170,8 +170,7 @@ def captions_of(folder: Path, above: Path) -> dict[str, str]:
         require(len(names) <= 1, "captions", got, "one of them")
         if names:
             found = read_captions(where / names[0])
-            inside = folder.relative_to(where).as_posix()
-            start = "" if inside == "." else f"{inside}/"
+            start = "".join(f"{part}/" for part in folder.relative_to(where).parts)
             return {f[len(start) :]: text for f, text in found.items() if f.startswith(start)}
     raise InvalidValue("captions", Words(f"none in {folder}"), f"one of {', '.join(CAPTIONS)}")
 
