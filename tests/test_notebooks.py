@@ -85,3 +85,15 @@ def test_the_first_cell_sets_everything_up_on_colab(cloned, commands, monkeypatc
     expected = [(install, project), f"{project}/notebooks"]
     assert commands == ([] if cloned else [(clone, None)]) + expected
     assert sys.path[0] == project
+
+
+def test_your_images_are_trained_on_as_the_docs_say():
+    """By the configuration of a folder as it is, whose size and classes are found in the data."""
+    notebook = FOLDER / "train_on_your_images.ipynb"
+    text = "\n".join(cell.source for cell in code(notebook))
+    page = (FOLDER.parent / "docs" / "running.md").read_text()
+    section = page.partition("## Your own images")[2].partition("\n## ")[0]
+    assert "--config configs/folder_small.py" in section
+    assert 'kinds.open_experiment("folder_small", changes)' in text
+    changed = text.partition("changes = {")[2].partition("if FAST")[0]
+    assert re.findall(r'"([a-z_.]+)":', changed) == ["data.source.path", "training.log_every"]
