@@ -67,7 +67,14 @@ class Bar(tqdm):
         if now - self._shown < self.apart:
             return None
         self._shown = now
-        return super().refresh(*args, **options)
+        return self._show(*args, **options)
+
+    def _show(self, nolock: bool = False, lock_args: Any = None) -> bool | None:
+        """Of tqdm, which keeps the lock of all bars for ever if the stream cannot be written."""
+        if nolock or lock_args:
+            return super().refresh(nolock=nolock, lock_args=lock_args)
+        with self.get_lock():
+            return super().refresh(nolock=True)
 
     def doing(self, what: str) -> None:
         """Says behind the bar what is being done that does not move it; "" for nothing."""
@@ -91,7 +98,7 @@ class Bar(tqdm):
         unsaid = self._what not in ("", self._said) and now - self._changed >= QUIET
         if silent or unsaid:
             self._shown, self._said = now, self._what
-            super().refresh()
+            self._show()
 
 
 class _Watch:

@@ -222,6 +222,9 @@ def test_a_stream_that_nobody_reads_does_not_end_the_thread(on, monkeypatch):
     watch.look_at(bar)
     watch._thread.join(5.0)
     assert len(looks) == 3
+    free = [lock.acquire(False) for lock in bar.get_lock().locks]
+    bar.get_lock().release()
+    assert all(free)  # Else the next bar of this thread would wait for ever.
 
 
 def test_the_progress_of_parts_is_that_of_the_whole():
