@@ -13,7 +13,7 @@ from experiment.doctor.subject import Subject
 LEAST_STEPS = {
     "euler_maruyama": 250,
     "reverse_diffusion": 100,
-    "none": 100,  # Langevin dynamics alone
+    "none": 100,  # Langevin dynamics alone, whose corrector's steps are counted
     "ancestral": 20,
     "euler": 30,
     "stochastic_heun": 16,
@@ -22,7 +22,7 @@ LEAST_STEPS = {
     "dpm": 6,
 }
 SOLVER = "sampling.solver"
-LEARNED, UNDENOISED = {"learned"}, {"none"}
+LEARNED, UNDENOISED, ALONE = {"learned"}, {"none"}, {"none"}
 
 
 def _corrector(subject: Subject) -> Any:
@@ -41,7 +41,9 @@ class Steps(Check):
             return
         named = (subject.named(f"{SOLVER}{part}") for part in (".predictor", ".solver", ""))
         name = next(filter(None, named))
-        steps, least = subject.sampling.num_steps, LEAST_STEPS.get(name, 0)
+        steps, corrector = subject.sampling.num_steps, _corrector(subject)
+        each = corrector.num_steps if corrector and name in ALONE else 1
+        least = -(-LEAST_STEPS.get(name, 0) // each)
         if steps < least:
             quick = "" if steps < LEAST_STEPS["dpm"] else f", or --config.{SOLVER}=dpm"
             yield warning(

@@ -192,4 +192,4 @@ def test_a_configuration_trains_on_a_real_set(shapes):
     images = next(experiment.loader())["image"]
     assert images.shape == (20, 16, 16, 3) and len(experiment.held_out) == 7
     assert -1 <= images.min() < images.max() <= 1
-    assert experiment.said_by_data()["data.class_names"] == list(tfds_shapes.NAMES)
+    assert experiment.said_by_data()["data.class_names"] == tfds_shapes.NAMES

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 import sampling
+from controllable import masks
 from controllable.classifier_free import classifier_free
 from data.space import CENTERED, UNIT
 from experiment import kinds
@@ -180,7 +181,7 @@ def test_guidance_goes_with_every_task():
     images = np.full((1, 8, 8, 3), 77, np.uint8)
     model = controls(num_classes=2, conditions=CONDITIONS)
     guided = classifier_free(1.0, CONDITIONS)(as_pytree(two_classes))
-    made = run(Inpaint("half"), guided, images, np.array([1], np.int32), model=model).results
+    made = run(Inpaint(masks.Half()), guided, images, np.array([1], np.int32), model=model).results
     assert abs(made[..., :4, :].mean() - 77) < 1 and made[..., 4:, :].mean() > 165
 
 
@@ -225,7 +226,6 @@ DROPPED = {"num_classes": 2, "conditions": CONDITIONS}
 @pytest.mark.parametrize(
     ("task", "model", "labels", "match"),
     [
-        (Inpaint("square"), {}, NONE, "mask: got 'square', expected one of"),
         (Colorize(), {"shape": (8, 8, 1)}, NONE, "'colorize' needs 3 channels"),
         (TASKS["upscale"](), {}, NONE, "'upscale' needs the weights of an upsampler"),
         (Edit(t=2.0), {}, NONE, "t: got 2.0"),
