@@ -343,7 +343,7 @@ def _images_at_home(tmp_path, monkeypatch):
     Image.new("RGB", (40, 32)).save(tmp_path / "images" / "1.png")
 
 
-@pytest.mark.one_in(6)
+@pytest.mark.one_in(10)
 @pytest.mark.usefixtures("_images_at_home")
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: str(path.relative_to(ROOT / "configs")))
 def test_a_shipped_config_works(path):
