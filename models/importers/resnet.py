@@ -7,7 +7,7 @@
 
 A network that is given these, and zeros in the layers by which its blocks are conditioned on the
 noise level, gives torchvision's logits at every noise level, of images that are standardised as
-there. Those layers then learn; the last layer is made anew where the classes are others.
+there. Those layers then learn; the last layer is newly initialised where the classes differ.
 """
 
 import re

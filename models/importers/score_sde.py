@@ -117,11 +117,6 @@ def params_from_torch(state_dict: Mapping[str, Any], model: nn.Module) -> dict[s
     return params_from(TORCH, state_dict, model)
 
 
-def params_from_flax(tree: Mapping[str, Any], model: nn.Module) -> dict[str, Any]:
-    """The same from the parameters of an official Flax model, by path ("Dense_0/kernel")."""
-    return params_from(FLAX, tree, model)
-
-
 def params_from(
     dialect: Dialect, arrays: Mapping[str, Any], model: Any, size: int = 0
 ) -> dict[str, Any]:

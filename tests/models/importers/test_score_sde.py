@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from golden_models import golden_network
 
-from models.importers.score_sde import params_from_flax, params_from_torch
+from models.importers.score_sde import FLAX, params_from, params_from_torch
 from tasks.conditions import ClassLabel
 
 
@@ -103,6 +103,6 @@ def test_the_same_network_in_flax_is_the_same_tree(official):
         tree[f"{seen[n]}/{inner.replace('.', '/').replace('weight', leaf)}"] = value
     jax.tree.map(
         np.testing.assert_array_equal,
-        params_from_flax(tree, model),
+        params_from(FLAX, tree, model),
         params_from_torch(state, model),
     )
