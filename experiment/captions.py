@@ -16,7 +16,6 @@ from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 from data.wordpiece import WordPiece
@@ -101,30 +100,3 @@ class CaptionEncoder:
         found = self.value(texts)
         pooled = mean_pooled(found["vectors"], found["mask"])
         return pooled / jnp.linalg.norm(pooled, axis=-1, keepdims=True)
-
-
-def recorded_errors(encoder: CaptionEncoder, given: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """How far hidden states at real tokens, and their means, are from those that the other
-    implementation recorded, relative to the largest value.
-
-    given: input_ids, attention_mask, and last_hidden_state or mean_pooled or both.
-    """
-    lacking = [name for name in ("input_ids", "attention_mask") if name not in given]
-    require(not lacking, "expected", sorted(given), f"entries {', '.join(lacking)} as well")
-    ids, mask = (jnp.asarray(given[name], jnp.int32) for name in ("input_ids", "attention_mask"))
-    with FLOAT32.context():
-        hidden: Any = encoder.network.apply({"params": encoder.params}, ids, mask)
-    real = np.asarray(mask)[..., None] > 0
-    ours = {
-        "last_hidden_state": np.where(real, hidden, 0),
-        "mean_pooled": np.asarray(mean_pooled(hidden, mask)),
-    }
-    found = {}
-    for name in ours.keys() & given.keys():
-        theirs = given[name]
-        theirs = np.where(real, theirs, 0) if theirs.ndim == real.ndim else theirs
-        fits = theirs.shape == ours[name].shape
-        require(fits, "expected", Words(f"{name} {theirs.shape}"), f"{ours[name].shape}")
-        found[name] = float(np.abs(ours[name] - theirs).max() / np.abs(theirs).max())
-    require(found, "expected", sorted(given), "an entry last_hidden_state or mean_pooled")
-    return found

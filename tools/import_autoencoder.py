@@ -7,7 +7,6 @@ network and parameters as one file, which `experiment.latents.LatentCoder.load` 
 is accounted for, nothing in a file is executed, and diffusers is not needed.
 """
 
-import argparse
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from options.choices import require
-from options.errors import InvalidValue, StorageError, within
+from options.errors import StorageError, within
 from options.precision import FLOAT32
-from options.program import one_line_errors
 from options.progress import busy
+from tools.published.checkpoint import Compared, one_of
+from tools.published.parts import agreement, command
 
 TOLERANCE = 1e-4  # of the largest value
 
@@ -47,49 +47,32 @@ def import_autoencoder(
         arrays = {name: array_of(value) for name, value in content.tree.items()}
         coder = LatentCoder(network, layout.params_from_diffusers(arrays, network), mean, std)
     said = [f"AutoencoderKL of diffusers, {network.latent_channels} channels of latents"]
-    for name, error in recorded_errors(coder, recorded(expected)).items() if expected else ():
-        said.append(f"{name} differs by {error:.2g} of the largest value, {TOLERANCE:g} allowed")
-        if not error <= TOLERANCE:
-            raise InvalidValue("file", but=said[-1])
+    said += agreement(compared(coder, recorded(expected)), TOLERANCE) if expected else []
     coder.save(out, dtype)
     return said
 
 
-def recorded_errors(coder: Any, given: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """How far mean and logvar of the images `x`, and the image that the mean is decoded to
-    (`decoded_mean`), are from those recorded, relative to the largest value. All are NCHW."""
-    from tools.published.checkpoint import Compared, one_of
-
+def compared(coder: Any, given: Mapping[str, np.ndarray]) -> list[Compared]:
+    """Mean and logvar of the images `x`, and the image that the mean is decoded to
+    (`decoded_mean`), beside those recorded. All are NCHW."""
     x = jnp.asarray(np.moveaxis(one_of(given, "x"), 1, -1))
     variables = {"params": coder.params}
     with FLOAT32.context():
         latents = coder.network.apply(variables, x, method="encode")
         decoded = coder.network.apply(variables, latents.mean, method="decode")
     ours = {"mean": latents.mean, "logvar": latents.logvar, "decoded_mean": decoded}
-    found = {
-        name: Compared(name, np.moveaxis(np.asarray(value), -1, 1), given[name]).error
+    found = [
+        Compared(name, np.moveaxis(np.asarray(value), -1, 1), given[name])
         for name, value in ours.items()
         if name in given
-    }
+    ]
     require(found, "expected", sorted(given), f"an entry of {sorted(ours)}")
     return found
 
 
 def main(argv: list[str] | None = None) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("source", help="a folder of diffusers")
-    parser.add_argument("--out", type=Path, required=True, help="the file to write (.npz)")
-    parser.add_argument("--dtype", choices=("float16", "float32"), default="float32")
-    parser.add_argument("--expected", default="", help="recorded inputs and outputs (.npz)")
-    args = parser.parse_args(argv)
-    with one_line_errors():
-        require(args.out.suffix == ".npz", "out", str(args.out), "a name that ends in .npz")
-        for line in import_autoencoder(args.source, args.out, args.dtype, args.expected):
-            print(line)
-        print(f"{args.out}, {args.out.stat().st_size / 1e6:.1f} MB")
+    command(__doc__, "a folder of diffusers", import_autoencoder, argv)
 
 
 if __name__ == "__main__":

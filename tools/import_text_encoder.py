@@ -8,15 +8,19 @@ takes. Every tensor is accounted for; layers behind the encoder (the pooler, the
 model) are named and left out. Nothing in a file is executed, and transformers is not needed.
 """
 
-import argparse
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
+import numpy as np
+
 from options.choices import require
-from options.errors import InvalidValue, StorageError, within
-from options.program import one_line_errors
+from options.errors import StorageError, within
+from options.precision import FLOAT32
 from options.progress import busy
+from tools.published.checkpoint import Compared
+from tools.published.parts import agreement, command
 
 TOLERANCE = 1e-5  # of the largest value
 VOCABULARY, TOKENIZER = "vocab.txt", "tokenizer_config.json"
@@ -57,7 +61,7 @@ def import_text_encoder(
       UserError: the folder lacks a file, its network is no BERT as ours, its parameters do not fit,
         or outputs differ from those in `expected` (.npz).
     """
-    from experiment.captions import CaptionEncoder, recorded_errors
+    from experiment.captions import CaptionEncoder
     from models.importers import bert
     from tools.import_checkpoint import recorded
     from tools.published.content import CONFIG, array_of, opened
@@ -72,29 +76,39 @@ def import_text_encoder(
         encoder = CaptionEncoder(network, params, words_of(content.path.parent, network.places))
     said = [f"BERT of transformers, {network.num_layers} layers of {network.width} channels"]
     said += [f"left out {', '.join(left_out)}"] if left_out else []
-    for name, error in recorded_errors(encoder, recorded(expected)).items() if expected else ():
-        said.append(f"{name} differs by {error:.2g} of the largest value, {TOLERANCE:g} allowed")
-        if not error <= TOLERANCE:
-            raise InvalidValue("file", but=said[-1])
+    said += agreement(compared(encoder, recorded(expected)), TOLERANCE) if expected else []
     encoder.save(out, dtype)
     return said
 
 
+def compared(encoder: Any, given: Mapping[str, np.ndarray]) -> list[Compared]:
+    """Hidden states at real tokens, and their means, beside those recorded.
+
+    given: input_ids, attention_mask, and last_hidden_state or mean_pooled or both.
+    """
+    from models.bert import mean_pooled
+
+    lacking = [name for name in ("input_ids", "attention_mask") if name not in given]
+    require(not lacking, "expected", sorted(given), f"entries {', '.join(lacking)} as well")
+    ids, mask = (jnp.asarray(given[name], jnp.int32) for name in ("input_ids", "attention_mask"))
+    with FLOAT32.context():
+        hidden = encoder.network.apply({"params": encoder.params}, ids, mask)
+    real = np.asarray(mask)[..., None] > 0
+    found = []
+    if "last_hidden_state" in given:
+        theirs = given["last_hidden_state"]
+        theirs = np.where(real, theirs, 0) if theirs.shape == hidden.shape else theirs
+        found.append(Compared("last_hidden_state", np.where(real, hidden, 0), theirs))
+    if "mean_pooled" in given:
+        ours = np.asarray(mean_pooled(hidden, mask))
+        found.append(Compared("mean_pooled", ours, given["mean_pooled"]))
+    require(found, "expected", sorted(given), "an entry last_hidden_state or mean_pooled")
+    return found
+
+
 def main(argv: list[str] | None = None) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("source", help="a folder of transformers")
-    parser.add_argument("--out", type=Path, required=True, help="the file to write (.npz)")
-    parser.add_argument("--dtype", choices=("float16", "float32"), default="float32")
-    parser.add_argument("--expected", default="", help="recorded inputs and outputs (.npz)")
-    args = parser.parse_args(argv)
-    with one_line_errors():
-        require(args.out.suffix == ".npz", "out", str(args.out), "a name that ends in .npz")
-        for line in import_text_encoder(args.source, args.out, args.dtype, args.expected):
-            print(line)
-        print(f"{args.out}, {args.out.stat().st_size / 1e6:.1f} MB")
+    command(__doc__, "a folder of transformers", import_text_encoder, argv)
 
 
 if __name__ == "__main__":
