@@ -29,12 +29,10 @@ from PIL import Image, ImageDraw
 from data.text_lines import HEIGHT, WHITE, TextLine, write
 from handwriting.paper_hand import OutlineFont, PaperHand
 from options.choices import require
-from options.errors import InvalidValue, Words
-from options.program import one_line_errors
+from options.errors import Words
 from options.progress import progress_bar
 from storage.pictures import write_png
-from tools import build_strokes
-from tools.build_strokes import FONTSOURCE, file_of
+from tools import build_strokes, font_sets, stroke_texts
 from tools.stroke_texts import Corpus, lines, read_corpus
 
 ABOUT = "images of lines derived from fonts"
@@ -64,8 +62,7 @@ NEW = (*build_strokes.NEW, "cedarville-cursive", "schoolbell")  # of new_writers
 
 def packages() -> list[str]:
     """What `npm pack` takes."""
-    texts = [name for name in build_strokes.packages() if "@stdlib/" in name]
-    return [*(f"@fontsource/{name}@{FONTSOURCE}" for name in FONTS), *texts]
+    return [*font_sets.packages(FONTS), *stroke_texts.PACKAGES]
 
 
 def read_fonts(folder: Path) -> list[OutlineFont]:
@@ -73,8 +70,7 @@ def read_fonts(folder: Path) -> list[OutlineFont]:
     lacks a character."""
     fonts = []
     for name in FONTS:
-        archive = folder / f"fontsource-{name}-{FONTSOURCE}.tgz"
-        font = OutlineFont(name, file_of(archive, f"files/{name}-latin-400-normal.woff2"))
+        font = OutlineFont(name, font_sets.outlines(folder, name))
         lacks = font.lacks()
         require(not lacks, name, Words(f"a font without {lacks!r}"), "all of printable ASCII")
         fonts.append(font)
@@ -142,29 +138,13 @@ def sheet(hands: Sequence[PaperHand], seed: int) -> UInt8[np.ndarray, "h w 1"]:
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--archives", type=Path, help="folder of packages")
-    parser.add_argument("--out", type=Path, default=Path("runs/lines/lines.npz"))
-    parser.add_argument("--lines", type=int, default=12000, help="of training")
-    parser.add_argument("--tested", type=int, default=1500, help="of test, and of new_writers")
-    parser.add_argument("--seed", type=int, default=0)
+    parser = font_sets.parser(__doc__, "runs/lines/lines.npz", 12000)
     parser.add_argument("--sheet", action="store_true", help="write a picture of all hands too")
-    parser.add_argument("--packages", action="store_true", help="name the npm packages, and end")
-    args = parser.parse_args()
-    if args.packages:
-        print(*packages())
-        return
-    with one_line_errors():
-        build(args)
+    font_sets.run(parser.parse_args(), packages(), build)
 
 
 def build(args: argparse.Namespace) -> None:
     """Reads the packages, writes the file and prints what is in it."""
-    for field in ("lines", "tested"):
-        require(getattr(args, field) >= 1, field, getattr(args, field), "at least 1")
-    require(args.seed >= 0, "seed", args.seed, "0 or more")
-    if args.archives is None:
-        raise InvalidValue("archives", Words("nothing"), "a folder of packages")
     corpora = read_corpus(args.archives)
     fonts = read_fonts(args.archives)
     if args.sheet:

