@@ -22,7 +22,8 @@ import numpy as np
 
 from data import Source, Transform
 from evaluation.examples import Examples
-from evaluation.image_models import check_checkpoints, held_out_of, identity_of
+from evaluation.image_models import held_out_of, identity_of
+from evaluation.options import check_checkpoints
 from evaluation.places import Places
 from evaluation.plots import pyplot
 from metrics import calibration

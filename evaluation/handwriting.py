@@ -20,7 +20,7 @@ from jaxtyping import Int
 from data import Source, StrokeSource, Transform
 from data.strokes import Line, write
 from evaluation.examples import Examples, Losses
-from evaluation.image_models import check_checkpoints
+from evaluation.options import check_checkpoints
 from evaluation.places import Places
 from handwriting.length import mean_style
 from handwriting.reading import RENDERINGS, legibility

@@ -21,8 +21,8 @@ from ml_collections import ConfigDict
 
 from data import Loader, Source, Transform, resized
 from data.source import hold_out
-from evaluation.image_models import ALL, asked_for
 from evaluation.measurements import HeldOutLoss
+from evaluation.options import ALL, asked_for
 from evaluation.places import Places
 from experiment import checks, configuration, sections
 from metrics.report import Report

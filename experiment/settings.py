@@ -14,7 +14,7 @@ from controllable.strategies import STRATEGIES, GuidanceInputs, Strategy
 from data import SOURCES, SPACES, Digits, Pixels, Transform
 from data.augment import Augment
 from evaluation.classifiers import ClassifierEvalOptions
-from evaluation.image_models import EvalOptions
+from evaluation.options import EvalOptions
 from generation.controls import TASKS as CONTROLS
 from generation.controls import Inpaint
 from losses import (

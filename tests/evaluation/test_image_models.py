@@ -14,8 +14,9 @@ import losses
 from data import UNIT, ArraySource, Source, Transform, digits
 from evaluation import image_models
 from evaluation.bound import decoder_of
-from evaluation.image_models import EvalOptions, Subject
+from evaluation.image_models import Subject
 from evaluation.measurements import HeldOutLoss, SampleFID
+from evaluation.options import EvalOptions
 from evaluation.places import Places
 from experiment.experiment import Trained
 from generation.sampler import Generator, HeldOutLow, HeldOutMasks
