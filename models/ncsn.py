@@ -105,7 +105,7 @@ class _RefineNet(nn.Module):
 class NCSN(_RefineNet):
     """The network of NCSN (Song & Ermon 2019), conditioned on the number of the noise level.
 
-    Attributes: those of `NCSNv2`, and
+    Attributes: those of `_RefineNet`, and
       num_levels: L, how many noise levels there are; c_noise is the number of one, 0 for the most
         noise ("level").
     """
@@ -134,12 +134,5 @@ class NCSNv2(_RefineNet):
     The default is that of 32 and 64 pixels. At 128 pixels ch_mult is (1, 2, 2, 4, 4), refine_mult
     (1, 1, 2, 2, 4) and dilations (1, 1, 1, 2, 4); above, another level of width 2 comes first.
 
-    Attributes:
-      nf: channels at level 0, before `ch_mult`.
-      ch_mult: width of each level, from fine to coarse, in units of nf.
-      refine_mult: width of what each level is refined to, alike.
-      dilations: of each level; 1, but for the first level, halves the image.
-      nonlinearity: "swish", "elu", "relu" or "lrelu".
-      out_channels: channels of the output; 0 for as many as the input has.
-      dtype: "float32" or "bfloat16", of the computation; parameters and output are float32.
+    Attributes: those of `_RefineNet`.
     """
