@@ -168,8 +168,13 @@ def program(name: str) -> pathlib.Path:
 
 
 def flags_of(path: pathlib.Path) -> set[str]:
-    """The flags that a program defines."""
-    return set(re.findall(r'\(\s*"(?:--)?([\w-]+)"', path.read_text())) | {"help"}
+    """The flags that a program defines, or what it shares with others of tools/."""
+    text = path.read_text()
+    shared = re.findall(r"^from (tools[\w.]*) import ([\w, ]+)$", text, re.MULTILINE)
+    names = {f"{package}.{name}" for package, taken in shared for name in taken.split(", ")}
+    places = [program(name) for name in names | {package for package, _ in shared}]
+    texts = [text, *(place.read_text() for place in places if place.is_file())]
+    return set(re.findall(r'\(\s*"(?:--)?([\w-]+)"', "".join(texts))) | {"help"}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
