@@ -12,7 +12,8 @@ coarser ones.
 
 NCSN is conditioned on the number of the noise level, 0 for the most noise, by the rows of its
 norms, and gives the score. NCSNv2 is not conditioned on the noise: its output is divided by sigma
-("scaled_score"). Details are those of the JAX code of Song et al. 2021, whose parameters these are.
+("scaled_score"). Details are those of the JAX code of Song et al. 2021, or, with
+`pytorch`, of the code of the two papers.
 """
 
 from functools import partial
@@ -40,6 +41,8 @@ class _RefineNet(nn.Module):
       refine_mult: width of what each level is refined to, alike.
       dilations: of each level; 1, but for the first level, halves the image.
       nonlinearity: "swish", "elu", "relu" or "lrelu".
+      pytorch: in detail, the norms and the enlarging of coarser levels are those of the code of
+        Song & Ermon, in PyTorch, rather than of Song et al. 2021, in JAX.
       out_channels: channels of the output; 0 for as many as the input has.
       dtype: "float32" or "bfloat16", of the computation; parameters and output are float32.
     """
@@ -49,6 +52,7 @@ class _RefineNet(nn.Module):
     refine_mult: tuple[int, ...] = (1, 2, 2, 2)
     dilations: tuple[int, ...] = (1, 1, 2, 4)
     nonlinearity: str = "elu"
+    pytorch: bool = False
     out_channels: int = hidden(0)
     dtype: str = hidden("float32")
     num_levels: ClassVar[int] = 1
@@ -78,9 +82,10 @@ class _RefineNet(nn.Module):
         """c_noise: how the network is conditioned on the noise level."""
         act, level = ACTIVATIONS[self.nonlinearity], self._level(c_noise)
         # Tables of one row are of a network that no noise level reaches, whose RefineNet has none.
-        levels = self.num_levels
-        block = partial(DilatedBlock, act=act, num_levels=levels, dtype=self.dtype)
-        refine = partial(Refinement, act=act, num_levels=self._norms_in_refinement)
+        levels, dtype, pytorch = self.num_levels, self.dtype, self.pytorch
+        block = partial(DilatedBlock, act=act, num_levels=levels, dtype=dtype, pytorch=pytorch)
+        of_norms = self._norms_in_refinement
+        refine = partial(Refinement, act=act, num_levels=of_norms, dtype=dtype, pytorch=pytorch)
         check_channels(self, "conv_in", x)
         h = conv3(self.nf, dtype=self.dtype, name="conv_in")(x.astype(self.dtype))
         found = []
@@ -91,9 +96,9 @@ class _RefineNet(nn.Module):
             found.append(h)
         below: tuple[Array, ...] = ()
         for i, multiple in reversed(list(enumerate(self.refine_mult))):
-            up = refine(self.nf * multiple, last=i == 0, dtype=self.dtype, name=f"up_{i}")
+            up = refine(self.nf * multiple, last=i == 0, name=f"up_{i}")
             below = (up((found[i], *below), level),)
-        h = act(InstanceNormPlus(levels, self.dtype, name="norm_out")(below[0], level))
+        h = act(InstanceNormPlus(levels, dtype, pytorch, name="norm_out")(below[0], level))
         channels = self.out_channels or x.shape[-1]
         return conv3(channels, dtype=self.dtype, name="conv_out")(h).astype(jnp.float32)
 

@@ -7,6 +7,10 @@ channel k, and m and v the mean and standard deviation of mu_1 .. mu_C:
     z_k = gamma_k ((x_k - mu_k) / s_k + alpha_k (mu_k - m) / v) + beta_k                 (1)
 
 gamma, alpha and beta are a row of a table with a row for each noise level, or with one row.
+
+The code of Song & Ermon (2019, 2020), in PyTorch, differs from that of Song et al. (2021), in JAX,
+in two details, which `pytorch` chooses: v^2 is divided by C - 1 in place of C, and where a coarser
+level is enlarged its outermost pixels lie on those of the finer one.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,7 +23,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float, Int, Key
 
 from models.layers.convolution import Conv
-from models.layers.resampling import average_down
+from models.layers.resampling import average_down, bilinear
 
 NORM_EPS = 1e-5
 # The initialisation of PyTorch's convolutions, of their kernels; biases begin at 0 here.
@@ -37,10 +41,12 @@ class InstanceNormPlus(nn.Module):
 
     Attributes:
       num_levels: rows of the table of which `level` is one.
+      pytorch: v^2 is divided by C - 1.
     """
 
     num_levels: int = 1
     dtype: DTypeLike = "float32"
+    pytorch: bool = False
 
     @nn.compact
     def __call__(
@@ -55,7 +61,8 @@ class InstanceNormPlus(nn.Module):
         away = x_f32 - mu[:, None, None]
         scale = jax.lax.rsqrt(jnp.square(away).mean((1, 2)) + NORM_EPS)
         m = mu.mean(-1, keepdims=True)
-        between = (mu - m) * jax.lax.rsqrt(mu.var(-1, keepdims=True) + NORM_EPS)
+        v_squared = mu.var(-1, keepdims=True, ddof=int(self.pytorch))
+        between = (mu - m) * jax.lax.rsqrt(v_squared + NORM_EPS)
         shift = gamma * alpha * between + beta
         y = (gamma * scale)[:, None, None] * away + shift[:, None, None]
         return y.astype(self.dtype)
@@ -69,6 +76,7 @@ class DilatedBlock(nn.Module):
       changes_level: the first block of a level, which halves height and width where `dilation` is
         1, and has a convolution in its shortcut.
       dilation: of all convolutions; above 1 the size stays.
+      pytorch: as of `InstanceNormPlus`.
     """
 
     width: int
@@ -77,12 +85,13 @@ class DilatedBlock(nn.Module):
     changes_level: bool = False
     dilation: int = 1
     dtype: DTypeLike = "float32"
+    pytorch: bool = False
 
     @nn.compact
     def __call__(
         self, x: Float[Array, "b h w c"], level: Int[Array, " b"]
     ) -> Float[Array, "b h2 w2 width"]:
-        norm = partial(InstanceNormPlus, self.num_levels, self.dtype)
+        norm = partial(InstanceNormPlus, self.num_levels, self.dtype, self.pytorch)
         conv = partial(conv3, dilation=self.dilation, dtype=self.dtype)
         inner = x.shape[-1] if self.changes_level else self.width
         h = conv(inner, name="conv_0")(self.act(norm(name="norm_0")(x, level)))
@@ -99,19 +108,20 @@ class Units(nn.Module):
 
     Attributes:
       count: of the units, one after another.
-      num_levels: as of `InstanceNormPlus`, of a norm before each activation; 0 for none.
+      num_levels, pytorch: as of `InstanceNormPlus`, of a norm before each activation; 0 for none.
     """
 
     count: int
     act: Callable[[Array], Array]
     num_levels: int
     dtype: DTypeLike = "float32"
+    pytorch: bool = False
 
     @nn.compact
     def __call__(
         self, x: Float[Array, "b h w c"], level: Int[Array, " b"]
     ) -> Float[Array, "b h w c"]:
-        norm = norms(self.num_levels, self.dtype)
+        norm = norms(self.num_levels, self.dtype, self.pytorch)
         for i in range(self.count):
             h = x
             for j in range(2):
@@ -130,6 +140,7 @@ class Refinement(nn.Module):
       last: the block that the image is made of, of three units at its end rather than one.
       num_levels: with norms for so many noise levels, and pooling by means; 0: without norms, and
         pooling by maxima.
+      pytorch: as of `InstanceNormPlus`; a coarser input is enlarged corner on corner.
     """
 
     width: int
@@ -137,24 +148,32 @@ class Refinement(nn.Module):
     num_levels: int
     last: bool = False
     dtype: DTypeLike = "float32"
+    pytorch: bool = False
 
     @nn.compact
     def __call__(
         self, inputs: Sequence[Float[Array, "b _h _w _c"]], level: Int[Array, " b"]
     ) -> Float[Array, "b h w width"]:
-        units = partial(Units, act=self.act, num_levels=self.num_levels, dtype=self.dtype)
-        norm = norms(self.num_levels, self.dtype)
+        units = partial(
+            Units,
+            act=self.act,
+            num_levels=self.num_levels,
+            dtype=self.dtype,
+            pytorch=self.pytorch,
+        )
+        norm = norms(self.num_levels, self.dtype, self.pytorch)
         adapted = [units(2, name=f"adapt_{i}")(x, level) for i, x in enumerate(inputs)]
         h = adapted[0]
         if len(adapted) > 1:
-            size = (*inputs[0].shape[:3], self.width)
+            height, width = inputs[0].shape[1:3]
             parts = [
                 conv3(self.width, dtype=self.dtype, name=f"fuse_{i}")(
                     norm(f"norm_fuse_{i}")(x, level)
                 )
                 for i, x in enumerate(adapted)
             ]
-            h = sum((jax.image.resize(x, size, "bilinear") for x in parts[1:]), start=parts[0])
+            larger = [bilinear(x, height, width, self.pytorch) for x in parts[1:]]
+            h = sum(larger, start=parts[0])
         h = self._chained_pooling(self.act(h), level, norm)
         return units(3 if self.last else 1, name="out")(h, level)
 
@@ -169,8 +188,10 @@ class Refinement(nn.Module):
         return total
 
 
-def norms(num_levels: int, dtype: DTypeLike) -> Callable[[str], Callable[[Array, Array], Array]]:
+def norms(
+    num_levels: int, dtype: DTypeLike, pytorch: bool
+) -> Callable[[str], Callable[[Array, Array], Array]]:
     """The norm of a name, `norm(name)(x, level)`; x as it is with 0 levels."""
     if not num_levels:
         return lambda name: lambda x, level: x
-    return lambda name: InstanceNormPlus(num_levels, dtype, name=name)
+    return lambda name: InstanceNormPlus(num_levels, dtype, pytorch, name=name)

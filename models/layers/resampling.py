@@ -12,6 +12,7 @@ slices here: the textbook form, a grouped convolution, is 10 to 100 times slower
 from collections.abc import Sequence
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, DTypeLike, Float
@@ -96,6 +97,22 @@ def resize_down(x: Image, kernel: Kernel | None) -> Array:
 def resize_up(x: Image, kernel: Kernel | None) -> Array:
     """Twice the height and width, through the FIR kernel or by repetition."""
     return nearest_up(x) if kernel is None else fir_up(x, kernel)
+
+
+def bilinear(x: Image, height: int, width: int, align_corners: bool) -> Array:
+    """x interpolated at as many pixels: their squares tile the same image, or, with
+    `align_corners`, the centres of the outermost ones are the same."""
+    shape = (x.shape[0], height, width, x.shape[-1])
+    if not align_corners:
+        return jax.image.resize(x, shape, "bilinear")
+    for axis, size in ((1, height), (2, width)):
+        at = jnp.linspace(0, x.shape[axis] - 1, size)
+        below = jnp.floor(at).astype(jnp.int32)
+        above = jnp.minimum(below + 1, x.shape[axis] - 1)
+        near, far = jnp.take(x, below, axis), jnp.take(x, above, axis)
+        weight = (at - below).astype(x.dtype).reshape([-1 if a == axis else 1 for a in range(4)])
+        x = near + weight * (far - near)
+    return x
 
 
 class Downsample(nn.Module):

@@ -9,6 +9,7 @@ from tools.published.content import Content
 from tools.published.diffusers import DiffusersFolder
 from tools.published.diffusers_condition import DiffusersConditionFolder
 from tools.published.edm import EDMNetwork
+from tools.published.ncsn import FlaxNCSN, TorchNCSN
 from tools.published.own import OwnSafetensors
 from tools.published.score_sde import FlaxScoreSDE, TorchScoreSDE
 from tools.published.torchvision import TorchvisionResNet
@@ -17,7 +18,9 @@ LAYOUTS: tuple[type[Checkpoint], ...] = (
     OwnSafetensors,
     DiffusersConditionFolder,
     DiffusersFolder,
+    TorchNCSN,
     TorchScoreSDE,
+    FlaxNCSN,
     FlaxScoreSDE,
     EDMNetwork,
     TorchvisionResNet,

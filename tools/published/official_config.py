@@ -5,6 +5,7 @@ project has nothing for is an error that names their field.
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from configs.cifar10 import CENTERED, UNIT, pc
@@ -50,7 +51,7 @@ def sections(official: Mapping[str, Any]) -> Config:
     """
     model, data = official["model"], official["data"]
     training = official["training"]
-    name = choose(MODELS_OF_THEIRS, model.get("name"), "model.name")
+    network = choose(NETWORKS, model.get("name"), "model.name")(model)
     centred = bool(data.get("centered"))
     process = choose(PROCESSES, training.get("sde"), "training.sde")(official)
     size = int(data["image_size"])
@@ -58,7 +59,7 @@ def sections(official: Mapping[str, Any]) -> Config:
         "task": "image",
         "process": process["process"],
         "parameterization": process["parameterization"] | {"centre_input": not centred},
-        "model": {"name": name} | _network(name, model),
+        "model": network,
         "data": {
             "source": source_of(size, str(data.get("dataset", ""))),
             "space": CENTERED if centred else UNIT,
@@ -78,10 +79,9 @@ def sections(official: Mapping[str, Any]) -> Config:
         if field in official.get(section, {}):
             outer, _, inner = ours.partition(".")
             config[outer][inner] = official[section][field]
+    if "grad_clip" in config["optim"]:  # off where it is below 0
+        config["optim"]["grad_clip"] = max(0.0, float(config["optim"]["grad_clip"]))
     return config
-
-
-MODELS_OF_THEIRS = {"ncsnpp": "ncsnpp", "ddpm": "ddpm"}
 
 
 def source_of(size: int, dataset: str = "") -> Config:
@@ -91,17 +91,48 @@ def source_of(size: int, dataset: str = "") -> Config:
     return {"name": "tfds", "path": "~/tensorflow_datasets/cifar10"} if is_cifar else folder
 
 
-def _network(name: str, model: Mapping[str, Any]) -> Config:
-    """The fields of our network that theirs has by the same name."""
-    for field, only in {"normalization": "GroupNorm", "attention_type": "ddpm"}.items():
-        if field in model:
-            require(model[field] == only, f"model.{field}", model[field], repr(only))
+def _unet(name: str, model: Mapping[str, Any]) -> Config:
+    """Our network, with the fields that theirs has by the same name."""
+    _only(model, normalization="GroupNorm", attention_type="ddpm")
     cls: Any = MODELS[name]
     known = cls.__dataclass_fields__
     fields = {k: model[k] for k in NETWORK if k in model and k in known}
-    return {k: tuple(v) if type(v) is list else v for k, v in fields.items()}
+    return {"name": name} | {k: tuple(v) if type(v) is list else v for k, v in fields.items()}
 
 
+def _refinenet(layout: Mapping[str, tuple[int, ...]], model: Mapping[str, Any]) -> Config:
+    """NCSNv2 of the widths that its name says; not conditioned on the noise, by whose level its
+    output is divided."""
+    _only(model, normalization="InstanceNorm++", interpolation="bilinear", scale_by_sigma=True)
+    return {"name": "ncsnv2", **layout} | {
+        k: model[k] for k in ("nf", "nonlinearity") if k in model
+    }
+
+
+def _only(model: Mapping[str, Any], **fields: Any) -> None:
+    """InvalidValue for a field that has another value, by their name of it."""
+    for field, only in fields.items():
+        if field in model:
+            require(model[field] == only, f"model.{field}", model[field], repr(only))
+
+
+DEEPER = {
+    "ch_mult": (1, 2, 2, 4, 4),
+    "refine_mult": (1, 1, 2, 2, 4),
+    "dilations": (1, 1, 1, 2, 4),
+}
+DEEPEST = {
+    "ch_mult": (1, 2, 2, 2, 4, 4),
+    "refine_mult": (1, 1, 2, 2, 2, 4),
+    "dilations": (1, 1, 1, 1, 2, 4),
+}
+NETWORKS: dict[str, Callable[[Mapping[str, Any]], Config]] = {
+    "ncsnpp": partial(_unet, "ncsnpp"),
+    "ddpm": partial(_unet, "ddpm"),
+    "ncsnv2_64": partial(_refinenet, {}),
+    "ncsnv2_128": partial(_refinenet, DEEPER),
+    "ncsnv2_256": partial(_refinenet, DEEPEST),
+}
 NETWORK = (
     "nf ch_mult num_res_blocks attn_resolutions dropout resamp_with_conv conditional fir "
     "fir_kernel skip_rescale resblock_type progressive progressive_input progressive_combine "
@@ -167,7 +198,10 @@ def _sampling(sampling: Mapping[str, Any], process: Config) -> Config:
     """The solver, and what is done at the end."""
     method = choose(METHODS, sampling.get("method", "pc"), "sampling.method")
     final = {"denoise": "tweedie" if sampling.get("noise_removal", True) else "none"}
-    return {"solver": method(sampling, process)} | final
+    solver = method(sampling, process)
+    # Langevin dynamics alone takes its steps at the noise levels themselves.
+    grid = {"grid": "published"} if sampling.get("predictor") in ALONE else {}
+    return {"solver": solver} | grid | final
 
 
 def _predictor_corrector(sampling: Mapping[str, Any], process: Config) -> Config:
@@ -186,6 +220,7 @@ def _predictor_corrector(sampling: Mapping[str, Any], process: Config) -> Config
 
 
 NUMBERED = {"langevin", "annealed_langevin"}
+ALONE = {"none"}  # predictors beside a corrector that takes all steps
 FLOWING = {"euler_maruyama", "reverse_diffusion"}
 METHODS: dict[str, Callable[[Mapping[str, Any], Config], Config]] = {
     "pc": _predictor_corrector,

@@ -4,11 +4,14 @@ import dataclasses
 import gzip
 import json
 
+import jax
 import numpy as np
 import pytest
 
 from experiment import kinds
 from models import MODELS
+from models.importers import refinenet
+from models.importers.call_order import shapes_of
 from models.importers.score_sde import FLAX, TORCH, params_from
 from models.importers.topology import topology
 
@@ -92,6 +95,34 @@ def test_every_official_tree_fits_with_nothing_left_over(tree, names):
     while any(type(leaf) is dict for leaf in leaves):
         leaves = [x for leaf in leaves for x in (leaf.values() if type(leaf) is dict else [leaf])]
     assert sum(leaf.size for leaf in leaves) == numbers
+
+
+REFINED = {
+    "ve.ncsnv2.cifar10": "ve/ncsnv2_cifar10",
+    "ve.ncsnv2.celeba": "ve/ncsnv2_celeba_64",
+    "ve.ncsnv2.bedroom": "ve/ncsnv2_bedroom_128",
+}
+
+
+@pytest.mark.parametrize("theirs", REFINED)
+def test_the_refinenet_of_a_shipped_configuration_is_found(theirs, names):
+    tree = names["trees"][names["configs"][f"configs.{theirs}"]["tree"]]
+    found = refinenet.network_of(refinenet.FLAX, stand_ins(tree))
+    model = kinds.experiment(kinds.load(REFINED[theirs])).options.model
+    assert (MODELS[found.name], found.channels) == (type(model), 3)
+    assert found.fields == {field: getattr(model, field) for field in found.fields}
+    ours = shapes_of(model, (1, 16, 16, 3))
+    assert sorted(refinenet.name_of(refinenet.FLAX, path, model) for path in ours) == sorted(tree)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tree", [9, 10])
+def test_every_official_refinenet_fits_with_nothing_left_over(tree, names):
+    arrays = stand_ins(names["trees"][tree])
+    found = refinenet.network_of(refinenet.FLAX, arrays)
+    params = refinenet.params_from(refinenet.FLAX, arrays, MODELS[found.name](**found.fields), 3)
+    leaves = jax.tree.leaves(params)
+    assert sum(leaf.size for leaf in leaves) == sum(array.size for array in arrays.values())
 
 
 def test_networks_of_another_kind_are_refused(names):

@@ -105,6 +105,56 @@ def test_a_file_of_theirs_is_the_shipped_configuration(official, tmp_path):
     assert "Command: python main.py --config" in text and "Result here: not yet run." in text
 
 
+REFINED = """
+from configs.default_cifar10_configs import get_default_configs
+
+
+def get_config():
+  config = get_default_configs()
+  config.training.sde = 'vesde'
+  config.training.continuous = False
+  config.training.n_iters = 300001
+  sampling = config.sampling
+  sampling.method = 'pc'
+  sampling.predictor = 'none'
+  sampling.corrector = 'ald'
+  sampling.n_steps_each = 5
+  sampling.snr = 0.176
+  model = config.model
+  model.name = 'ncsnv2_64'
+  model.scale_by_sigma = True
+  model.num_scales = 232
+  model.ema_rate = 0.999
+  model.normalization = 'InstanceNorm++'
+  model.nonlinearity = 'elu'
+  model.nf = 128
+  model.interpolation = 'bilinear'
+  optim = config.optim
+  optim.lr = 1e-4
+  optim.warmup = 0
+  optim.grad_clip = -1.
+  return config
+"""
+
+
+def test_ncsnv2_of_theirs_is_the_shipped_configuration(official):
+    official.write_text(REFINED)
+    made = kinds.complete(official_sections(official))
+    shipped = kinds.load("ve/ncsnv2_cifar10")
+    for section in ("process", "model", "loss", "data", "ema"):
+        assert made[section] == shipped[section], section
+    solvers = [config.sampling.solver.to_dict() for config in (made, shipped)]
+    snr = [solver["corrector"].pop("snr") for solver in solvers]
+    assert solvers[0] == solvers[1] and snr[0] == pytest.approx(snr[1], rel=1e-3)
+    others = ("grid", "num_steps", "t_end", "denoise")
+    assert all(made.sampling[field] == shipped.sampling[field] for field in others)
+    parameterizations = [kinds.experiment(c).options.parameterization for c in (made, shipped)]
+    assert len({(p.output, p.centre_input) for p in parameterizations}) == 1
+    official.write_text(REFINED.replace("'bilinear'", "'nearest_neighbor'"))
+    with pytest.raises(UserError, match="model.interpolation: got 'nearest_neighbor'"):
+        official_sections(official)
+
+
 def test_json_says_the_same(official, tmp_path):
     (tmp_path / "official.json").write_text(json.dumps(official_file.read(official)))
     assert official_sections(tmp_path / "official.json") == official_sections(official)
