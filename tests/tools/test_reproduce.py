@@ -123,6 +123,13 @@ def test_what_cannot_be_made_is_said_in_a_line(monkeypatch, tmp_path, capsys, ar
     assert not (tmp_path / "out").exists()
 
 
+def test_a_training_that_is_interrupted_ends_the_command(monkeypatch, tmp_path):
+    monkeypatch.setattr("experiment.modes.run", lambda *_: 130)
+    with pytest.raises(SystemExit) as ended:
+        call(monkeypatch, "traore-section-3.3", "--small", "--out", tmp_path / "out")
+    assert ended.value.code == 130
+
+
 def test_the_list_is_printed(monkeypatch, capsys):
     call(monkeypatch, "--list")
     printed = capsys.readouterr().out

@@ -122,7 +122,9 @@ class Training:
         else:
             workdir = Path(work.weights or self.model.run)
             config = kinds.load(self.model.config, self.model.overrides(work))
-        modes.run("train", modes.Command(config, workdir))
+        status = modes.run("train", modes.Command(config, workdir))
+        if status:  # it was interrupted, said so, and goes on by the same command
+            raise SystemExit(status)
         log = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
         figure, axis = pyplot().subplots(figsize=(7.5, 5.2), layout="constrained")
         for name, label in LOGGED.items():
