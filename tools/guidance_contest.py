@@ -126,7 +126,7 @@ def draw_calibration(found: "Measured", title: str) -> "np.ndarray":
     """What was measured at each level, and the zone that follows, as a picture."""
     import numpy as np
 
-    figure, axes = pyplot().subplots(1, 3, figsize=(11.5, 3.4), layout="constrained")
+    figure, axes = pyplot().subplots(1, 3, figsize=(11.5, 4.2), layout="constrained")
     s, zone = found.levels, found.zone
     axes[0].plot(s, found.accuracy, label="accuracy")
     axes[0].plot(s, found.explained / max(found.explained.max(), 1e-9), label="explained, of most")

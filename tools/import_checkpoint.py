@@ -62,12 +62,15 @@ def import_checkpoint(source: str | Path, out: str | Path, wanted: Wanted = Want
     """
     from experiment import kinds
     from storage import weights
+    from tools.published.checkpoint import Asked
     from tools.published.content import opened
     from tools.published.layouts import checkpoint_of
 
+    own = _own_sections(wanted)
     with busy("reading the checkpoint"), opened(source) as content:
         found = checkpoint_of(content)
-        config = kinds.complete(_sections(found, wanted))
+        asked = Asked(wanted.image_size, wanted.process)
+        config = kinds.complete(found.sections(asked) if own is None else own)
         experiment: Any = kinds.experiment(config)
         experiment.check()
         params = found.params(wanted.params, experiment)
@@ -79,15 +82,13 @@ def import_checkpoint(source: str | Path, out: str | Path, wanted: Wanted = Want
     return said
 
 
-def _sections(found: Any, wanted: Wanted) -> dict[str, Any]:
+def _own_sections(wanted: Wanted) -> dict[str, Any] | None:
+    """Of the configuration that a user names; None where the file is to say it."""
     from experiment import kinds
-    from tools.published.checkpoint import Asked
 
     if wanted.config:
         return kinds.load(wanted.config).to_dict()
-    if wanted.official_config:
-        return official_sections(wanted.official_config)
-    return found.sections(Asked(wanted.image_size, wanted.process))
+    return official_sections(wanted.official_config) if wanted.official_config else None
 
 
 def official_sections(path: str | Path) -> dict[str, Any]:

@@ -303,6 +303,16 @@ def test_a_file_that_was_cut_is_refused(source, golden, tmp_path):
     assert not (tmp_path / "made.npz").exists()
 
 
+def test_a_configuration_that_fails_is_not_called_the_files_fault(golden, tmp_path):
+    (tmp_path / "mine.py").write_text("def get_config():\n    return {} | 3\n")
+    with pytest.raises(TypeError, match="unsupported operand"):
+        import_checkpoint(
+            golden.path / "checkpoint_tiny.pth",
+            tmp_path / "made.npz",
+            Wanted(config=str(tmp_path / "mine.py")),
+        )
+
+
 def test_another_network_than_the_file_is_refused_by_its_parameters(golden, tmp_path):
     wanted = Wanted(config="digits/vp_small")
     with pytest.raises(UserError, match="^file: score-SDE of PyTorch: it is not of this NCSNpp"):

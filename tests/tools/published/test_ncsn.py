@@ -262,7 +262,7 @@ CONFIG = """from configs.ve.annealed_langevin import get_ncsnv2_config
 
 def get_config():
     config = get_ncsnv2_config(16, sigma_max=50.0, levels={levels})
-    config.model |= {fields}
+    config.model.update({fields})
     return config
 """
 
