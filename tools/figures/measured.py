@@ -203,8 +203,7 @@ class Solvers:
         ]
         work.table("solvers", header, rows)
         if shown:
-            titles = [entry.title for entry in self.entries]
-            work.panels("solvers", Panel(np.stack(shown), names=titles))
+            work.panels("solvers", Panel(np.stack(shown), names=settings))
         if self.plot:
             self._draw(work, subject, dict(zip(settings, outcomes, strict=True)))
 
