@@ -17,11 +17,12 @@ from experiment.handwriting import HandwritingExperiment
 from handwriting import alignment, formats
 from handwriting.drawing import Drawing, Span
 from handwriting.page import page
+from handwriting.preprocessing import Rows
 from handwriting.reading import best_lines
 from handwriting.wrapping import wrapped
 from handwriting.writing import MULTIPLE, Asked, alignments
 from options.choices import require
-from options.errors import InvalidValue, Words, within
+from options.errors import Words, within
 from options.progress import Progress
 from tasks.conditions import ClassLabel, Text, find
 
@@ -84,11 +85,8 @@ class Writer:
         """Lines of writing, one for each text, the best of `write.candidates`; an empty one has no
         rows. NotInstalled where there are several candidates and nothing that reads them."""
         filled, options = [text for text in texts if text], self.experiment.options.write
-        asked = self._asked([text for text in filled for _ in range(options.candidates)], hand)
-        predict = self.experiment.guided(self.params)
-        key = jax.random.key(seed)
-        made = self.experiment.scribe.write(predict, key, asked, progress=progress).rows
-        each = [made[i : i + options.candidates] for i in range(0, len(made), options.candidates)]
+        hands = [hand] * len(filled)
+        each = self.candidates(filled, hands, options.candidates, seed, progress)
         best = [0] * len(each)
         if options.candidates > 1:
             best = best_lines(options.reader, each, filled)
@@ -96,20 +94,40 @@ class Writer:
         empty = np.zeros((0, 3), np.float32)
         return [Line(next(chosen) if text else empty, text, hand.name) for text in texts]
 
-    def _asked(self, texts: Sequence[str], hand: Hand) -> Asked:
+    def candidates(
+        self,
+        texts: Sequence[str],
+        hands: Sequence[Hand],
+        count: int,
+        seed: int = 0,
+        progress: Progress | None = None,
+    ) -> list[list[Rows]]:
+        """So many lines of writing for each text, none of which is empty, in its hand."""
+        asked = self._asked(
+            [text for text in texts for _ in range(count)],
+            [hand for hand in hands for _ in range(count)],
+        )
+        predict, key = self.experiment.guided(self.params), jax.random.key(seed)
+        made = self.experiment.scribe.write(predict, key, asked, progress=progress).rows
+        return [made[first : first + count] for first in range(0, len(made), count)]
+
+    def _asked(self, texts: Sequence[str], hands: Sequence[Hand]) -> Asked:
         longest = max(map(len, texts))
         tokens = np.stack([self.alphabet.encode(text, longest) for text in texts])
-        if find(self.experiment.conditions, ClassLabel.name) is not None and hand.label < 0:
-            raise InvalidValue("style", hand.name, "a writer of the data, whom the model knows")
-        styles = None if hand.style is None else np.repeat(hand.style[None], len(texts), axis=0)
-        labels = np.full(len(texts), hand.label, np.int32)
+        if find(self.experiment.conditions, ClassLabel.name) is not None:
+            for hand in hands:
+                known = "a writer of the data, whom the model knows"
+                require(hand.label >= 0, "style", hand.name, known)
+        styled = hands[0].style is not None
+        styles = np.stack([hand.style for hand in hands]) if styled else None
+        labels = np.array([hand.label for hand in hands], np.int32)
         return self.experiment.asked(tokens, labels, styles)
 
     def alignment(self, line: Line, hand: Hand) -> Float[np.ndarray, "points characters"]:
         """Which points of a written line attend to which of its characters."""
         experiment, points = self.experiment, len(line.offsets)
         lengths = np.array([points])
-        asked = dataclasses.replace(self._asked([line.text], hand), lengths=lengths)
+        asked = dataclasses.replace(self._asked([line.text], [hand]), lengths=lengths)
         padded = -(-points // MULTIPLE) * MULTIPLE
         x_0 = np.zeros((1, padded, 2), np.float32)
         x_0[0, :points] = experiment.space.encode(line.offsets)[:, :2]
