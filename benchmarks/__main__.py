@@ -14,6 +14,7 @@ from benchmarks.adaptive import adaptive_table
 from benchmarks.batches import batch_table
 from benchmarks.breakdown import breakdown_table
 from benchmarks.compare import Options, compare_table, details_table, flags_table, measure
+from benchmarks.handwriting import handwriting_table
 from benchmarks.likelihood import likelihood_tables
 from benchmarks.networks import NETWORKS
 from benchmarks.sampling import sampling_table
@@ -50,6 +51,9 @@ SECTIONS: dict[str, Callable[[argparse.Namespace, Path], Iterator[Table]]] = {
     "sampling": lambda args, cache: iter([sampling_table(args.torch_python, cache, args.rounds)]),
     "likelihood": likelihood,
     "adaptive": lambda args, cache: iter([adaptive_table()]),
+    "handwriting": lambda args, cache: iter(
+        [handwriting_table(args.torch_python, cache, args.rounds)]
+    ),
     "startup": lambda args, cache: iter([startup_table()]),
 }
 

@@ -44,6 +44,7 @@ PyTree = Any
 MOST = 64  # lines at once
 SHOWN = 12
 WRITTEN, UNIT = "written.npz", 1 / 256
+OF_REAL = " of real lines"  # behind the names of their figures
 PROTOCOL = "words"  # of `metrics.character_error.PROTOCOLS`
 
 
@@ -113,7 +114,7 @@ def evaluate(
         drawn = picture([line.offsets for line in shown], [line.text for line in shown])
         write_png(places.report / "lines.png", drawn)
         figures += legibility_of(made, evaluations=evaluations)
-        figures += legibility_of(real, " of real lines")
+        figures += legibility_of(real, OF_REAL)
         figures += style_of(subject.extractor, made, real, evaluations)
     report = Report({"step": step, "held_out": held_out}, figures)
     report.write(places.report / "report.json")
@@ -195,6 +196,6 @@ def style_of(
     n = len(made)
     return [
         Figure("nearest is of the writer", right, n, reference="the real lines", **about),
-        Figure("nearest of real lines", nearest(theirs, writers), n, extractor=extractor.identity),
+        Figure(f"nearest{OF_REAL}", nearest(theirs, writers), n, extractor=extractor.identity),
         Figure("Frechet distance of style", distance, n, reference="the real lines", **about),
     ]

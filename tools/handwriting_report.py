@@ -1,128 +1,43 @@
-"""How well and how fast a model of handwriting writes, by solver and steps, as a table in Markdown.
+"""How well and how fast a model of handwriting writes, as tables in Markdown.
 
-    python -m tools.handwriting_report --weights handwriting_small [--lines 100] [--out table.md]
+    python -m tools.handwriting_report --weights handwriting_small [--sections samplers,fifty]
 
-Rows are the paper's two samplers (Luhman & Luhman 2020, algorithm 2 and equation 9, 60 steps), the
-first in fewer steps, and DDIM and DPM-Solver++ in 4, 8 and 16. All write the same held-out texts in
-the style of their writers from the same noise; below them are the real lines. Character error rates
-are those of `handwriting.reading`, where the recognisers are installed. Seconds are of all lines in
-batches, and of one line, compiled before.
+samplers       legibility, style and speed of the paper's two samplers (Luhman & Luhman 2020,
+               algorithm 2 and equation 9), the first in fewer steps, and of DDIM, DPM-Solver++ and
+               the probability flow in 4, 8 and 16
+writers        writers of the training against writers never seen, relative to their real lines
+fifty          of fifty strings those wholly right, without and with a choice of four candidates
+photographs    style from photographs against style from lines as they are drawn
+distributions  FID and Geometry Score by sampler, beside real lines against real lines
+
+Each writes as many lines as take about five minutes on a CPU; --lines says another number for all.
+Character error rates are those of `handwriting.reading`, where the recognisers are installed.
 """
 
 import argparse
-import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
 
-import numpy as np
-
-from evaluation.handwriting import legibility_of, style_of, written
-from experiment.handwriting import HandwritingExperiment
-from experiment.pipeline import load_writer
-from handwriting.reading import RENDERINGS
-from metrics.report import Figure
-from options.choices import require_count
+from options.choices import choose, require_count
 from options.program import one_line_errors
 from storage.files import atomic_write
 from tools.command_line import hardware
-from tools.markdown import table
-
-OF_REAL = " of real lines"  # behind the names of their figures
-PAPER = {"sampling.t_end": 1 / 60, "sampling.end_clean": True, "sampling.num_steps": 60}
-RENOISING = PAPER | {"sampling.solver": "renoising", "sampling.denoise": "none"}
-FEW = {"sampling.t_end": 1e-3, "sampling.end_clean": False, "sampling.denoise": "tweedie"}
+from tools.handwriting_sections import SECTIONS
+from tools.handwriting_sections.section import Asked
 
 
-class Row(NamedTuple):
-    """A sampler: its name, and what it changes in a configuration."""
-
-    name: str
-    overrides: dict[str, Any]
-
-
-ROWS = [
-    Row("algorithm 2", RENOISING),
-    *(
-        Row(f"algorithm 2, {n}", RENOISING | {"sampling.num_steps": n, "sampling.t_end": 1 / n})
-        for n in (8, 16, 30)
-    ),
-    Row(
-        "equation 9",
-        PAPER
-        | {
-            "sampling.solver": "pc",
-            "sampling.solver.predictor": "ancestral",
-            "sampling.solver.predictor.variance": "large",
-            "sampling.solver.corrector": "none",
-            "sampling.denoise": "mean",
-        },
-    ),
-    *(
-        Row(f"{solver}, {n}", FEW | {"sampling.solver": solver, "sampling.num_steps": n})
-        for solver in ("ddim", "dpm")
-        for n in (4, 8, 16)
-    ),
-]
-
-
-def measured(where: str, row: Row, chosen: np.ndarray) -> tuple[list[Figure], dict[str, float]]:
-    """The figures of what a sampler writes, and its seconds a line."""
-    writer = load_writer(where, row.overrides)
-    experiment: HandwritingExperiment = writer.experiment
-    subject = experiment.subject()
-    real = [subject.lines.line(int(i)) for i in subject.numbers[chosen]]
-    seconds = {}
-    for name, some in (("batched", chosen), ("single", chosen[:1])):
-        written(subject, writer.params, some, real[: len(some)], 0)
-        began = time.monotonic()
-        made, evaluations = written(subject, writer.params, some, real[: len(some)], 0)
-        seconds[name] = (time.monotonic() - began) / len(some)
-        if len(some) == len(chosen):
-            figures = legibility_of(made, evaluations=evaluations)
-            figures += style_of(subject.extractor, made, real, evaluations)
-    return figures, seconds
-
-
-# Heads of columns, by the names of figures.
-HEADS = {
-    "character error rate": "CER",
-    "read without error": "right",
-    "nearest is of the writer": "writer",
-    "nearest": "writer",
-    "Frechet distance of style": "style",
-}
-
-
-def cells(figures: Sequence[Figure]) -> dict[str, str]:
-    """The figures by the heads of their columns."""
-    found: dict[str, str] = {}
-    for figure in figures:
-        head = HEADS[figure.name.removesuffix(OF_REAL)]
-        by = f", {figure.extractor}" if figure.extractor in RENDERINGS else ""
-        error = "" if figure.standard_error is None else f" ± {figure.standard_error:.3f}"
-        found[head + by] = f"{figure.value:.3f}{error}"
-    return found
-
-
-def report(where: str, count: int) -> str:
-    """The page."""
-    writer = load_writer(where)
-    subject = writer.experiment.subject()
-    chosen = np.random.default_rng(0).permutation(len(subject.held_out))[:count]
-    real = [subject.lines.line(int(i)) for i in subject.numbers[chosen]]
-    rows: list[dict[str, str]] = []
-    for row in ROWS:
-        figures, seconds = measured(where, row, chosen)
-        nfe = {"sampler": row.name, "evaluations": f"{figures[0].evaluations:.0f}"}
-        times = {f"s a line, {name}": f"{value:.3f}" for name, value in seconds.items()}
-        rows.append(nfe | cells([f for f in figures if OF_REAL not in f.name]) | times)
-    of_real = legibility_of(real, OF_REAL)
-    of_real += [f for f in style_of(subject.extractor, real, real, 0) if OF_REAL in f.name]
-    rows.append({"sampler": "real lines", "evaluations": ""} | cells(of_real))
-    heads = list(rows[0])
-    about = f"{len(real)} lines of {subject.held_out.name}; {where}; {hardware()}"
-    return f"{about}\n\n{table(heads, [[row.get(head, '') for head in heads] for row in rows])}\n"
+def report(asked: Asked, sections: Sequence[str], out: str = "") -> str:
+    """The page, which is also printed section by section, and kept in a file `out`."""
+    chosen = {name: choose(SECTIONS, name, "sections")() for name in sections}
+    parts = [f"{asked.weights}; {asked.strokes or 'its own lines'}; {hardware()}\n"]
+    print(parts[0])
+    for name, section in chosen.items():
+        parts.append(f"## {name}\n\n{section(asked, asked.lines or section.lines)}")
+        print(parts[-1], flush=True)
+        if out:
+            with atomic_write(Path(out)) as file:
+                file.write("\n".join(parts).encode())
+    return "\n".join(parts)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -132,15 +47,21 @@ def main(argv: Sequence[str] | None = None) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--weights", required=True, help="exported weights, or a workdir")
-    parser.add_argument("--lines", type=int, default=100)
-    parser.add_argument("--out", default="", help="file of the table, beside the screen")
+    parser.add_argument("--sections", default=",".join(SECTIONS))
+    parser.add_argument("--lines", type=int, default=0, help="0: each section's own number")
+    parser.add_argument("--strokes", default=Asked.strokes, help="a file of lines; the model's own")
+    parser.add_argument(
+        "--splits", default=",".join(Asked.splits), help="by seen writers first, by others last"
+    )
+    parser.add_argument("--draws", type=int, default=Asked.draws, help="of the Geometry Score")
+    parser.add_argument("--extractors", default=",".join(Asked.extractors), help="of the FID")
+    parser.add_argument("--out", default="", help="file of the page, beside the screen")
     args = parser.parse_args(argv)
-    require_count("lines", args.lines, 2)
-    text = report(args.weights, args.lines)
-    print(text)
-    if args.out:
-        with atomic_write(Path(args.out)) as file:
-            file.write(text.encode())
+    require_count("lines", args.lines, 0)
+    require_count("draws", args.draws, 1)
+    splits, extractors = (tuple(filter(None, s.split(","))) for s in (args.splits, args.extractors))
+    asked = Asked(args.weights, args.strokes, splits, args.lines, args.draws, extractors)
+    report(asked, args.sections.split(","), args.out)
 
 
 if __name__ == "__main__":

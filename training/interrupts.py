@@ -7,8 +7,8 @@ from typing import Any
 
 
 class Interrupts:
-    """Inside, SIGTERM sets `received`; so does the first SIGINT, from `finish_steps` on, and a
-    second SIGINT interrupts at once.
+    """Inside, SIGTERM sets `received`, and so does SIGXCPU, of a limit of CPU time. So does
+    the first SIGINT, from `finish_steps` on, and a second SIGINT interrupts at once.
 
     Before there is anything to save, while data are read and programs are compiled, a SIGINT is
     that of whoever called: by default a KeyboardInterrupt.
@@ -26,6 +26,7 @@ class Interrupts:
 
     def __enter__(self) -> "Interrupts":
         self._take(signal.SIGTERM)
+        self._take(signal.SIGXCPU)
         if not self.alone:
             self._take(signal.SIGINT)
         return self

@@ -67,8 +67,8 @@ DRAW = 2**32 - 1  # folded into the run's key for plots; no step has this number
 
 
 class Stop(StrEnum):
-    """Why a run ends: at its last step, by max_seconds, by SIGTERM, or by SIGINT, as Ctrl-C sends
-    it. The later one prevails."""
+    """Why a run ends: at its last step, by max_seconds or a limit of CPU time, by SIGTERM, or by
+    SIGINT, as Ctrl-C sends it. The later one prevails."""
 
     FINISHED = "finished"
     TIME = "out of time"
@@ -76,7 +76,11 @@ class Stop(StrEnum):
     INTERRUPTED = "interrupted"
 
 
-BY_SIGNAL: dict[int, Stop] = {signal.SIGTERM: Stop.TERMINATED, signal.SIGINT: Stop.INTERRUPTED}
+BY_SIGNAL: dict[int, Stop] = {
+    signal.SIGXCPU: Stop.TIME,
+    signal.SIGTERM: Stop.TERMINATED,
+    signal.SIGINT: Stop.INTERRUPTED,
+}
 
 
 @runtime_checkable

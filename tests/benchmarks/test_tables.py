@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks import compare, likelihood, sampling
+from benchmarks import compare, handwriting, likelihood, sampling
 from benchmarks.tables import Table, show, times
 from benchmarks.worker import Race
 
@@ -97,3 +97,24 @@ def test_a_table_is_made_whoever_fails(module, table, failing, monkeypatch):
     monkeypatch.setattr(likelihood, "evaluations_table", lambda cache: None)
     made = table().markdown()
     assert f"| {FAILED} | - |" in made and "| 12 | 1.00 x |" in made
+
+
+def test_lines_a_second_are_relative_to_the_better_of_the_published_samplers():
+    ours, theirs = [("small", 1), ("small", 8), ("paper", 1)], [("published", 1), ("published", 2)]
+    seconds = {"small 1": 0.5, "small 8": 2.0, "published 1": 4.0, "published 2": 3.0}
+    table = handwriting.table_of(
+        ours, theirs, seconds, {"small 1": 2_000_000}, {"paper 1": "failed: why"}
+    )
+    assert [list(row[1:]) for row in table.rows] == [
+        [2.0, 1, 0.5, 2.0, "6.00 x"],
+        [None, 8, 0.25, 4.0, "12.00 x"],
+        [None, 1, None, "failed: why", None],
+        [None, 1, 4.0, 0.25, "0.75 x"],
+        [None, 1, 3.0, 1 / 3, "1.00 x"],
+    ]
+
+
+def test_the_benchmark_of_handwriting_writes_lines():
+    run, parameters = handwriting.writing("small", 2, dry=True)
+    run()  # which asserts that there are two, whole
+    assert 0 < parameters < 20_000

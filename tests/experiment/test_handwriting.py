@@ -17,9 +17,16 @@ from experiment.writing import Order, Writer
 from handwriting import line_features
 from handwriting.extractors import Shipped
 from handwriting.style import PARTS, StyleActivations, StyleExtractor
+from metrics.character_error import ErrorRate
+from metrics.report import Figure
 from options.errors import InvalidValue
 from options.project import find
 from tools import handwriting_report, writing_desk
+from tools.handwriting_sections import distributions, fifty_strings, speed_and_legibility
+from tools.handwriting_sections.fifty_strings import FiftyStrings
+from tools.handwriting_sections.samplers import SAMPLERS
+from tools.handwriting_sections.section import Asked
+from tools.handwriting_sections.writers import ratios
 
 RNG = np.random.default_rng(0)
 TINY = {
@@ -226,14 +233,68 @@ def test_the_best_of_several_candidates_is_taken(run, monkeypatch):
         np.testing.assert_allclose(found.offsets, every[number].offsets, atol=1e-5)
 
 
-def test_a_report_has_a_row_for_each_sampler_and_one_of_the_real_lines(run, monkeypatch):
-    monkeypatch.setattr(handwriting_report, "ROWS", handwriting_report.ROWS[:6:5])
-    lines = handwriting_report.report(str(run), 3).splitlines()
-    rows = [line.split(" | ") for line in lines if line.startswith("|")]
-    assert [row[0].strip("| ") for row in rows] == [
-        "sampler", "---", "algorithm 2", "ddim, 4", "real lines"
+def rows_of(text):
+    return [[cell.strip() for cell in line.strip("| ").split("|")] for line in text.splitlines()
+            if line.startswith("|")]  # fmt: skip
+
+
+def test_a_report_has_a_row_for_each_sampler_and_one_of_the_real_lines(run, monkeypatch, tmp_path):
+    for section in (speed_and_legibility, distributions):
+        monkeypatch.setattr(section, "SAMPLERS", SAMPLERS[5:6])
+    asked = Asked(str(run), splits=("test", "train"), lines=2, draws=1, extractors=("inception",))
+    names = ["samplers", "writers", "photographs", "distributions"]
+    text = handwriting_report.report(asked, names, str(tmp_path / "page.md"))
+    assert (tmp_path / "page.md").read_text() == text
+    samplers, writers, photographs, distributed = (rows_of(part) for part in text.split("## ")[1:])
+    assert [row[:2] for row in samplers[2:]] == [["ddim, 4", "5"], ["real lines", ""]]
+    assert [row[:2] for row in writers[2:]] == [
+        [split, f"2 {lines}"] for split in ("test", "train") for lines in ("written", "real")
+    ]
+    assert [row[0] for row in photographs[2:]] == [
+        "lines as drawn", "photographs", "(real lines)"
     ]  # fmt: skip
-    assert [row[1] for row in rows[2:4]] == ["60", "5"]
+    assert [row[0] for row in distributed[2:4]] == ["ddim, 4", "real lines"]
+    assert float(distributed[2][2]) > 0 and float(distributed[3][2]) > 0  # Frechet of style
+
+
+def test_a_string_is_right_where_all_its_lines_are_and_no_reader_judges_its_own_choice(
+    run, monkeypatch
+):
+    """Readers who see in every line what stands on it, or nothing."""
+    made = [["ab!", "ab"], ["c", "c"], ["cab", "cab!"]]  # lines are what is read of them
+
+    class Reader:
+        def __call__(self, images):
+            return list(images)
+
+    monkeypatch.setattr(fifty_strings, "load", lambda name: Reader())
+    monkeypatch.setattr(fifty_strings, "drawn_for", lambda name, lines: lines)
+    monkeypatch.setattr(fifty_strings, "installed", lambda: iter(["a", "b"]))
+    best = {"a": [1, 0, 0], "b": [0, 0, 1]}
+    monkeypatch.setattr(fifty_strings, "best_lines", lambda name, each, texts: best[name])
+    monkeypatch.setattr(fifty_strings, "error_rate", lambda read, texts: ErrorRate(0.5, 0.1, 0, 3))
+    rows = list(FiftyStrings()._rows(made, ["ab", "c", "cab"], np.array([0, 0, 1])))
+    cer = "0.500 ± 0.100"
+    assert rows == [
+        {
+            "candidates": "1",
+            "right, a": "1 of 2",
+            "CER, a": cer,
+            "right, b": "1 of 2",
+            "CER, b": cer,
+        },
+        {"candidates": "best of 4 by a", "right, b": "2 of 2", "CER, b": cer},
+        {"candidates": "best of 4 by b", "right, a": "0 of 2", "CER, a": cer},
+    ]
+
+
+def test_errors_are_relative_to_those_of_real_lines():
+    def rate(value, by, of=""):
+        return Figure(f"character error rate{of}", value, 3, extractor=by)
+
+    made = [rate(0.3, "a"), Figure("read without error", 0.1, 3, extractor="a"), rate(0.2, "b")]
+    real = [rate(0.2, "a", " of real lines"), rate(0.0, "b", " of real lines")]
+    assert ratios(made, real) == {"CER of real, a": "1.50"}
 
 
 def test_text_is_guided_by_a_scale_of_its_own(run):

@@ -6,31 +6,19 @@ from PIL import Image
 
 from data.strokes import Strokes
 from handwriting.drawing import Look
-from handwriting.page import Layout, page
+from handwriting.page import page
 from handwriting.photo import HEIGHT, binarised, cropped, ink_of, skew, style_picture
 from handwriting.raster import coverage
 from options.errors import InvalidValue
+from tools.handwriting_sections.photographs import LAYOUT, photographed
 
 SOURCE = Strokes().read("test")
 LONG = [k for k in range(len(SOURCE)) if len(SOURCE.texts[k]) > 22][:4]
-LAYOUT = Layout(
-    0, 0, x_height=5, line_height=18, left=12, right=12, top=6, bottom=18, drift=0
-)  # fmt: skip
 
 
 def rendered(index, pixels=900):
     """(height, width), 0 to 255 of ink."""
     return coverage(page([SOURCE.line(index)], LAYOUT), Look(thickness=0.7, pixels=pixels))
-
-
-def photographed(ink, angle=0.0, noise=3.0, seed=0):
-    """Turned counter-clockwise, on paper that is lit from the left, with a shadow and grain."""
-    turned = Image.fromarray(ink).rotate(angle, Image.Resampling.BICUBIC, expand=True)
-    share = np.asarray(turned, float) / 255
-    y, x = np.mgrid[0:1:share.shape[0] * 1j, 0:1:share.shape[1] * 1j]  # fmt: skip
-    light = 230 - 110 * x - 40 * np.exp(-(((x - 0.6) / 0.15) ** 2) - ((y - 0.5) / 0.4) ** 2)
-    grey = light * (1 - 0.75 * share) + np.random.default_rng(seed).normal(0, noise, share.shape)
-    return np.clip(grey, 0, 255).astype(np.uint8)
 
 
 def saved(tmp_path, array, name="photo.png"):

@@ -5,6 +5,7 @@ import signal
 import pytest
 
 from training.interrupts import Interrupts
+from training.loop import Stop, TrainOptions, why_stop
 
 INT, TERM = signal.SIGINT, signal.SIGTERM
 
@@ -17,6 +18,9 @@ def test_sigterm_is_noted_from_the_beginning_and_sigint_once_there_are_steps():
         assert not interrupts.received
         signal.raise_signal(TERM)
         assert interrupts.received == TERM
+    with Interrupts() as interrupts:
+        signal.raise_signal(signal.SIGXCPU)
+        assert why_stop(TrainOptions(), interrupts, 0.0) == Stop.TIME
     with Interrupts() as interrupts:
         interrupts.finish_steps()
         signal.raise_signal(INT)
