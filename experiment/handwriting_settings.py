@@ -100,6 +100,7 @@ class WriteOptions:
 
     Attributes:
       wrap: the most characters of a line.
+      split: a word that is longer than a line is cut; without, it is refused.
       candidates: of each line, of which that is taken that `reader` reads with the fewest errors.
       reader: a recogniser of text, "ppocr" or "tesseract", where there are several candidates.
       alignment: also write a picture of which points write which characters, of each line.
@@ -107,6 +108,7 @@ class WriteOptions:
     """
 
     wrap: int = 32
+    split: bool = True
     candidates: int = 1
     reader: str = "ppocr"
     alignment: bool = False

@@ -73,11 +73,14 @@ class Writer:
     def lines(self, text: str) -> list[str]:
         """The lines that a text is written in, none longer than `write.wrap`.
 
-        InvalidValue for no text, or characters that the model has not learned.
+        InvalidValue for no text, characters that the model has not learned, or a word that is
+        longer than a line without `write.split`.
         """
         require(text.strip(), "text", Words("nothing"), "something to write")
         self.alphabet.encode(text.replace("\n", ""))
-        return wrapped(text, self.experiment.options.write.wrap)
+        options = self.experiment.options.write
+        with within("write", width="wrap"):
+            return wrapped(text, options.wrap, split=options.split)
 
     def write(
         self, texts: Sequence[str], hand: Hand, seed: int = 0, progress: Progress | None = None

@@ -171,6 +171,16 @@ def test_what_cannot_be_written_is_refused(run, order, message):
         modes.run("write", Command(kinds.load(run), run, order=order))
 
 
+def test_a_word_that_is_longer_than_a_line_is_cut_or_refused(run):
+    for split, found in ((True, ["ab", "abcab", "c"]), (False, None)):
+        writer = Writer(kinds.experiment(kinds.load(run, {"write.split": split})), None)
+        if found:
+            assert writer.lines("ab abcabc") == found
+            continue
+        with pytest.raises(InvalidValue, match="write.wrap: got 5, expected room .* 'abcabc'"):
+            writer.lines("ab abcabc")
+
+
 def test_a_model_of_images_does_not_write(tmp_path):
     with pytest.raises(InvalidValue, match="weights: got 'digits'.*it does not write"):
         load_writer("digits")
