@@ -49,7 +49,7 @@ Metric = tuple[Callable[[Sequence[Line]], Any], Callable[[Any, Any], float]]
 class Distributions:
     """A row a sampler, and one of real lines."""
 
-    lines: ClassVar[int] = 250
+    lines: ClassVar[int] = 150
 
     def __call__(self, asked: Asked, count: int) -> str:
         """See `Section`; InvalidValue where a split has fewer than twice as many lines."""

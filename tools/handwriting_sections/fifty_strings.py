@@ -6,8 +6,8 @@ taken by one recogniser; only the others judge what it chose, since a recogniser
 choice would count its own mistakes as the model's merits.
 """
 
+import dataclasses
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -26,7 +26,7 @@ CANDIDATES = 4
 HANDS = 10  # the strings are dealt out to
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class FiftyStrings:
     """A row without a choice, and one for each recogniser that chooses."""
 
@@ -53,7 +53,8 @@ class FiftyStrings:
         train = next(writer.experiment.each_split())
         seen = np.array(train.class_names)[np.unique(train.writers)]
         names = seen[np.linspace(0, len(seen) - 1, min(HANDS, len(seen))).astype(int)]
-        hands = [writer.hands(str(name)) for name in names]
+        of_train = dataclasses.replace(writer.hands, sources=lambda: [train])
+        hands = [of_train(str(name)) for name in names]
         with progress_bar(desc="write") as bar:
             theirs = [hands[owner % len(hands)] for owner in owners]
             return writer.candidates(texts, theirs, CANDIDATES, progress=bar_updater(bar))

@@ -49,7 +49,7 @@ LAYOUT = Layout(
 class Photographs:
     """A row of style from drawn lines, one of style from photographs, one of real lines."""
 
-    lines: ClassVar[int] = 150
+    lines: ClassVar[int] = 120
 
     def __call__(self, asked: Asked, count: int) -> str:
         """See `Section`; InvalidValue for a model that is not conditioned on style."""

@@ -17,7 +17,7 @@ from tools.handwriting_sections.section import Asked, as_table, cells, chosen_of
 class SpeedAndLegibility:
     """A row a sampler."""
 
-    lines: ClassVar[int] = 60
+    lines: ClassVar[int] = 40
 
     def __call__(self, asked: Asked, count: int) -> str:
         """See `Section`."""

@@ -33,7 +33,7 @@ RATE = "character error rate"
 class Writers:
     """Two rows a split: what is written, and the real lines."""
 
-    lines: ClassVar[int] = 200
+    lines: ClassVar[int] = 150
 
     def __call__(self, asked: Asked, count: int) -> str:
         """See `Section`."""
@@ -46,10 +46,10 @@ class Writers:
             figures = legibility_of(made) + style_of(subject.extractor, made, real, evaluations)
             of_made = [figure for figure in figures if OF_REAL not in figure.name]
             of_real = real_figures(subject, real)
-            for name, lines, found in (("written", made, of_made), ("real", real, of_real)):
-                row = {"split": split, "lines": f"{len(lines)} {name}"} | cells(found)
-                row |= ratios(of_made, of_real) if name == "written" else {}
-                rows.append(row | named(writer, lines))
+            relative = ratios(of_made, of_real)
+            first = {"split": split, "lines": f"{len(made)} written"} | cells(of_made) | relative
+            second = {"split": split, "lines": f"{len(real)} real"} | cells(of_real)
+            rows += [first | named(writer, made), second | named(writer, real)]
         return as_table(f"splits {', '.join(asked.splits)}; sampled as configured", rows)
 
 
