@@ -124,7 +124,7 @@ def drawn_moments(extractor: FeatureExtractor, lines: Sequence[Line]) -> Moments
     images = (STYLE.batch([line.offsets], STYLE.widest)[0, ..., None] for line in lines)
     channels = extractor.channels
     grey = (np.repeat(image, channels, axis=-1) for image in images)
-    return Moments.of(extract(extractor, grey, 16, len(lines)).features)
+    return Moments.of(np.asarray(extract(extractor, grey, 16, len(lines)).features))
 
 
 def style_moments(extractor: StyleExtractor, lines: Sequence[Line]) -> Moments:
