@@ -18,7 +18,7 @@ from jaxtyping import Int, UInt8
 from PIL import Image
 
 from data.strokes import Line
-from evaluation.handwriting import HandwritingSubject, legibility_of, style_of
+from evaluation.handwriting import OF_REAL, HandwritingSubject, legibility_of, style_of
 from experiment.writing import Writer
 from handwriting.drawing import Look
 from handwriting.page import Layout, page
@@ -30,7 +30,6 @@ from options.choices import require
 from options.errors import InvalidValue, Words
 from options.progress import bar_updater, progress_bar
 from tools.handwriting_sections.section import (
-    OF_REAL,
     Asked,
     as_table,
     cells,
@@ -60,10 +59,10 @@ class Photographs:
         chosen, models = apart(subject, count)
         real, shown = real_lines(subject, chosen), real_lines(subject, models)
         with tempfile.TemporaryDirectory() as folder:
-            photographed = [style_of_photograph(line, k, folder) for k, line in enumerate(shown)]
+            pictures = [style_of_photograph(line, k, folder) for k, line in enumerate(shown)]
         looks = {
             "lines as drawn": [STYLE(line.offsets) for line in shown],
-            "photographs": photographed,
+            "photographs": pictures,
         }
         rows = [
             {"style from": name} | _row(writer, subject, chosen, real, images)
