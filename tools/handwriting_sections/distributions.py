@@ -56,7 +56,7 @@ class Distributions:
         split = asked.splits[0]
         subject = asked.writer(split).experiment.subject()
         sets = np.array_split(*equal_sets(subject, count))
-        metrics = metrics_of(asked, subject)
+        metrics = metrics_of(asked, subject, count)
         against = {name: of(real_lines(subject, sets[0])) for name, (of, _) in metrics.items()}
 
         def distances(lines: Sequence[Line]) -> dict[str, float]:
@@ -97,8 +97,9 @@ def spread(values: Sequence[Mapping[str, float]]) -> dict[str, str]:
     return found
 
 
-def metrics_of(asked: Asked, subject: HandwritingSubject) -> dict[str, Metric]:
-    """Those whose networks and packages there are; of others it is printed why not."""
+def metrics_of(asked: Asked, subject: HandwritingSubject, count: int) -> dict[str, Metric]:
+    """Those of so many lines whose networks and packages there are; of others it is printed why
+    not."""
     found: dict[str, Metric] = {}
     for name in asked.extractors:
         try:
@@ -109,6 +110,9 @@ def metrics_of(asked: Asked, subject: HandwritingSubject) -> dict[str, Metric]:
         moments = functools.partial(style_moments, subject.extractor)
         found["style"] = moments, frechet_distance
     score = GeometryScore(draws=asked.draws)
+    if count < score.landmarks:
+        print(f"no Geometry Score: {count} lines, and it has {score.landmarks} landmarks")
+        return found
     try:
         score.lifetimes(np.random.default_rng(0).normal(size=(score.landmarks, 2)))
     except NotInstalled as error:
