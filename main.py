@@ -14,6 +14,7 @@ python main.py --mode control --config.control.task=edit --config.control.task.t
 python main.py --mode control --config.control.task=guide --config.guidance.strategy=free
 python main.py --workdir runs/a --mode control --config.control.task=colorize     (colour models)
 python main.py --workdir runs/up --mode control --config.control.task=upscale       (upsamplers)
+python main.py --workdir runs/a --mode sample --text "red heart" --text "blue car" (captioned models)
 python main.py --workdir runs/hand --mode write --text "Dear reader" --out line.svg
 python main.py --config configs/digits/vp_small.py --mode doctor --measure --price 2.5
 
@@ -60,6 +61,7 @@ PLACES = {
     "workdir": ("folder", "; a new run needs --config"),
 }
 OF_CONFIG = {"doctor"}  # modes that look at a configuration where no weights are named
+CAPTIONS = {"sample": "sampling.texts", "control": "control.texts"}  # what --text sets, by mode
 HELP = {"help", "helpshort", "h", "?"}
 PRETRAINED = ROOT / "pretrained" / "digits.npz"
 # Choices that --help names: a field, and the table that it is chosen from.
@@ -81,7 +83,9 @@ flags.DEFINE_string("workdir", "", "Folder of the run: checkpoints, logs, pictur
 flags.DEFINE_enum("mode", "train", list(MODES), "What to do.")
 flags.DEFINE_bool("force", False, "Go on under another config than a workdir or weights remember.")
 flags.DEFINE_string("weights", "", "Exported weights (.npz) to evaluate or sample, for a workdir.")
-flags.DEFINE_string("text", "", "What is to be written.")
+flags.DEFINE_multi_string(
+    "text", [], "What is to be written, a line; of samples a caption. Give it again for more."
+)
 flags.DEFINE_string(
     "style", "", "The hand: a writer by name, a photograph of a line, or a mixture."
 )
@@ -115,10 +119,14 @@ def main(argv: list[str]) -> None:
     with busy("starting", in_files=False):
         from experiment import modes
 
+    config = options.config
+    field = CAPTIONS.get(options.mode, "")
+    if options.text and field:
+        config = modes.with_texts(config, field, options.text)
     alone = options.workdir or options.mode in OF_CONFIG
     weights = options.weights or ("" if alone else PRETRAINED)
     command = modes.Command(
-        config=options.config,
+        config=config,
         workdir=Path(options.workdir or "runs/weights"),
         weights=find(weights) if weights else None,
         force=options.force,
@@ -128,7 +136,7 @@ def main(argv: list[str]) -> None:
             options.process_id,
             options.heartbeat_seconds,
         ),
-        order=modes.Order(options.text, options.style, options.out),
+        order=modes.Order("\n".join(options.text), options.style, options.out),
         request=modes.Request(options.checks, options.measure, options.price, options.examples),
     )
     sys.exit(modes.run(options.mode, command))

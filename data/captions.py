@@ -14,6 +14,7 @@ An `.npz` file of `data.arrays` has captions as `train_texts`, text (n,), or, wh
 in `train_names`: "noto/cat-face" is the caption "cat face". So has the embedded set of emoji.
 """
 
+import copy
 import csv
 import io
 import json
@@ -119,6 +120,12 @@ class CaptionSource(Source):
         lost = len(texts) - len(self.texts)
         said = f"{lost} of {len(texts)} captions are longer than {characters} characters, and left"
         self.remark = "; ".join(filter(None, (source.remark, f"{said} out" if lost else "")))
+
+    def with_images(self, change: Callable[[Source], Source]) -> Source:
+        found = copy.copy(self)
+        found.source = self.source.with_images(change)
+        found.shape, found.is_of_files = found.source.shape, found.source.is_of_files
+        return found
 
     @property
     def channels(self) -> int:

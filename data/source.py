@@ -5,13 +5,14 @@ channels), a volume; 8-bit grey levels or real numbers. Where examples are padde
 mask says what of them is real.
 """
 
+import functools
 import hashlib
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NotRequired, Protocol, TypedDict, runtime_checkable
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int, Int32, Integer, Shaped, UInt8
+from jaxtyping import Bool, Float16, Float32, Int, Int32, Integer, Shaped, UInt8
 
 from options.choices import require
 from options.errors import InvalidValue, Words
@@ -22,9 +23,17 @@ TYPES = (np.uint8, np.float32)
 BLOCK = 256  # examples that a checksum reads at a time
 
 
+class CaptionValue(TypedDict):
+    """Vectors of a text encoder, and where there is one; of several captions with a leading axis."""
+
+    vectors: Float16[np.ndarray, "... n features"]
+    mask: Bool[np.ndarray, "... n"]
+
+
 class Record(TypedDict):
     """One example, whatever it is, under "image". mask: see `Source`; text, writer, style: of a
-    line of handwriting, see `data.strokes` and `data.text_lines`; text: of `data.captions` too."""
+    line of handwriting, see `data.strokes` and `data.text_lines`; text: of `data.captions` too;
+    caption: see `data.caption_vectors`."""
 
     image: Example
     label: int
@@ -32,6 +41,7 @@ class Record(TypedDict):
     text: NotRequired[Int32[np.ndarray, " characters"]]
     writer: NotRequired[int]
     style: NotRequired[Float32[np.ndarray, "places features"]]
+    caption: NotRequired[CaptionValue]
 
 
 class Records(TypedDict):
@@ -43,6 +53,7 @@ class Records(TypedDict):
     text: NotRequired[Int32[np.ndarray, "b characters"]]
     writer: NotRequired[Int32[np.ndarray, "b"]]
     style: NotRequired[Float32[np.ndarray, "b places features"]]
+    caption: NotRequired[CaptionValue]
 
 
 @runtime_checkable
@@ -61,6 +72,7 @@ class Source(Protocol):
       unsplit: whether it is all there is of every split, so that nobody set examples aside.
       is_of_files: whether each example is an image file, which takes long to decode.
       remark: what was seen when it was read and may explain that it is not what was expected.
+      texts: the caption of each example; empty for a set without.
     """
 
     name: str
@@ -71,6 +83,7 @@ class Source(Protocol):
     unsplit: bool = False
     is_of_files: bool = False
     remark: str = ""
+    texts: Sequence[str] = ()
 
     @property
     def num_classes(self) -> int:
@@ -103,6 +116,10 @@ class Source(Protocol):
         """What an example is known by, also when there are more of them: its number, or its file's
         name."""
         return str(index)
+
+    def with_images(self, change: Callable[["Source"], "Source"]) -> "Source":
+        """The set with other images, such as smaller ones, and what else its records have."""
+        return change(self)
 
     def take(self, indices: Int[np.ndarray, "b"]) -> Records:
         """The examples at `indices`, in that order."""
@@ -231,6 +248,10 @@ class Subset(Source):
 
     def __getitem__(self, index: int) -> Record:
         return self.source[int(self.indices[index])]
+
+    @functools.cached_property
+    def texts(self) -> Sequence[str]:  # type: ignore[override]
+        return [self.source.texts[i] for i in self.indices] if self.source.texts else ()
 
     def key(self, index: int) -> str:
         return self.source.key(int(self.indices[index]))

@@ -14,7 +14,7 @@ from PIL import Image
 
 from data.augment import Augment
 from data.randomness import Purpose, uniforms
-from data.source import Example, Examples, Records, Source
+from data.source import CaptionValue, Example, Examples, Records, Source
 from data.space import SPACES, UNIT, Space
 from options.choices import choose, require
 from options.errors import InvalidValue
@@ -43,7 +43,8 @@ CROPS = {
 class Batch(TypedDict):
     """What a step is given. `image`: states, 0 where `mask`, of their rank, is False.
 
-    text, writer, style: of lines of handwriting, see `data.strokes`; text of captions too.
+    text, writer, style: of lines of handwriting, see `data.strokes`; text of captions too. caption: see
+    `data.caption_vectors`.
     """
 
     image: Float32[np.ndarray, "b *shape"]
@@ -53,6 +54,7 @@ class Batch(TypedDict):
     text: NotRequired[Int32[np.ndarray, "b characters"]]
     writer: NotRequired[Int32[np.ndarray, "b"]]
     style: NotRequired[Float32[np.ndarray, "b places features"]]
+    caption: NotRequired[CaptionValue]
 
 
 @dataclass(frozen=True)
@@ -179,6 +181,8 @@ class Transform:
             batch["writer"] = records["writer"]
         if "style" in records:
             batch["style"] = records["style"]
+        if "caption" in records:
+            batch["caption"] = records["caption"]
         return batch
 
     def resized(self, example: Example) -> Example:

@@ -45,7 +45,7 @@ class BoundOfChain:
         nodes = fingerprint((grid.alpha, grid.sigma))
         return {"nodes": nodes, "variance": self.chain.variance}
 
-    def rows(self, keys: Array, batch: dict[str, Array], cond: Cond) -> Rows:
+    def rows(self, keys: Array, batch: dict[str, Any], cond: Cond) -> Rows:
         """The terms of each example, in nats, and how many dimensions it has."""
         with progress_bar(desc="terms of the bound", unit="term", leave=False) as bar:
             given = keys, self.chain, self.predict, batch["image"]

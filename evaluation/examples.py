@@ -46,7 +46,7 @@ class Examples:
 
     def batch(
         self, numbers: Int[np.ndarray, "b"], transform: Transform | None = None, draw: int = 0
-    ) -> dict[str, Array]:
+    ) -> dict[str, Any]:
         """The examples of consecutive numbers, the last of which may be repeated.
 
         Args:
@@ -57,7 +57,7 @@ class Examples:
         seed = self.seed + (draw << 32)
         records = self.source.take(self._order[numbers])
         batch = (transform or self.transform)(records, positions, seed)
-        return {name: jnp.asarray(value) for name, value in batch.items()}
+        return jax.tree.map(jnp.asarray, dict(batch))
 
     def keys(self, purpose: int, numbers: Int[np.ndarray, "b"]) -> Key[Array, "b"]:
         """A key for each example, independent of its batch."""
@@ -77,7 +77,7 @@ class Losses:
 
     def __call__(
         self, context: Context, examples: Examples, numbers: Int[np.ndarray, "b"]
-    ) -> dict[str, Array]:
+    ) -> dict[str, Any]:
         """The metrics of the loss by name, "loss" among them, (b,) each; see `Task.loss`."""
         inputs = examples.batch(numbers), examples.keys(LOSS, numbers)
         inputs = jax.device_put(inputs, over_devices(len(numbers)))
@@ -88,8 +88,8 @@ class Losses:
         return self._program.lower(Context(params), batch, keys)
 
     def _of_each(
-        self, context: Context, batch: dict[str, Array], keys: Key[Array, "b"]
-    ) -> dict[str, Array]:
+        self, context: Context, batch: dict[str, Any], keys: Key[Array, "b"]
+    ) -> dict[str, Any]:
         mean, metrics = self.task.loss(context, batch, keys)
         found = {"loss": mean, **metrics}
         return {name: jnp.broadcast_to(value, keys.shape) for name, value in found.items()}

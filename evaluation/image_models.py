@@ -350,7 +350,7 @@ class _Work:
         rows = self._fill("bound", most, compute, bound.identity(), lower)
         return bound.figures(rows, subject.held_out.name)
 
-    def _cond(self, batch: dict[str, Array], numbers: np.ndarray) -> dict[str, Any]:
+    def _cond(self, batch: dict[str, Any], numbers: np.ndarray) -> dict[str, Any]:
         """What the model is conditioned on for a batch of held-out examples, its padding too."""
         keys = self._held_out.keys(CONDITION, numbers)
         cond = draw_conditions(self.subject.task.conditions, batch, keys)
@@ -378,7 +378,7 @@ class _Work:
     def _log_likelihood(
         self,
         numbers: np.ndarray,
-        batch: dict[str, Array],
+        batch: dict[str, Any],
         settings: dict[str, Any],
         progress: Progress,
     ) -> LogLikelihood:
@@ -422,6 +422,8 @@ class _Work:
         if subject.guide is not None:
             identity["guidance"] = subject.guide.identity()
         identity["labels"] = fingerprint([labels])
+        if generator.captions is not None:
+            identity["texts"] = fingerprint([np.array(generator.captions.of(0, len(labels)))])
         store = Resumable(self.places.rows, "samples", identity)
         at_once, share = self._samples_at_once, self.share
         rows = fill(store, len(labels), at_once, self._draw, "samples", share=share)
@@ -475,7 +477,7 @@ class _Work:
     def _shapes(self, n: int, transform: Transform) -> dict[str, Any]:
         """What a batch of n held-out examples is like, without its values."""
         one = self._held_out.batch(np.arange(1), transform)
-        return {k: jax.ShapeDtypeStruct((n, *x.shape[1:]), x.dtype) for k, x in one.items()}
+        return jax.tree.map(lambda x: jax.ShapeDtypeStruct((n, *x.shape[1:]), x.dtype), one)
 
     @functools.cached_property
     def _held_out(self) -> Examples:

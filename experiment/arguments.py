@@ -38,6 +38,14 @@ def count(labels: Any) -> int:
     return int(np.size(labels))
 
 
+def texts(given: Any, count: int = 0) -> Sequence[str]:
+    """Captions, as many as asked for unless count is 0."""
+    known = type(given) is not str and all(type(text) is str for text in given)
+    require(known, "texts", given, "a list of captions")
+    require(count in (0, len(given)), "texts", Words(f"{len(given)} of them"), f"{count}, one each")
+    return list(given)
+
+
 def classes(labels: Any, count: int, num_classes: int, names: Sequence[str]) -> np.ndarray:
     """Numbers of classes, of numbers or names over and over, int32 (count,)."""
     numbers_of = {name: number for number, name in enumerate(names)}

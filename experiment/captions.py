@@ -16,9 +16,11 @@ from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from data.wordpiece import WordPiece
+from metrics.resumable import fingerprint
 from models.bert import Bert, mean_pooled
 from options.choices import require
 from options.errors import InvalidValue, StorageError, Words
@@ -70,6 +72,11 @@ class CaptionEncoder:
         network = {f.name: getattr(self.network, f.name) for f in fields(self.network)}
         record = {"network": network, "words": dataclasses.asdict(self.words)}
         weights.export_weights(path, self.params, dtype, {RECORD: record})
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """A checksum of the parameters and the vocabulary, by which a model knows its encoder."""
+        return fingerprint([*jax.tree.leaves(self.params), np.array(self.words.vocabulary)])
 
     @functools.cached_property
     def _apply(self) -> Any:

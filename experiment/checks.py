@@ -72,6 +72,7 @@ def check_image(experiment: Any) -> None:
         options.parameterization.check(experiment.network)
     _check_sampling(experiment)
     experiment.sample_labels()
+    experiment.check_texts()
     check_guidance(experiment)
     controls, task = experiment.controls, options.control.task
     # Of an upsampler only its own task can be asked, of data that are no images none.

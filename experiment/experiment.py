@@ -120,7 +120,11 @@ class Experiment(ABC):
             with within(section, split=field):
                 raise
         self.check_source(found)
-        return self._resized(found) if options.keep_resized and found.is_of_files else found
+        return (
+            found.with_images(self._resized)
+            if options.keep_resized and found.is_of_files
+            else found
+        )
 
     def _resized(self, found: Source) -> Source:
         """Images that are kept resized on disk, where that can be."""

@@ -21,9 +21,10 @@ from experiment import checks, configuration
 from experiment.classifier import ClassifierExperiment
 from experiment.experiment import Experiment, PlacesOf, Trained, at
 from experiment.settings import ImageSettings, SamplingOptions
+from experiment.texts import Captioned, captioned
 from generation.controls import Controls
 from generation.guide import Guide
-from generation.sampler import DrawSamples, Generator, HeldOutLow, HeldOutMasks
+from generation.sampler import Captions, DrawSamples, Generator, HeldOutLow, HeldOutMasks
 from metrics import extractors
 from metrics.extractors import MissingWeights
 from metrics.feature_distance import FeatureDistance
@@ -58,19 +59,31 @@ class ImageExperiment(Experiment):
 
     @functools.cached_property
     def conditions(self) -> tuple[Condition, ...]:
-        """What the network is conditioned on: the configuration's, and the augmentation if any."""
+        """What the network is conditioned on: the configuration's, that of captions with what it
+        takes from the data, and the augmentation if any."""
         added = (Augmentation(CONDITIONING_DIM),) if self.options.data.augment else ()
-        return (*self.options.conditions, *added)
+        own = self.options.conditions
+        if self.captioned is not None:
+            full = self.captioned.condition
+            own = tuple(full if c.name == full.name else c for c in own)
+        return (*own, *added)
+
+    @functools.cached_property
+    def captioned(self) -> Captioned | None:
+        """How captions reach the network; None for one that takes none."""
+        options = self.options
+        most = getattr(options.data.source, "characters", 0)
+        return captioned(options.conditions, options.captions, most, lambda: self.train_source)
 
     @property
     def labels(self) -> ClassLabel | None:
         """The class label, if the model is conditioned on one."""
-        return find(self.conditions, ClassLabel.name)
+        return find(self.options.conditions, ClassLabel.name)
 
     @property
     def low(self) -> LowResolution | None:
         """The low-resolution image, if the model is an upsampler."""
-        return find(self.conditions, LowResolution.name)
+        return find(self.options.conditions, LowResolution.name)
 
     @functools.cached_property
     def network(self) -> Any:
@@ -145,6 +158,40 @@ class ImageExperiment(Experiment):
             grid = self.options.sampling.nodes(self.process, t_start)
         return dataclasses.replace(self.sampler, grid=grid)
 
+    def _read(self, field: str) -> Source:
+        """The examples of a split, with captions where the network takes them."""
+        found = super()._read(field)
+        return found if self.captioned is None else self.captioned.source(found)
+
+    def said_by_data(self) -> dict[str, Any]:
+        return super().said_by_data() | ({} if self.captioned is None else self.captioned.said)
+
+    def check_texts(self) -> None:
+        """InvalidValue for captions that were asked for and that the model cannot take."""
+        for section in ("sampling", "control"):
+            if texts := getattr(self.options, section).texts:
+                self.captions_of(texts, f"{section}.texts")
+
+    def captions_of(self, texts: Sequence[str], field: str = "texts") -> Captions:
+        """These captions, of samples in turn; InvalidValue for some that the model cannot take."""
+        found = self.captioned
+        if found is None:
+            raise InvalidValue(field, tuple(texts), but="the model takes no captions")
+        with within("", text=field):
+            found.value(texts)
+        return Captions(found.condition.name, found.value, lambda: texts)
+
+    @property
+    def _captions(self) -> Captions | None:
+        """The captions of samples: those asked for, or of held-out examples."""
+        found, texts = self.captioned, self.options.sampling.texts
+        if texts:
+            return self.captions_of(texts, "sampling.texts")
+        if found is None or not found.is_ready:
+            return None
+        read = lambda: self.held_out.texts  # noqa: E731
+        return Captions(found.condition.name, found.value, read, in_turn=False)
+
     @functools.cached_property
     def generator(self) -> Generator:
         """The sampler in batches; an upsampler enlarges images of the evaluation split."""
@@ -164,6 +211,7 @@ class ImageExperiment(Experiment):
             low,
             None if self.space.is_pixels else HeldOutMasks(lambda: self.held_out),
             lambda: self.class_names,
+            self._captions,
         )
 
     @functools.cached_property
@@ -306,7 +354,12 @@ class ImageExperiment(Experiment):
             batch_size=sampling.at_once,
             judge=_judge_digits if self._judge else None,
             distance=self._feature_distance(),
+            captioned=self._captioned_by,
         )
+
+    def _captioned_by(self, texts: Sequence[str]) -> dict[str, Any]:
+        """The conditioning by captions, for controlled generation."""
+        return self.captions_of(texts).cond(0, len(texts))
 
     @property
     def _judge(self) -> str:

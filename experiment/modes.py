@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -54,6 +54,7 @@ CONTINUABLE = (
     "training.keep_every",
     "training.tracker",
     "data.keep_resized",
+    "captions.encoder",
     "precision.sampling",
     "preview",
     "sampling",
@@ -114,6 +115,11 @@ def checked(command: Command, num_devices: int) -> Experiment:
     experiment = kinds.experiment(command.config)
     experiment.check_all(num_devices)
     return experiment
+
+
+def with_texts(config: ConfigDict, field: str, texts: Sequence[str]) -> ConfigDict:
+    """The configuration with these captions, of a kind that has the field."""
+    return with_fields(config, {field: tuple(texts)}) if field in flat(config) else config
 
 
 def require_as_trained(command: Command) -> None:
@@ -231,7 +237,7 @@ def run_sample(command: Command) -> int:
         pictures.write_png(folder / "path.png", made.path_picture)
     else:
         print("the data are no 8-bit images, which alone have pictures: samples.npz has the arrays")
-    of = of_classes(experiment, labels)
+    of = f" of {listed(options.texts)}" if options.texts else of_classes(experiment, labels)
     print(f"{len(labels)} samples{of}, {made.nfe:.0f} evaluations each: {folder}")
     return 0
 
@@ -320,7 +326,8 @@ def controlled(
     images, labels = experiment.control_images()
     predict, key = guided(experiment, params), jax.random.key(options.seed)
     field, most = max(("images", len(images)), ("results", options.results), key=lambda of: of[1])
-    asked = controls.Asked(options.task, images, labels, options.results, options.seed)
+    texts = [options.texts[i % len(options.texts)] for i in range(len(images)) if options.texts]
+    asked = controls.Asked(options.task, images, labels, options.results, options.seed, texts)
     with within("control"), lowering(field, most):
         setup = experiment.controls.setup(asked)
     with progress_bar(desc=experiment.config.control.task.name) as bar:

@@ -30,7 +30,9 @@ NAME = ".name"  # of the field that chooses a class
 BY_NAME = ("sampling.solver", "control.task")  # choices that are said without their field's name
 OF_TRAINING = ("training", "optim", "ema", "precision.training", "data.class_names")
 OF_USE = ("seed", "sampling", "guidance", "control", "eval")
-OF_SAMPLES = ("sampling.num_samples", "sampling.labels", "sampling.seed")  # of that mode alone
+OF_SAMPLES = (  # of that mode alone
+    "sampling.num_samples", "sampling.labels", "sampling.texts", "sampling.seed",
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,7 +13,7 @@ where an object is made by a name, the object itself will do, too.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -118,6 +118,7 @@ class Pipeline:
         count: int,
         *,
         labels: Labels = None,
+        texts: Sequence[str] = (),
         steps: int | Node | None = None,
         solver: str | Solver | None = None,
         seed: int = 0,
@@ -126,27 +127,31 @@ class Pipeline:
 
         Args:
           labels: their classes, numbers or names, over and over; None: all in turn.
+          texts: their captions, over and over, "" for none; empty: as configured.
           steps: of the grid, or the grid itself; None: as configured. solver: likewise, a name of
             `solvers.SOLVERS` with its defaults, or a solver.
         """
         count = whole_number("count", count, 1, MOST_SAMPLES)
-        generator, classes = self._generator(steps, solver), self._classes(labels, count)
+        generator = self._captioned(self._generator(steps, solver), texts)
+        classes = self._classes(labels, count)
         with progress_bar(desc="sample", leave=False) as bar:
             update = bar_updater(bar)
             return generator.draw(self.sampled, _key(seed), classes, progress=update)
 
     def guide(
         self,
-        labels: Labels,
+        labels: Labels = None,
         *,
+        texts: Sequence[str] = (),
         strategy: str = "free",
         classifier: str = "",
         seed: int = 0,
         **fields: Any,
     ) -> Generated:
-        """A sample of each class, guided towards it.
+        """A sample of each class, or of each caption, guided towards it.
 
         Args:
+          texts: captions of a model that takes them.
           strategy: of `controllable.strategies.STRATEGIES`. fields: its own, as in scale=2.0.
           classifier: weights or workdir of one, for every strategy but "free".
         """
@@ -157,10 +162,12 @@ class Pipeline:
         guide, known = experiment.guide, f"one of {sorted(STRATEGIES)}"
         if guide is None:
             raise InvalidValue("strategy", strategy, known)
-        classes, predict = self._classes(labels, arguments.count(labels)), guide(self.sampled)
+        count = arguments.count(texts if labels is None and len(texts) else labels)
+        classes, predict = self._classes(labels, count), guide(self.sampled)
+        generator = self._captioned(self.experiment.generator, texts)
         with progress_bar(desc="guide", leave=False) as bar:
             update = bar_updater(bar)
-            return self.experiment.generator.draw(predict, _key(seed), classes, progress=update)
+            return generator.draw(predict, _key(seed), classes, progress=update)
 
     def log_likelihood(
         self, images: np.ndarray, *, labels: Labels = None, seed: int = 0, **options: Any
@@ -198,6 +205,7 @@ class Pipeline:
         images: np.ndarray,
         *,
         labels: Labels = None,
+        texts: Sequence[str] = (),
         results: int = 1,
         seed: int = 0,
     ) -> Controlled:
@@ -206,13 +214,15 @@ class Pipeline:
         Args:
           task: of `generation.controls.TASKS`: a name with its defaults, or the task itself.
           images: uint8 (n, height, width, channels), of the model's size.
-          labels: their classes; None for none. results: for each image.
+          labels: their classes; None for none. texts: their captions, one each; empty for none.
+          results: for each image.
         """
         images = self._images(images)
         task = named_or_alike(controls.TASKS, task, "task")
         classes = self._classes(labels, len(images), UNKNOWN)
         results = whole_number("results", results, 1, MOST_SAMPLES)
-        asked = Asked(task, images, classes, results, seed)
+        texts = arguments.texts(texts, len(images)) if len(texts) else ()
+        asked = Asked(task, images, classes, results, seed, texts)
         with progress_bar(desc="control", leave=False) as bar:
             update = bar_updater(bar)
             return self.experiment.controls.run(self.sampled, asked, _key(seed), update)
@@ -228,6 +238,13 @@ class Pipeline:
     def colorize(self, images: np.ndarray, **options: Any) -> Controlled:
         """Images in colours that their greys allow; `options` as of `control`."""
         return self.control(controls.Colorize(), images, **options)
+
+    def _captioned(self, generator: Generator, texts: Sequence[str]) -> Generator:
+        """The generator with these captions of samples, if there are any."""
+        if not len(texts):
+            return generator
+        captions = self.experiment.captions_of(arguments.texts(texts))
+        return dataclasses.replace(generator, captions=captions)
 
     def _with(self, overrides: Mapping[str, Any]) -> ImageExperiment:
         """The experiment under other values of its configuration."""

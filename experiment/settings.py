@@ -180,6 +180,22 @@ class ClassifierLossOptions:
 
 
 @dataclasses.dataclass(frozen=True)
+class CaptionOptions:
+    """How captions become vectors, of a model with the condition `caption`.
+
+    Attributes:
+      encoder: the file of a frozen text encoder, which tools.import_text_encoder makes.
+      tokens: that captions are padded to, [CLS] and [SEP] among them; longer ones are refused.
+    """
+
+    encoder: str = ""
+    tokens: int = 32
+
+    def __post_init__(self) -> None:
+        require_count("tokens", self.tokens, 3)
+
+
+@dataclasses.dataclass(frozen=True)
 class ImageTrainOptions(TrainOptions):
     """How a generative model is trained.
 
@@ -258,15 +274,20 @@ class SamplingOptions(DrawingOptions):
       low_level: of the noise on what an upsampler enlarges.
       num_samples: how many `--mode sample` draws.
       labels: their classes by name or number, as in "3,3,7"; empty: all in turn.
+      texts: their captions in turn, "" for none; empty: those of held-out examples.
     """
 
     low_level: float = 0.1
     num_samples: int = 64
     labels: str = ""
+    texts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require_at_least_one(self, "num_samples", most=MOST_SAMPLES)
+        least = max(1, len(self.texts))
+        expected = f"{least} or more, one of each text"
+        require(self.num_samples >= least, "num_samples", self.num_samples, expected)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -334,6 +355,7 @@ class ControlOptions:
         images of the evaluation split.
       images: how many of them. results: how many results for each.
       labels: their classes by name or number, as in "3,3,7"; empty: the data set's own.
+      texts: captions of the results, of one image after another; empty: none.
       repeats: of each step, RePaint's resampling; 1 for none.
       seed: of the choice of images, of measurements and of samples.
     """
@@ -343,6 +365,7 @@ class ControlOptions:
     images: int = 4
     results: int = 4
     labels: str = ""
+    texts: tuple[str, ...] = ()
     repeats: int = 1
     seed: int = 0
 
@@ -406,6 +429,7 @@ class ImageSettings:
     parameterization: Parameterization = Parameterization(ScaledScore(), LogSigma())
     model: nn.Module = chosen(MODELS, NCSNpp())
     conditions: tuple[Condition, ...] = several(CONDITIONS)
+    captions: CaptionOptions = CaptionOptions()
     loss: LossOptions = LossOptions()
     data: DataOptions = DataOptions()
     optim: Optimizer = Optimizer()

@@ -14,7 +14,7 @@ is shown as rows of (image, what was known, several results) and measured.
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
@@ -73,6 +73,7 @@ class Asked(NamedTuple):
       labels: their classes, int32 (n,); -1 where there is none.
       results: how many for each image.
       seed: of measurements and of noise on what is known.
+      texts: captions of the results, (n,); empty for none.
     """
 
     task: ControlTask
@@ -80,6 +81,7 @@ class Asked(NamedTuple):
     labels: np.ndarray
     results: int = 1
     seed: int = 0
+    texts: Sequence[str] = ()
 
     def each(self, x: Array) -> Array:
         """What belongs to an image, once for each of its results, (n * results, ...)."""
@@ -473,6 +475,7 @@ class Controls:
       batch_size: results drawn at once, over all devices of the host; None for the most that fit.
       judge: metrics of images and the classes they should be, if there is a judge of such data.
       distance: how unlike two images look; None without a network that says so.
+      captioned: the conditioning by captions; InvalidValue where the model takes none.
     """
 
     sampler_from: Callable[[float | None], Sampler]
@@ -483,6 +486,7 @@ class Controls:
     batch_size: int | None = None
     judge: Callable[[Images, np.ndarray], dict[str, float]] | None = None
     distance: FeatureDistance | None = None
+    captioned: Callable[[Sequence[str]], dict[str, Any]] = lambda texts: {}
 
     @property
     def sampler(self) -> Sampler:
@@ -526,10 +530,12 @@ class Controls:
         """What controls the run, with the classes asked for in its conditioning."""
         self.check(asked.task)
         setup = asked.task.setup(self, jnp.asarray(self.space.encode(asked.images)), asked)
-        if not self.num_classes:
-            return setup
-        labels = asked.each(jnp.asarray(self.classes(asked.labels)))
-        return setup._replace(cond=dict(setup.cond) | {"labels": labels})
+        cond = dict(setup.cond)
+        if self.num_classes:
+            cond["labels"] = asked.each(jnp.asarray(self.classes(asked.labels)))
+        if asked.texts:
+            cond |= jax.tree.map(asked.each, self.captioned(asked.texts))
+        return setup._replace(cond=cond)
 
     def draw(
         self,
@@ -598,6 +604,7 @@ class Controls:
             hidden = np.zeros(images.shape[:-1], bool)
             hidden[:, list(columns).index(setup.title)] = setup.hidden
         names = [pictures.name_of(int(label), self.class_names) for label in asked.labels]
+        names = list(asked.texts) or names
         return pictures.Panel(images, list(columns), names if any(names) else (), hidden)
 
     def _judged(self, asked: Asked, data: np.ndarray) -> dict[str, float]:

@@ -41,6 +41,7 @@ class Generated(NamedTuple):
       times: of the frames, (frames,).
       mask: of padded data, which coordinates are real, bool (n, ...); None for others.
       class_names: in the order of their numbers, as far as they are known.
+      texts: the caption of each; empty for a model without.
     """
 
     data: np.ndarray
@@ -51,28 +52,38 @@ class Generated(NamedTuple):
     times: np.ndarray | None = None
     mask: np.ndarray | None = None
     class_names: tuple[str, ...] = ()
+    texts: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return brief(self)
 
     @property
     def picture(self) -> UInt8[np.ndarray, "h w c"]:
-        """The samples, of images, by class."""
-        return pictures.drawn(*pictures.by_class(self.data, self.labels, self.class_names))
+        """The samples, of images, by caption or by class."""
+        return pictures.drawn(*pictures.by_class(self.data, *self._rows()))
+
+    def _rows(self) -> tuple[np.ndarray, Sequence[str]]:
+        """The row of each sample in a picture, and what the rows are called."""
+        if not self.texts:
+            return self.labels, self.class_names
+        names = list(dict.fromkeys(self.texts))
+        number = {text: i for i, text in enumerate(names)}
+        return np.array([number[text] for text in self.texts]), names
 
     @property
     def path_picture(self) -> UInt8[np.ndarray, "h w c"]:
         """The path of the first samples, a row each."""
         assert self.path is not None and self.times is not None
         titles = [f"t = {t:.2g}" for t in self.times[:-1]] + ["sample"]
-        shown, labels = self.path[:PATHS], self.labels[:PATHS]
-        names = [pictures.name_of(int(label), self.class_names) for label in labels]
+        shown, (labels, called) = self.path[:PATHS], self._rows()
+        names = [pictures.name_of(int(label), called) for label in labels[:PATHS]]
         return pictures.drawn(pictures.Panel(shown, titles, names if any(names) else ()))
 
     def arrays(self) -> dict[str, np.ndarray]:
         """What a file of samples holds."""
         nfe = np.array(self.nfe, np.float32)
         found = {"images": self.data, "labels": self.labels, "nfe": nfe, "ok": self.ok}
+        found |= {"texts": np.array(self.texts)} if self.texts else {}
         return found if self.mask is None else found | {"mask": self.mask}
 
 
@@ -143,6 +154,37 @@ class HeldOutMasks:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
+class Captions:
+    """Captions of samples: that of sample i depends on i alone.
+
+    Attributes:
+      name: of the condition. value: its value, of texts.
+      read: the texts, read when they are first needed.
+      in_turn: whether samples have them in turn; otherwise each has one that its number draws.
+    """
+
+    name: str
+    value: Callable[[Sequence[str]], Any]
+    read: Callable[[], Sequence[str]]
+    in_turn: bool = True
+
+    @functools.cached_property
+    def _texts(self) -> Sequence[str]:
+        return self.read()
+
+    def of(self, first_index: int, count: int) -> list[str]:
+        """The texts of samples of consecutive numbers."""
+        texts, numbers = self._texts, range(first_index, first_index + count)
+        if self.in_turn:
+            return [texts[i % len(texts)] for i in numbers]
+        return [texts[np.random.default_rng(i).integers(len(texts))] for i in numbers]
+
+    def cond(self, first_index: int, count: int) -> dict[str, Any]:
+        """The conditioning of a batch."""
+        return {self.name: jax.tree.map(jnp.asarray, self.value(self.of(first_index, count)))}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Generator:
     """A sampler in batches, for labels.
 
@@ -155,6 +197,7 @@ class Generator:
       low: the images that an upsampler enlarges; None for other models.
       masks: the padding of samples; None where data are never padded.
       class_names: of the classes, for pictures; read when samples are drawn.
+      captions: of a model that is conditioned on them; None for others.
     """
 
     sampler: Sampler
@@ -163,6 +206,7 @@ class Generator:
     low: HeldOutLow | None = None
     masks: HeldOutMasks | None = None
     class_names: Callable[[], Sequence[str]] = tuple
+    captions: Captions | None = None
 
     def labels(self, count: int) -> np.ndarray:
         """The classes in turn, 0, 1, ..., int32 (count,); -1 throughout without classes."""
@@ -174,7 +218,9 @@ class Generator:
         """The conditioning of a batch."""
         cond: dict[str, Any] = {"labels": jnp.asarray(labels)} if self.num_classes else {}
         cond |= self.low.cond(labels, first_index) if self.low is not None else {}
-        return cond | (self.masks.cond(first_index, len(labels)) if self.masks is not None else {})
+        for part in filter(None, (self.masks, self.captions)):
+            cond |= part.cond(first_index, len(labels))
+        return cond
 
     def draw(
         self,
@@ -225,7 +271,8 @@ class Generator:
             None if path is None else np.asarray(self.sampler.grid.t)[self._nodes(path.shape[1])]
         )
         names = tuple(self.class_names())
-        return Generated(data, labels, float(nfe.mean()), ok, path, times, mask, names)
+        texts = tuple(self.captions.of(first_index, count)) if self.captions is not None else ()
+        return Generated(data, labels, float(nfe.mean()), ok, path, times, mask, names, texts)
 
     def fitted(self, predict: Predictor, count: int) -> "Generator":
         """The generator with a number for its batch, the largest that fits for so many samples."""

@@ -28,7 +28,12 @@ from models.layers.conditioning import (
     VectorEncoder,
 )
 from models.layers.resampling import average_down
-from options.choices import require, require_at_least_one, require_fraction
+from options.choices import (
+    require,
+    require_at_least_one,
+    require_fraction,
+    require_non_negative,
+)
 from options.errors import InvalidValue, Words
 from parameterization import MASK, Cond
 from sde_lib import expand_right
@@ -294,14 +299,19 @@ class Text:
       characters: of the alphabet, in the order of their tokens, the first of which is 1; a run
         takes them from the data that it is trained on.
       dropout: the rate at which training hides the text.
+      layers: of a transformer, behind the one of attention that there always is.
+      pooled: whether the mean of the tokens is added to the embedding too, through a layer.
     """
 
     name: ClassVar[str] = "text"
     characters: str = ""
     dropout: float = 0.0
+    layers: int = 0
+    pooled: bool = False
 
     def __post_init__(self) -> None:
         require_fraction(self, "dropout")
+        require_non_negative(self, "layers")
 
     @property
     def size(self) -> int:
@@ -318,7 +328,7 @@ class Text:
         return jnp.zeros_like(value)
 
     def encoder(self, width: int, dtype: DTypeLike) -> TextEncoder:
-        return TextEncoder(self.size, width, dtype)
+        return TextEncoder(self.size, width, dtype, self.layers, self.pooled)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -371,12 +381,16 @@ class Caption:
       projected: whether a layer brings the vectors to the width that the network gives to tokens,
         as a network needs that has other tokens beside them.
       dropout: the rate at which training hides the caption.
+      pooled: whether the mean of the vectors is added to the embedding too, through a layer.
+      fingerprint: of the text encoder; a run takes it from the encoder that it is trained with.
     """
 
     name: ClassVar[str] = "caption"
     features: int = 384
     projected: bool = False
     dropout: float = 0.0
+    pooled: bool = False
+    fingerprint: str = ""
 
     def __post_init__(self) -> None:
         require_at_least_one(self, "features")
@@ -394,7 +408,7 @@ class Caption:
         return jax.tree.map(jnp.zeros_like, value)
 
     def encoder(self, width: int, dtype: DTypeLike) -> CaptionTokens:
-        return CaptionTokens(self.projected, width, dtype)
+        return CaptionTokens(self.projected, width, dtype, self.pooled)
 
 
 # Conditions by the names that configurations use, which are their own. (`Augmentation` follows the

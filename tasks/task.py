@@ -7,7 +7,7 @@ from jaxtyping import Array, Float, Int, Key
 
 PyTree = Any
 STATISTICS = "statistics"  # the entry of metrics that `absorb` takes
-Batch = dict[str, Array]
+Batch = dict[str, Any]  # pytrees of arrays
 
 
 class Context(NamedTuple):

@@ -19,6 +19,7 @@ from jaxtyping import Array, DTypeLike, Float, Int
 from models.layers.attention import Tokens, attend
 from models.layers.convolution import dense
 from models.layers.embedding import positional_features
+from models.layers.transformer import TransformerLayer
 from options.choices import did_you_mean, require
 from options.errors import InvalidValue
 
@@ -155,11 +156,16 @@ class VectorEncoder(nn.Module):
 
 class TextEncoder(nn.Module):
     """A token for each character of a text, int32 (b, n), 0 in the padding: a vector of the
-    character, features of its place, and one layer of self-attention."""
+    character, features of its place, one layer of self-attention, and `layers` of a transformer.
+
+    `pooled`: the mean of the tokens is in the embedding as well.
+    """
 
     size: int
     width: int
     dtype: DTypeLike = "float32"
+    layers: int = 0
+    pooled: bool = False
 
     @nn.compact
     def __call__(self, text: Int[Array, "b n"], shape: tuple[int, ...]) -> Encoding:
@@ -172,7 +178,10 @@ class TextEncoder(nn.Module):
         }
         seen = nn.LayerNorm(dtype=self.dtype, name="norm")(h)
         mixed = attend(layer["query"](seen), layer["key"](seen), layer["value"](seen), text > 0)
-        return Encoding(tokens=Tokens(h + layer["out"](mixed), text > 0))
+        h = h + layer["out"](mixed)
+        for i in range(self.layers):
+            h = TransformerLayer(1, self.dtype, name=f"layer_{i}")(h, None, text > 0)
+        return _with_mean(Tokens(h, text > 0), self.pooled, self.width)
 
 
 class StyleEncoder(nn.Module):
@@ -191,18 +200,39 @@ class StyleEncoder(nn.Module):
 
 class CaptionTokens(nn.Module):
     """{"vectors": (b, n, d), "mask": (b, n)} of a text encoder as tokens, as they are or, if
-    `projected`, through a layer to the width of the network's other tokens."""
+    `projected`, through a layer to the width of the network's other tokens.
+
+    `pooled`: the mean of the vectors is in the embedding as well.
+    """
 
     projected: bool
     width: int
     dtype: DTypeLike = "float32"
+    pooled: bool = False
 
     @nn.compact
     def __call__(self, caption: Mapping[str, Array], shape: tuple[int, ...]) -> Encoding:
         vectors = caption["vectors"].astype(self.dtype)
         if self.projected:
             vectors = dense(self.width, dtype=self.dtype, name="dense")(vectors)
-        return Encoding(tokens=Tokens(vectors, caption["mask"] > 0))
+        return _with_mean(Tokens(vectors, caption["mask"] > 0), self.pooled, self.width)
+
+
+def _with_mean(tokens: Tokens, pooled: bool, width: int) -> Encoding:
+    """Tokens, and if `pooled` a linear function of their mean, at first 0 and for none always 0, in
+    the embedding."""
+    if not pooled:
+        return Encoding(tokens=tokens)
+    real = tokens.real[..., None]
+    mean = jnp.sum(jnp.where(real, tokens.values, 0), 1) / jnp.maximum(real.sum(1), 1)
+    layer = nn.Dense(
+        width,
+        use_bias=False,
+        kernel_init=nn.initializers.zeros,
+        dtype=mean.dtype,
+        name="pooled",
+    )
+    return Encoding(embedding=layer(mean), tokens=tokens)
 
 
 class LowResolutionEncoder(nn.Module):

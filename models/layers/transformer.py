@@ -50,7 +50,14 @@ class TransformerLayer(nn.Module):
     dtype: DTypeLike = "float32"
 
     @nn.compact
-    def __call__(self, h: Float[Array, "b n c"], tokens: Tokens | None) -> Float[Array, "b n c"]:
+    def __call__(
+        self,
+        h: Float[Array, "b n c"],
+        tokens: Tokens | None,
+        there: Bool[Array, "b n"] | None = None,
+    ) -> Float[Array, "b n c"]:
+        """there: which of h there is, None for all."""
+
         def norm(name: str) -> nn.LayerNorm:
             return nn.LayerNorm(EPSILON, use_fast_variance=False, dtype=self.dtype, name=name)
 
@@ -58,7 +65,7 @@ class TransformerLayer(nn.Module):
             return HeadsAttention(self.num_heads, self.dtype, name=name)
 
         own = norm("norm_0")(h)
-        h = h + attention("self")(own, own)
+        h = h + attention("self")(own, own, there)
         if tokens is not None:
             real = None if tokens.mask is None else tokens.real
             h = h + attention("cross")(norm("norm_1")(h), tokens.values, real)

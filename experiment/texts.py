@@ -1,0 +1,196 @@
+"""Captions of images, as what a network is conditioned on: texts to the values of a condition.
+
+    caption     vectors of a frozen text encoder, from the file `captions.encoder`
+    text        characters, whose encoder is trained along with the network
+
+Each is a class here, by the name of its condition. A run remembers what the values depend on: the
+fingerprint of the text encoder, or the alphabet and the length of its texts.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from data.alphabet import Alphabet
+from data.caption_vectors import CaptionVectors
+from data.source import Source
+from experiment.captions import CaptionEncoder
+from experiment.settings import CaptionOptions
+from options.choices import require
+from options.errors import InvalidValue, StorageError, Words, within
+from options.progress import busy
+from tasks.conditions import Caption, Condition, Text, find
+
+AT_ONCE = 128  # captions that are encoded at once
+MAKE_ONE = "the file of a text encoder, which tools.import_text_encoder makes"
+
+
+class Captioned(Protocol):
+    """How captions reach a condition.
+
+    Attributes:
+      is_ready: whether there is all that values need; without, samples have the null.
+      condition: the condition, with what it takes from the data or the encoder.
+      said: fields of the configuration, by dotted name, that a run remembers.
+    """
+
+    @property
+    def is_ready(self) -> bool: ...
+
+    @property
+    def condition(self) -> Condition: ...
+
+    @property
+    def said(self) -> dict[str, Any]: ...
+
+    def value(self, texts: Sequence[str]) -> Any:
+        """The condition's value of these texts; InvalidValue for one that it cannot take."""
+        ...
+
+    def source(self, found: Source) -> Source:
+        """The examples with what the condition draws from; InvalidValue without captions."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FrozenText:
+    """Vectors of a frozen text encoder.
+
+    Attributes:
+      read: the training set, which this does not need.
+    """
+
+    condition: Caption
+    options: CaptionOptions
+    characters: int
+    read: Callable[[], Source]
+
+    @property
+    def is_ready(self) -> bool:
+        return bool(self.options.encoder)
+
+    @functools.cached_property
+    def encoder(self) -> CaptionEncoder:
+        """The encoder of the file. Reads the disk.
+
+        InvalidValue for none, one of other vectors, or another than the model was trained with.
+        """
+        path, known = self.options.encoder, self.condition.fingerprint
+        of = f", of fingerprint {known}" if known else ""
+        require(path, "captions.encoder", path, MAKE_ONE + of)
+        try:
+            with busy("reading the text encoder"), within("captions", weights="encoder"):
+                found = CaptionEncoder.load(path)
+        except StorageError as error:
+            raise StorageError(error.field, error.got, error.expected or MAKE_ONE + of, error.but)
+        width, features = found.network.width, self.condition.features
+        got = Words(f"{features}, but the vectors of {path} have {width}")
+        require(width == features, "conditions.caption.features", got, str(width))
+        if known and found.fingerprint != known:
+            expected = f"the text encoder of fingerprint {known}, with which the model was trained"
+            but = f"its fingerprint is {found.fingerprint}"
+            raise InvalidValue("captions.encoder", path, expected, but)
+        return found
+
+    @property
+    def said(self) -> dict[str, Any]:
+        return {"conditions.caption.fingerprint": self.encoder.fingerprint}
+
+    def value(self, texts: Sequence[str]) -> Mapping[str, np.ndarray]:
+        each, which = np.unique(np.array(texts), return_inverse=True)
+        vectors, mask = self._encoded(each.tolist())
+        return {"vectors": vectors[which], "mask": mask[which]}
+
+    def _encoded(self, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Vectors, float16, as a training has them, and their mask."""
+        size, parts = min(AT_ONCE, len(texts)), []
+        with busy("encoding captions"):
+            for start in range(0, len(texts), size):
+                part = texts[start : start + size]
+                filled = part + [""] * (size - len(part))
+                found = self.encoder.value(filled, self.options.tokens)
+                vectors = np.asarray(found["vectors"], np.float16)[: len(part)]
+                parts.append((vectors, np.asarray(found["mask"])[: len(part)]))
+        vectors, mask = (np.concatenate(of) for of in zip(*parts, strict=True))
+        return vectors, mask
+
+    def source(self, found: Source) -> Source:
+        if not self.is_ready:
+            return found
+        require_captions(found)
+        return CaptionVectors(found, self._encoded)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class CharacterText:
+    """Tokens of an alphabet, that of the data where the configuration names none.
+
+    Attributes:
+      given: the condition as the configuration has it.
+      characters: the most of a text; 0 for any number.
+    """
+
+    given: Text
+    options: CaptionOptions
+    characters: int
+    read: Callable[[], Source]
+
+    is_ready = True
+
+    @functools.cached_property
+    def condition(self) -> Text:
+        if self.given.characters:
+            return self.given
+        return dataclasses.replace(self.given, characters=alphabet_of(self.read()).characters)
+
+    @property
+    def said(self) -> dict[str, Any]:
+        return {
+            "conditions.text.characters": self.condition.characters,
+            "data.source.characters": self.read().take(np.zeros(1, int))["text"].shape[1],
+        }
+
+    def value(self, texts: Sequence[str]) -> np.ndarray:
+        alphabet = Alphabet(self.condition.characters)
+        longest = self.characters or max(1, *map(len, texts))
+        return np.stack([alphabet.encode(" ".join(text.split()), longest) for text in texts])
+
+    def source(self, found: Source) -> Source:
+        require_captions(found)
+        own = alphabet_of(found).characters
+        if self.given.characters not in ("", own):
+            but = f"{found.name} has {own!r}"
+            raise InvalidValue("conditions.text.characters", self.given.characters, but=but)
+        return found
+
+
+# By the names of conditions.
+CAPTIONED: dict[str, Callable[..., Captioned]] = {
+    Caption.name: FrozenText,
+    Text.name: CharacterText,
+}
+
+
+def captioned(conditions: Sequence[Condition], *fields: Any) -> Captioned | None:
+    """How captions reach the one of the conditions that takes them; None where none does.
+
+    fields: of the class, behind the condition.
+    """
+    found = [name for name in CAPTIONED if find(conditions, name) is not None]
+    require(len(found) < 2, "conditions", found, "one way to take a caption")
+    return CAPTIONED[found[0]](find(conditions, found[0]), *fields) if found else None
+
+
+def require_captions(found: Source) -> None:
+    """InvalidValue for data without captions."""
+    but = "it has no captions"
+    if not len(found.texts):
+        raise InvalidValue("data.source", Words(found.name), "'captions'", but)
+
+
+def alphabet_of(source: Source) -> Alphabet:
+    """The alphabet of the tokens of a source, which may be made of another."""
+    return source.alphabet if hasattr(source, "alphabet") else alphabet_of(source.source)  # type: ignore[attr-defined]
