@@ -14,7 +14,7 @@ python main.py --mode control --config.control.task=edit --config.control.task.t
 python main.py --mode control --config.control.task=guide --config.guidance.strategy=free
 python main.py --workdir runs/a --mode control --config.control.task=colorize     (colour models)
 python main.py --workdir runs/up --mode control --config.control.task=upscale       (upsamplers)
-python main.py --workdir runs/a --mode sample --text "red heart" --text "blue car" (captioned models)
+python main.py --workdir runs/a --mode sample --text "red heart" --text ""    (captioned models)
 python main.py --workdir runs/hand --mode write --text "Dear reader" --out line.svg
 python main.py --config configs/digits/vp_small.py --mode doctor --measure --price 2.5
 

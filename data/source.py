@@ -24,7 +24,7 @@ BLOCK = 256  # examples that a checksum reads at a time
 
 
 class CaptionValue(TypedDict):
-    """Vectors of a text encoder, and where there is one; of several captions with a leading axis."""
+    """Vectors of a text encoder, and where there is one; several captions have a leading axis."""
 
     vectors: Float16[np.ndarray, "... n features"]
     mask: Bool[np.ndarray, "... n"]

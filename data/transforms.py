@@ -43,8 +43,8 @@ CROPS = {
 class Batch(TypedDict):
     """What a step is given. `image`: states, 0 where `mask`, of their rank, is False.
 
-    text, writer, style: of lines of handwriting, see `data.strokes`; text of captions too. caption: see
-    `data.caption_vectors`.
+    text, writer, style: of lines of handwriting, see `data.strokes`; text of captions too.
+    caption: see `data.caption_vectors`.
     """
 
     image: Float32[np.ndarray, "b *shape"]

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from controllable.resampling import Resampled
-from data import CONDITIONING_DIM, Source
+from data import Source
 from data.image_file import read_pixels
 from evaluation import image_models
 from evaluation.bound import decoder_of
@@ -19,9 +19,9 @@ from evaluation.image_models import Subject
 from evaluation.measurements import SampleFID
 from experiment import checks, configuration
 from experiment.classifier import ClassifierExperiment
-from experiment.experiment import Experiment, PlacesOf, Trained, at
+from experiment.experiment import PlacesOf, Trained, at
 from experiment.settings import ImageSettings, SamplingOptions
-from experiment.texts import Captioned, captioned
+from experiment.texts import CaptionedExperiment
 from generation.controls import Controls
 from generation.guide import Guide
 from generation.sampler import Captions, DrawSamples, Generator, HeldOutLow, HeldOutMasks
@@ -38,13 +38,13 @@ from solvers.fixed_step import FixedStep
 from solvers.sampler import Sampler, in_space
 from storage.files import cache_folder
 from tasks.classifier import NoisyClassifier
-from tasks.conditions import Augmentation, ClassLabel, Condition, LowResolution, find
+from tasks.conditions import ClassLabel, LowResolution, find
 from tasks.image import ImageTask
 from training.measurements import Measurement
 from variational_bound import Chain
 
 
-class ImageExperiment(Experiment):
+class ImageExperiment(CaptionedExperiment):
     """A generative model, its samples, its likelihood and its control."""
 
     settings = ImageSettings
@@ -56,24 +56,6 @@ class ImageExperiment(Experiment):
     def process(self) -> Process:
         """What noises the data."""
         return self.options.process
-
-    @functools.cached_property
-    def conditions(self) -> tuple[Condition, ...]:
-        """What the network is conditioned on: the configuration's, that of captions with what it
-        takes from the data, and the augmentation if any."""
-        added = (Augmentation(CONDITIONING_DIM),) if self.options.data.augment else ()
-        own = self.options.conditions
-        if self.captioned is not None:
-            full = self.captioned.condition
-            own = tuple(full if c.name == full.name else c for c in own)
-        return (*own, *added)
-
-    @functools.cached_property
-    def captioned(self) -> Captioned | None:
-        """How captions reach the network; None for one that takes none."""
-        options = self.options
-        most = getattr(options.data.source, "characters", 0)
-        return captioned(options.conditions, options.captions, most, lambda: self.train_source)
 
     @property
     def labels(self) -> ClassLabel | None:
@@ -157,14 +139,6 @@ class ImageExperiment(Experiment):
         with within("sampling"):
             grid = self.options.sampling.nodes(self.process, t_start)
         return dataclasses.replace(self.sampler, grid=grid)
-
-    def _read(self, field: str) -> Source:
-        """The examples of a split, with captions where the network takes them."""
-        found = super()._read(field)
-        return found if self.captioned is None else self.captioned.source(found)
-
-    def said_by_data(self) -> dict[str, Any]:
-        return super().said_by_data() | ({} if self.captioned is None else self.captioned.said)
 
     def check_texts(self) -> None:
         """InvalidValue for captions that were asked for and that the model cannot take."""

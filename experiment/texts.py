@@ -14,15 +14,18 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from data import CONDITIONING_DIM
 from data.alphabet import Alphabet
 from data.caption_vectors import CaptionVectors
 from data.source import Source
 from experiment.captions import CaptionEncoder
+from experiment.experiment import Experiment
 from experiment.settings import CaptionOptions
 from options.choices import require
-from options.errors import InvalidValue, StorageError, Words, within
+from options.errors import InvalidValue, Words, within
 from options.progress import busy
-from tasks.conditions import Caption, Condition, Text, find
+from options.project import find as find_file
+from tasks.conditions import Augmentation, Caption, Condition, Text, find
 
 AT_ONCE = 128  # captions that are encoded at once
 MAKE_ONE = "the file of a text encoder, which tools.import_text_encoder makes"
@@ -81,11 +84,10 @@ class FrozenText:
         path, known = self.options.encoder, self.condition.fingerprint
         of = f", of fingerprint {known}" if known else ""
         require(path, "captions.encoder", path, MAKE_ONE + of)
-        try:
-            with busy("reading the text encoder"), within("captions", weights="encoder"):
-                found = CaptionEncoder.load(path)
-        except StorageError as error:
-            raise StorageError(error.field, error.got, error.expected or MAKE_ONE + of, error.but)
+        file = find_file(path)
+        require(file.exists(), "captions.encoder", path, MAKE_ONE + of)
+        with busy("reading the text encoder"), within("captions", weights="encoder"):
+            found = CaptionEncoder.load(file)
         width, features = found.network.width, self.condition.features
         got = Words(f"{features}, but the vectors of {path} have {width}")
         require(width == features, "conditions.caption.features", got, str(width))
@@ -174,7 +176,7 @@ CAPTIONED: dict[str, Callable[..., Captioned]] = {
 }
 
 
-def captioned(conditions: Sequence[Condition], *fields: Any) -> Captioned | None:
+def _captioned(conditions: Sequence[Condition], *fields: Any) -> Captioned | None:
     """How captions reach the one of the conditions that takes them; None where none does.
 
     fields: of the class, behind the condition.
@@ -194,3 +196,35 @@ def require_captions(found: Source) -> None:
 def alphabet_of(source: Source) -> Alphabet:
     """The alphabet of the tokens of a source, which may be made of another."""
     return source.alphabet if hasattr(source, "alphabet") else alphabet_of(source.source)  # type: ignore[attr-defined]
+
+
+class CaptionedExperiment(Experiment):
+    """What an experiment has whose network may take captions, by `conditions` and `captions`."""
+
+    options: Any
+
+    @functools.cached_property
+    def conditions(self) -> tuple[Condition, ...]:
+        """What the network is conditioned on: the configuration's, that of captions with what it
+        takes from the data, and the augmentation if any."""
+        added = (Augmentation(CONDITIONING_DIM),) if self.options.data.augment else ()
+        own = self.options.conditions
+        if self.captioned is not None:
+            full = self.captioned.condition
+            own = tuple(full if c.name == full.name else c for c in own)
+        return (*own, *added)
+
+    @functools.cached_property
+    def captioned(self) -> Captioned | None:
+        """How captions reach the network; None for one that takes none."""
+        options = self.options
+        most = getattr(options.data.source, "characters", 0)
+        return _captioned(options.conditions, options.captions, most, lambda: self.train_source)
+
+    def _read(self, field: str) -> Source:
+        """The examples of a split, with captions where the network takes them."""
+        found = super()._read(field)
+        return found if self.captioned is None else self.captioned.source(found)
+
+    def said_by_data(self) -> dict[str, Any]:
+        return super().said_by_data() | ({} if self.captioned is None else self.captioned.said)

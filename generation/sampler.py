@@ -177,7 +177,7 @@ class Captions:
         texts, numbers = self._texts, range(first_index, first_index + count)
         if self.in_turn:
             return [texts[i % len(texts)] for i in numbers]
-        return [texts[np.random.default_rng(i).integers(len(texts))] for i in numbers]
+        return [texts[int(np.random.default_rng(i).integers(len(texts)))] for i in numbers]
 
     def cond(self, first_index: int, count: int) -> dict[str, Any]:
         """The conditioning of a batch."""
@@ -218,9 +218,10 @@ class Generator:
         """The conditioning of a batch."""
         cond: dict[str, Any] = {"labels": jnp.asarray(labels)} if self.num_classes else {}
         cond |= self.low.cond(labels, first_index) if self.low is not None else {}
-        for part in filter(None, (self.masks, self.captions)):
-            cond |= part.cond(first_index, len(labels))
-        return cond
+        cond |= self.masks.cond(first_index, len(labels)) if self.masks is not None else {}
+        return cond | (
+            self.captions.cond(first_index, len(labels)) if self.captions is not None else {}
+        )
 
     def draw(
         self,

@@ -1,4 +1,4 @@
-"""Captioned images: trained, sampled by texts, controlled and evaluated, with encoders of both kinds."""
+"""Captioned images: trained, sampled by texts and evaluated, with encoders of both kinds."""
 
 import dataclasses
 import json
@@ -10,14 +10,13 @@ import pytest
 from PIL import Image
 from quick import compile_quickly
 
-from data.caption_vectors import CaptionVectors
 from data.wordpiece import WordPiece
 from experiment import kinds, modes
 from experiment.captions import CaptionEncoder
 from experiment.modes import Command
 from experiment.pipeline import load
 from models.bert import Bert
-from options.errors import InvalidValue, StorageError
+from options.errors import InvalidValue
 
 WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "red", "blue", "square", "disc")
 COLOURS = {"red": (255, 0, 0), "blue": (0, 0, 255)}

@@ -1,0 +1,28 @@
+r"""A text-image judge of noisy emoji and their names: for guidance, and to measure captioned models.
+
+An image network as that of configs/emoji/classifier.py, of a size that a CPU trains, with vectors
+of 128 in place of classes, beside MiniLM's vectors of the name.
+Command: python main.py --config configs/emoji/judge.py --workdir runs/emoji_judge --mode train
+Result: RESULT
+"""
+
+from ml_collections import ConfigDict
+
+from configs.emoji.captions import get_config as captions
+from configs.emoji.classifier import get_config as classifier
+
+
+def get_config() -> ConfigDict:
+    config = classifier()
+    config.task = "matching"
+    own = captions()
+    config.data.source = own.data.source
+    config.conditions = {"caption": {"features": 384}}
+    config.captions = own.captions
+    config.model.update({"num_classes": 128, "nf": 32, "ch_mult": (1, 2, 4), "patch_size": 2})
+    config.loss = {"times": config.loss.times}
+    config.training.steps = 1_500
+    config.training.batch_size = 128
+    config.training.microbatch = "128"
+    config.eval = {}
+    return config
