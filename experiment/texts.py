@@ -9,6 +9,7 @@ fingerprint of the text encoder, or the alphabet and the length of its texts.
 
 import dataclasses
 import functools
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -25,6 +26,8 @@ from options.choices import require
 from options.errors import InvalidValue, Words, within
 from options.progress import busy
 from options.project import find as find_file
+from storage import npz
+from storage.files import atomic_write, cache_folder
 from tasks.conditions import Augmentation, Caption, Condition, Text, find
 
 AT_ONCE = 128  # captions that are encoded at once
@@ -123,7 +126,21 @@ class FrozenText:
         if not self.is_ready:
             return found
         require_captions(found)
-        return CaptionVectors(found, self._encoded)
+        return CaptionVectors(found, self._kept)
+
+    def _kept(self, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
+        """`_encoded`, kept in the user's cache."""
+        made_of = repr((texts, self.options.tokens, self.encoder.fingerprint))
+        name = f"captions-{hashlib.sha256(made_of.encode()).hexdigest()[:16]}.npz"
+        kept = cache_folder() / name
+        try:
+            found = npz.read(kept, ["vectors", "mask"])
+        except npz.UNREADABLE:
+            vectors, mask = self._encoded(texts)
+            found = {"vectors": vectors, "mask": mask}
+            with atomic_write(kept) as file:
+                np.savez(file, **found)
+        return found["vectors"], found["mask"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -24,7 +24,7 @@ import losses
 from models.two_towers import TwoTowers
 from options.classes import named
 from options.precision import FLOAT32, PRECISIONS, Precision
-from parameterization import LogSigma, NoiseConditioning
+from parameterization import Cond, LogSigma, NoiseConditioning
 from sde_lib import Node, Process, expand_right
 from tasks.conditions import Condition
 from tasks.task import Batch, Context
@@ -156,3 +156,27 @@ class MatchingTask:
     def draw(self, context: Context, key: Key[Array, ""]) -> dict[str, np.ndarray]:
         """Nothing: a judge draws no samples."""
         return {}
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass, data_fields=["judge", "among"], meta_fields=["name"]
+)
+@dataclasses.dataclass(frozen=True)
+class TextLikelihood:
+    """log p(text | x_t) of the caption in a run's cond, as `controllable.likelihood_guidance` takes
+    it: (x, node, cond) -> (b,).
+
+    Attributes:
+      among: g of the texts that the caption is told from; log p is to their sum and its own.
+      name: of the caption's condition, which the judge shares with the model.
+    """
+
+    judge: Judge
+    among: Float[Array, "n d"]
+    name: str
+
+    def __call__(self, x: Array, node: Node, cond: Cond) -> Float[Array, " b"]:
+        f = self.judge.images(x, node)
+        own = jnp.sum(f * self.judge.texts(cond[self.name]), axis=1)
+        others = jax.nn.logsumexp(f @ self.among.T, axis=1)
+        return own - jnp.logaddexp(own, others)

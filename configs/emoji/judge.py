@@ -1,4 +1,4 @@
-r"""A text-image judge of noisy emoji and their names: for guidance, and to measure captioned models.
+r"""A text-image judge of noisy emoji and their names: to guide by, and to measure captioned models.
 
 An image network as that of configs/emoji/classifier.py, of a size that a CPU trains, with vectors
 of 128 in place of classes, beside MiniLM's vectors of the name.
@@ -13,12 +13,12 @@ from configs.emoji.classifier import get_config as classifier
 
 
 def get_config() -> ConfigDict:
-    config = classifier()
+    config, captioned = classifier(), captions()
     config.task = "matching"
-    own = captions()
-    config.data.source = own.data.source
+    config.data.source = captioned.data.source
+    config.data.augment = 0.0
     config.conditions = {"caption": {"features": 384}}
-    config.captions = own.captions
+    config.captions = captioned.captions
     config.model.update({"num_classes": 128, "nf": 32, "ch_mult": (1, 2, 4), "patch_size": 2})
     config.loss = {"times": config.loss.times}
     config.training.steps = 1_500

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from controllable.likelihood_guidance import by_estimates, by_states
-from oracles import Gaussian
 from options.errors import InvalidValue
+from oracles import Gaussian
 from sde_lib import VPSDE
 from tasks.conditions import ClassLabel
 
