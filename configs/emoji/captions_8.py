@@ -25,6 +25,8 @@ def get_config() -> ConfigDict:
     config.training.steps = 3_000
     config.training.batch_size = 64
     config.training.microbatch = "64"
-    config.sampling.update({"solver": "dpm", "grid": "log_snr", "num_steps": 25})
+    config.sampling.solver = "dpm"
+    config.sampling.grid = "log_snr"
+    config.sampling.num_steps = 25
     config.eval = captioned.eval
     return config

@@ -15,8 +15,12 @@ from experiment import kinds, modes
 from experiment.captions import CaptionEncoder
 from experiment.modes import Command
 from experiment.pipeline import load
+from experiment.settings import CaptionOptions
+from experiment.texts import CharacterText, FrozenText
 from models.bert import Bert
-from options.errors import InvalidValue
+from options.errors import InvalidValue, StorageError, UserError
+from tasks.conditions import Caption, Text
+from tools import caption_report
 
 WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "red", "blue", "square", "disc")
 COLOURS = {"red": (255, 0, 0), "blue": (0, 0, 255)}
@@ -88,7 +92,9 @@ def cached(tmp_path, monkeypatch):
     compile_quickly(monkeypatch)
 
 
-@pytest.mark.parametrize("condition", [CAPTION, TEXT], ids=["caption", "text"])
+@pytest.mark.parametrize(
+    "condition", [CAPTION, pytest.param(TEXT, marks=pytest.mark.slow)], ids=["caption", "text"]
+)
 def test_captions_are_trained_on_sampled_by_and_remembered(condition, folder, tmp_path, cached):
     config = kinds.complete(given(folder, condition))
     command = Command(config, tmp_path / "run")
@@ -121,3 +127,114 @@ def test_captions_are_trained_on_sampled_by_and_remembered(condition, folder, tm
         pipeline.sample(1, texts=[too_long])
     with pytest.raises(InvalidValue, match="^sampling.texts: got 'red square red"):
         kinds.experiment(modes.with_texts(asked, "sampling.texts", [too_long])).check_all(1)
+
+
+def frozen(path, **fields):
+    return FrozenText(Caption(**{"features": 8} | fields), CaptionOptions(str(path), 6), 0, None)
+
+
+def test_captions_alike_have_their_vectors_once_and_are_what_samples_have(folder, cached):
+    text = frozen(folder / "text.npz")
+    experiment = kinds.experiment(kinds.complete(given(folder, CAPTION)))
+    source = experiment.held_out
+    assert source.vectors.shape == (2, 6, 8) and source.vectors.dtype == np.float16
+    found = source.take(np.array([1, 0]))["caption"]
+    value = text.value(["blue square", "red square", ""])
+    np.testing.assert_array_equal(found["vectors"], value["vectors"][:2])
+    np.testing.assert_array_equal(found["mask"], value["mask"][:2])
+    assert not value["vectors"][2].any() and not value["mask"][2].any()
+    np.testing.assert_array_equal(source[1]["caption"]["mask"], found["mask"][0])
+    again = text.value(["unknown square"])  # a word that it does not know is [UNK]
+    assert again["mask"].sum() == 4 and source.texts[1] == "blue square"
+    assert experiment.held_out.checksum() and not experiment.generator.captions.in_turn
+    drawn = experiment.generator.captions.of(3, 5)
+    assert drawn == experiment.generator.captions.of(0, 9)[3:8] and set(drawn) <= set(source.texts)
+
+
+def test_an_encoder_that_is_not_the_models_is_refused(folder, tmp_path):
+    known = frozen(folder / "text.npz").encoder.fingerprint
+    other = encoder(tmp_path / "other.npz", seed=1)
+    with pytest.raises(InvalidValue, match=f"^captions.encoder: .*other.npz', but its .* {known}"):
+        frozen(other, fingerprint=known).encoder  # noqa: B018
+    with pytest.raises(InvalidValue, match=r"^conditions.caption.features: got 9, but .* have 8"):
+        frozen(other, features=9).encoder  # noqa: B018
+    for path in ("", tmp_path / "none.npz"):
+        with pytest.raises(InvalidValue, match=f"^captions.encoder: .*fingerprint {known}"):
+            frozen(path, fingerprint=known).value(["red"])
+    np.savez(tmp_path / "weights.npz", a=np.zeros(1))
+    with pytest.raises(StorageError, match="^captions.encoder: "):
+        frozen(tmp_path / "weights.npz").value(["red"])
+
+
+@pytest.mark.parametrize(
+    "text, said",
+    [("red car", r"^text: got 'c' \(U\+0063\)"), ("redred", "^text: got .* at most 5")],
+)
+def test_characters_and_lengths_that_were_not_trained_on_are_refused(text, said):
+    learnt = CharacterText(Text(" adersu"), CaptionOptions(), 5 if text == "redred" else 0, None)
+    with pytest.raises(InvalidValue, match=said):
+        learnt.value([text])
+    found = learnt.value(["", "red"])
+    assert not found[0].any() and found[1, :3].tolist() == [5, 4, 3]
+
+
+def test_texts_of_a_model_without_captions_are_refused():
+    without = kinds.load("digits", {"sampling.texts": ("red heart",)})
+    with pytest.raises(InvalidValue, match=r"^sampling.texts: .* the model takes no captions"):
+        kinds.experiment(without).check_all(1)
+    with pytest.raises(UserError, match="^sampling.num_samples: got 1, expected 2 or more"):
+        kinds.experiment(kinds.load("digits", {
+            "sampling.texts": ("a", "b"), "sampling.num_samples": 1,
+        }))  # fmt: skip
+    with pytest.raises(InvalidValue, match="^texts: .*the model takes no captions"):
+        load("digits").sample(1, texts=["red heart"])
+
+
+def test_data_without_captions_are_refused(folder):
+    config = given(folder, CAPTION)
+    config["data"]["source"] = {"name": "folder", "path": str(folder / "images")}
+    with pytest.raises(InvalidValue, match="^data.source: .*no captions"):
+        kinds.experiment(kinds.complete(config)).train_source  # noqa: B018
+
+
+def judge_of(folder):
+    """A tiny judge of the same images."""
+    own = given(folder, {"text": {"characters": " abdelqrsu"}})
+    kept = ("process", "conditions", "captions", "data", "optim", "training")
+    model = {"nf": 8, "stem": 8, "ch_mult": (1,), "num_res_blocks": 1, "num_classes": 4}
+    return {key: own[key] for key in kept} | {"task": "matching", "model": model}
+
+
+def test_a_judge_is_of_one_caption(folder):
+    experiment = kinds.experiment(kinds.complete(judge_of(folder)))
+    experiment.check_all(1)
+    assert experiment.task.network.width == 4
+    none = kinds.experiment(kinds.complete(judge_of(folder) | {"conditions": {}}))
+    with pytest.raises(InvalidValue, match=r"^conditions: got \[\], expected one, of captions"):
+        none.check_all(1)
+
+
+@pytest.mark.slow
+def test_a_judge_is_trained_and_looks_for_captions_in_samples(
+    folder, tmp_path, cached, monkeypatch
+):
+    command = Command(kinds.complete(judge_of(folder)), tmp_path / "judge")
+    assert modes.run("train", command) == 0 and modes.run("eval", command) == 0
+    (report,) = (tmp_path / "judge" / "eval").rglob("report.json")
+    figures = json.loads(report.read_text())["figures"]
+    assert len(figures) == 8 and figures[1]["value"] == 1.0  # at 5, of two captions
+    own = given(folder, {"text": {"characters": " abdelqrsu", "dropout": 0.2}})
+    model = Command(kinds.complete(own), tmp_path / "model")
+    assert modes.run("train", model) == 0
+    arguments = [
+        f"--weights={model.workdir}", f"--judge={command.workdir}", f"--out={tmp_path / 'out'}",
+        "--scales=2", "--colours=red,blue", "--objects=square",
+    ]  # fmt: skip
+    monkeypatch.setattr("sys.argv", ["caption_report", *arguments])
+    caption_report.main()
+    rows = json.loads((tmp_path / "out" / "report.json").read_text())["rows"]
+    assert len(rows) == 10 and {row["count"] for row in rows} == {2}
+    assert (tmp_path / "out" / "grid.png").is_file()
+    monkeypatch.setattr("sys.argv", ["caption_report", *arguments[:1], f"--judge={model.workdir}"])
+    with pytest.raises(SystemExit):
+        caption_report.main()
