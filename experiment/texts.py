@@ -243,5 +243,21 @@ class CaptionedExperiment(Experiment):
         found = super()._read(field)
         return found if self.captioned is None else self.captioned.source(found)
 
+    @functools.cached_property
+    def _plain(self) -> tuple[Source, Source | None]:
+        """The data without vectors of captions, which take long and are nothing to look at."""
+        return self._parts_of(super()._read("train_split"))
+
+    @property
+    def plain_train(self) -> Source:
+        return self.train_source if self.captioned is None else self._plain[0]
+
+    @functools.cached_property
+    def plain_held_out(self) -> Source:
+        if self.captioned is None:
+            return self.held_out
+        of_train = self._plain[1]
+        return super()._read("eval_split") if of_train is None else of_train
+
     def said_by_data(self) -> dict[str, Any]:
         return super().said_by_data() | ({} if self.captioned is None else self.captioned.said)

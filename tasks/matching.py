@@ -167,7 +167,7 @@ class TextLikelihood:
     it: (x, node, cond) -> (b,).
 
     Attributes:
-      among: g of the texts that the caption is told from; log p is to their sum and its own.
+      among: g of the texts beside which the caption is seen: log p is among them and itself.
       name: of the caption's condition, which the judge shares with the model.
     """
 

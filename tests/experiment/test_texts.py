@@ -13,6 +13,8 @@ from quick import compile_quickly
 from data.wordpiece import WordPiece
 from experiment import kinds, modes
 from experiment.captions import CaptionEncoder
+from experiment.doctor.examination import examine
+from experiment.doctor.subject import Request, Subject
 from experiment.modes import Command
 from experiment.pipeline import load
 from experiment.settings import CaptionOptions
@@ -92,9 +94,8 @@ def cached(tmp_path, monkeypatch):
     compile_quickly(monkeypatch)
 
 
-@pytest.mark.parametrize(
-    "condition", [CAPTION, pytest.param(TEXT, marks=pytest.mark.slow)], ids=["caption", "text"]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("condition", [CAPTION, TEXT], ids=["caption", "text"])
 def test_captions_are_trained_on_sampled_by_and_remembered(condition, folder, tmp_path, cached):
     config = kinds.complete(given(folder, condition))
     command = Command(config, tmp_path / "run")
@@ -188,6 +189,14 @@ def test_texts_of_a_model_without_captions_are_refused():
         }))  # fmt: skip
     with pytest.raises(InvalidValue, match="^texts: .*the model takes no captions"):
         load("digits").sample(1, texts=["red heart"])
+
+
+def test_the_doctor_needs_no_encoder_to_look_at_the_data(folder, cached):
+    config = given(folder, CAPTION) | {"captions": {"encoder": "none.npz"}}
+    subject = Subject(kinds.experiment(kinds.complete(config)), Request("blank_images,overlap"))
+    assert subject.images.shape == (8, 8, 8, 3) and "caption" not in subject.looked.records
+    assert not [f for f in examine(subject).findings if f.check == "blank_images"]
+    assert subject.states.shape == (8 * 64, 3)
 
 
 def test_data_without_captions_are_refused(folder):

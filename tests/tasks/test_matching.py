@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 from quick import quick_jit
 
 from losses import UniformTimes
@@ -28,6 +29,7 @@ def test_the_contrast_counts_texts_that_are_alike_as_one():
     assert correct.all() and not contrast(-f, g)[1].any()
 
 
+@pytest.mark.slow
 def test_a_judge_learns_what_texts_say_and_says_nothing_at_first():
     image = WideResNet(
         num_classes=8, nf=8, stem=8, ch_mult=(1,), num_res_blocks=1, embed_dim=8, fourier_size=4,

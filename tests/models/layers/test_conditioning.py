@@ -8,7 +8,7 @@ import pytest
 from models.layers.attention import Tokens
 from models.layers.conditioning import Embedding, Encoding, join
 from options.errors import InvalidValue
-from tasks.conditions import Augmentation, ClassLabel, LowResolution
+from tasks.conditions import Augmentation, Caption, ClassLabel, LowResolution, Text
 
 SHAPE, FEATURES = (4, 4, 1), jnp.ones((3, 4))
 LABELS, AUGMENT, LOW = ClassLabel(10, 0.1), Augmentation(2), LowResolution(2)
@@ -88,3 +88,34 @@ def test_nothing_to_embed():
 def test_a_name_that_no_condition_has_is_refused():
     with pytest.raises(InvalidValue, match="cond: got 'label', .* did you mean 'labels'"):
         embedding(LABELS).init(jax.random.key(0), FEATURES, {"label": jnp.zeros(3)}, SHAPE, 3)
+
+
+@pytest.mark.parametrize("condition", [Caption(features=5, pooled=True), Text("ab", pooled=True)])
+def test_the_mean_of_a_caption_is_embedded_and_its_null_is_zero(condition):
+    mask = np.array([[1, 1, 0], [1, 0, 0], [0, 0, 0]]) > 0
+    vectors = np.random.default_rng(0).normal(size=(3, 3, 5)).astype(np.float32)
+    given = {"caption": {"vectors": vectors, "mask": mask}, "text": np.where(mask, 2, 0)}
+    cond = {condition.name: given[condition.name]}
+    first, variables = embedding(condition).init_with_output(
+        jax.random.key(0), None, cond, SHAPE, 3
+    )
+    assert not first.embedding.any()  # at first
+    kernel = jnp.ones_like(variables["params"][condition.name]["pooled"]["kernel"])
+    variables["params"][condition.name]["pooled"]["kernel"] = kernel
+    found = embedding(condition).apply(variables, None, cond, SHAPE, 3)
+    tokens = np.asarray(found.tokens.values)
+    np.testing.assert_array_equal(found.tokens.real, mask)
+    np.testing.assert_allclose(found.embedding[0], tokens[0, :2].mean(0) @ kernel, rtol=1e-4)
+    np.testing.assert_allclose(found.embedding[1], tokens[1, 0] @ kernel, rtol=1e-4)
+    assert not found.embedding[2].any()
+
+
+def test_the_padding_of_a_text_changes_nothing():
+    condition = Text("ab", layers=1)
+    short, long = jnp.array([[1, 2]]), jnp.array([[1, 2, 0, 0]])
+    model = embedding(condition)
+    found, variables = model.init_with_output(jax.random.key(0), None, {"text": short}, SHAPE, 1)
+    padded = model.apply(variables, None, {"text": long}, SHAPE, 1)
+    np.testing.assert_allclose(
+        padded.tokens.values[:, :2], found.tokens.values, rtol=1e-4, atol=1e-5
+    )
