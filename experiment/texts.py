@@ -135,12 +135,12 @@ class FrozenText:
         kept = cache_folder() / name
         try:
             found = npz.read(kept, ["vectors", "mask"])
+            return found["vectors"], found["mask"]
         except npz.UNREADABLE:
             vectors, mask = self._encoded(texts)
-            found = {"vectors": vectors, "mask": mask}
             with atomic_write(kept) as file:
-                np.savez(file, **found)
-        return found["vectors"], found["mask"]
+                np.savez(file, vectors=vectors, mask=mask)
+            return vectors, mask
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

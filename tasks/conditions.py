@@ -28,12 +28,7 @@ from models.layers.conditioning import (
     VectorEncoder,
 )
 from models.layers.resampling import average_down
-from options.choices import (
-    require,
-    require_at_least_one,
-    require_fraction,
-    require_non_negative,
-)
+from options.choices import require, require_at_least_one, require_fraction
 from options.errors import InvalidValue, Words
 from parameterization import MASK, Cond
 from sde_lib import expand_right
@@ -298,20 +293,22 @@ class Text:
     Attributes:
       characters: of the alphabet, in the order of their tokens, the first of which is 1; a run
         takes them from the data that it is trained on.
+      layers: of the transformer that encodes the text, where the network has no encoder of its own.
+      heads: of its attention, a divisor of the width of tokens.
       dropout: the rate at which training hides the text.
-      layers: of a transformer, behind the one of attention that there always is.
       pooled: whether the mean of the tokens is added to the embedding too, through a layer.
     """
 
     name: ClassVar[str] = "text"
     characters: str = ""
+    layers: int = 1
+    heads: int = 1
     dropout: float = 0.0
-    layers: int = 0
     pooled: bool = False
 
     def __post_init__(self) -> None:
+        require_at_least_one(self, "layers", "heads")
         require_fraction(self, "dropout")
-        require_non_negative(self, "layers")
 
     @property
     def size(self) -> int:
@@ -328,7 +325,8 @@ class Text:
         return jnp.zeros_like(value)
 
     def encoder(self, width: int, dtype: DTypeLike) -> TextEncoder:
-        return TextEncoder(self.size, width, dtype, self.layers, self.pooled)
+        require(width % self.heads == 0, "heads", self.heads, f"a divisor of {width}")
+        return TextEncoder(self.size, width, self.layers, self.heads, dtype, self.pooled)
 
 
 @dataclasses.dataclass(frozen=True)

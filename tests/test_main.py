@@ -148,6 +148,10 @@ def test_help_names_what_there_is():
             "--weights: there is no file pretrained/digit.npz; did you mean 'pretrained/dig",
         ),
         (["--weights=digitz"], "--weights: there is no file digitz; did you mean 'digits'?"),
+        (
+            ["--mode=sample", "--text=red heart", "--text="],
+            "sampling.texts: got ('red heart', ''), but the model takes no captions",
+        ),
         (["--weights=README.md", "--mode=sample"], "weights: README.md cannot be read as exported"),
         (["--weights=data/digits.npz", "--mode=sample"], "weights: data/digits.npz has no record"),
         (

@@ -14,5 +14,5 @@ from configs.emoji.vp_small import get_config as emoji
 def get_config() -> ConfigDict:
     config = emoji()
     config.data.source = {"name": "captions", "replacement": " "}
-    config.conditions = {"text": {"dropout": 0.1, "layers": 2, "pooled": True}}
+    config.conditions = {"text": {"dropout": 0.1, "layers": 2, "heads": 4, "pooled": True}}
     return config

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float, Int
 
-from models.layers.attention import Tokens, attend
+from models.layers.attention import Tokens
 from models.layers.convolution import dense
 from models.layers.embedding import positional_features
 from models.layers.transformer import TransformerLayer
@@ -156,15 +156,16 @@ class VectorEncoder(nn.Module):
 
 class TextEncoder(nn.Module):
     """A token for each character of a text, int32 (b, n), 0 in the padding: a vector of the
-    character, features of its place, one layer of self-attention, and `layers` of a transformer.
+    character and features of its number, through `layers` of a transformer.
 
     `pooled`: the mean of the tokens is in the embedding as well.
     """
 
     size: int
     width: int
+    layers: int = 1
+    num_heads: int = 1
     dtype: DTypeLike = "float32"
-    layers: int = 0
     pooled: bool = False
 
     @nn.compact
@@ -172,15 +173,9 @@ class TextEncoder(nn.Module):
         table = nn.Embed(self.size, self.width, dtype=self.dtype, name="characters")
         places = positional_features(jnp.arange(text.shape[1], dtype=jnp.float32), self.width)
         h = table(text) + places.astype(self.dtype)
-        layer = {
-            name: dense(self.width, dtype=self.dtype, name=name)
-            for name in ("query", "key", "value", "out")
-        }
-        seen = nn.LayerNorm(dtype=self.dtype, name="norm")(h)
-        mixed = attend(layer["query"](seen), layer["key"](seen), layer["value"](seen), text > 0)
-        h = h + layer["out"](mixed)
-        for i in range(self.layers):
-            h = TransformerLayer(1, self.dtype, name=f"layer_{i}")(h, None, text > 0)
+        for number in range(self.layers):
+            layer = TransformerLayer(self.num_heads, self.dtype, name=f"layer_{number}")
+            h = layer(h, None, text > 0)
         return _with_mean(Tokens(h, text > 0), self.pooled, self.width)
 
 

@@ -44,7 +44,7 @@ class HeadsAttention(nn.Module):
 
 
 class TransformerLayer(nn.Module):
-    """(1), (2) and (3); without tokens, (1) and (3)."""
+    """(1), (2) and (3); without tokens, (1) and (3). real: of h, which (1) sees; None for all."""
 
     num_heads: int
     dtype: DTypeLike = "float32"
@@ -54,10 +54,8 @@ class TransformerLayer(nn.Module):
         self,
         h: Float[Array, "b n c"],
         tokens: Tokens | None,
-        there: Bool[Array, "b n"] | None = None,
+        real: Bool[Array, "b n"] | None = None,
     ) -> Float[Array, "b n c"]:
-        """there: which of h there is, None for all."""
-
         def norm(name: str) -> nn.LayerNorm:
             return nn.LayerNorm(EPSILON, use_fast_variance=False, dtype=self.dtype, name=name)
 
@@ -65,10 +63,10 @@ class TransformerLayer(nn.Module):
             return HeadsAttention(self.num_heads, self.dtype, name=name)
 
         own = norm("norm_0")(h)
-        h = h + attention("self")(own, own, there)
+        h = h + attention("self")(own, own, real)
         if tokens is not None:
-            real = None if tokens.mask is None else tokens.real
-            h = h + attention("cross")(norm("norm_1")(h), tokens.values, real)
+            seen = None if tokens.mask is None else tokens.real
+            h = h + attention("cross")(norm("norm_1")(h), tokens.values, seen)
         width = h.shape[-1]
         expanded = dense(2 * EXPANSION * width, dtype=self.dtype, name="expand")(norm("norm_2")(h))
         a, b = jnp.split(expanded, 2, axis=-1)
