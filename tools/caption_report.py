@@ -17,7 +17,7 @@ import argparse
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -30,6 +30,7 @@ from experiment import kinds
 from experiment.experiment import at
 from experiment.matching import MatchingExperiment
 from experiment.pipeline import Pipeline, load
+from experiment.texts import Captioned, CaptionedExperiment
 from metrics.report import Figure
 from options.choices import require
 from options.errors import InvalidValue
@@ -55,7 +56,7 @@ class Trained:
     def load(cls, where: str, model: Pipeline) -> "Trained":
         """InvalidValue for one of something else, or of other images, noise or vectors."""
         place = at(where, "judge")
-        experiment = kinds.experiment(kinds.load(place.place))
+        experiment = cast(MatchingExperiment, kinds.experiment(kinds.load(place.place)))
         require(experiment.kind == MatchingExperiment.kind, "judge", where, "a text-image judge")
         own, theirs = experiment, model.experiment
         pairs = {
@@ -72,9 +73,8 @@ class Trained:
 
     def texts(self, captions: Sequence[str]) -> Any:
         """g of some captions."""
-        return self.judge.texts(
-            jax.tree.map(jnp.asarray, self.experiment.captioned.value(captions))
-        )
+        value = condition_of(self.experiment).value(captions)
+        return self.judge.texts(jax.tree.map(jnp.asarray, value))
 
     def ranks(self, images: np.ndarray, own: np.ndarray, captions: Sequence[str]) -> np.ndarray:
         """How many captions it finds likelier than those of these numbers."""
@@ -83,9 +83,15 @@ class Trained:
         return ranks_of(self.judge, process, x_0, self.texts(captions), own, LEVEL)
 
 
+def condition_of(experiment: CaptionedExperiment) -> Captioned:
+    """How captions reach a network that takes them."""
+    assert experiment.captioned is not None
+    return experiment.captioned
+
+
 def _vectors(experiment: Any) -> Any:
     """What the vectors of captions depend on."""
-    condition = experiment.captioned.condition
+    condition: Any = condition_of(experiment).condition
     return condition.name, getattr(condition, "fingerprint", "") or condition.characters
 
 
@@ -145,7 +151,7 @@ def rows_of(
     yield "no caption", nothing
     guiding = Trained.load(args.guide_by, model) if args.guide_by else judge
     among = guiding.texts(sorted(set(experiment.train_source.texts)))
-    name = experiment.captioned.condition.name
+    name = condition_of(experiment).condition.name
     for scale in numbers("guide", args.guide):
         likelihood = TextLikelihood(guiding.judge, among, name)
         guidance = by_states(likelihood, scale, experiment.conditions, (name,))
