@@ -161,7 +161,7 @@ class ImageExperiment(CaptionedExperiment):
         found, texts = self.captioned, self.options.sampling.texts
         if texts:
             return self.captions_of(texts, "sampling.texts")
-        if found is None or not found.is_ready:
+        if found is None or not found.is_ready():
             return None
         read = lambda: self.held_out.texts  # noqa: E731
         return Captions(found.condition.name, found.value, read, in_turn=False)

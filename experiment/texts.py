@@ -10,8 +10,9 @@ fingerprint of the text encoder, or the alphabet and the length of its texts.
 import dataclasses
 import functools
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -34,35 +35,34 @@ AT_ONCE = 128  # captions that are encoded at once
 MAKE_ONE = "the file of a text encoder, which tools.import_text_encoder makes"
 
 
-class Captioned(Protocol):
+class Captioned(ABC):
     """How captions reach a condition.
 
     Attributes:
-      is_ready: whether there is all that values need; without, samples have the null.
       condition: the condition, with what it takes from the data or the encoder.
-      said: fields of the configuration, by dotted name, that a run remembers.
     """
 
-    @property
-    def is_ready(self) -> bool: ...
+    condition: Any
 
-    @property
-    def condition(self) -> Condition: ...
+    @abstractmethod
+    def is_ready(self) -> bool:
+        """Whether there is all that values need; without, samples have the null."""
 
-    @property
-    def said(self) -> dict[str, Any]: ...
+    @abstractmethod
+    def said(self) -> dict[str, Any]:
+        """Fields of the configuration, by dotted name, that a run remembers."""
 
+    @abstractmethod
     def value(self, texts: Sequence[str]) -> Any:
         """The condition's value of these texts; InvalidValue for one that it cannot take."""
-        ...
 
+    @abstractmethod
     def source(self, found: Source) -> Source:
         """The examples with what the condition draws from; InvalidValue without captions."""
-        ...
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class FrozenText:
+class FrozenText(Captioned):
     """Vectors of a frozen text encoder.
 
     Attributes:
@@ -74,7 +74,6 @@ class FrozenText:
     characters: int
     read: Callable[[], Source]
 
-    @property
     def is_ready(self) -> bool:
         return bool(self.options.encoder)
 
@@ -100,7 +99,6 @@ class FrozenText:
             raise InvalidValue("captions.encoder", path, expected, but)
         return found
 
-    @property
     def said(self) -> dict[str, Any]:
         return {"conditions.caption.fingerprint": self.encoder.fingerprint}
 
@@ -123,7 +121,7 @@ class FrozenText:
         return vectors, mask
 
     def source(self, found: Source) -> Source:
-        if not self.is_ready:
+        if not self.is_ready():
             return found
         require_captions(found)
         return CaptionVectors(found, self._kept)
@@ -144,7 +142,7 @@ class FrozenText:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class CharacterText:
+class CharacterText(Captioned):
     """Tokens of an alphabet, that of the data where the configuration names none.
 
     Attributes:
@@ -157,7 +155,8 @@ class CharacterText:
     characters: int
     read: Callable[[], Source]
 
-    is_ready = True
+    def is_ready(self) -> bool:
+        return True
 
     @functools.cached_property
     def condition(self) -> Text:
@@ -165,7 +164,6 @@ class CharacterText:
             return self.given
         return dataclasses.replace(self.given, characters=alphabet_of(self.read()).characters)
 
-    @property
     def said(self) -> dict[str, Any]:
         return {
             "conditions.text.characters": self.condition.characters,
@@ -260,4 +258,4 @@ class CaptionedExperiment(Experiment):
         return super()._read("eval_split") if of_train is None else of_train
 
     def said_by_data(self) -> dict[str, Any]:
-        return super().said_by_data() | ({} if self.captioned is None else self.captioned.said)
+        return super().said_by_data() | ({} if self.captioned is None else self.captioned.said())

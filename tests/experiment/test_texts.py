@@ -123,6 +123,14 @@ def test_captions_are_trained_on_sampled_by_and_remembered(condition, folder, tm
     found = pipeline.sample(4, texts=["red square", ""])
     np.testing.assert_array_equal(found.data, images)
     assert found.texts == ("red square", "", "red square", "")
+    guided = pipeline.guide(texts=["red square", ""], scale=3.0)
+    assert not np.array_equal(guided.data[0], found.data[0])
+    np.testing.assert_array_equal(guided.data[1], found.data[1])  # nothing to be guided to
+    completed = pipeline.inpaint(images[:2], "half", texts=["red square", "blue square"])
+    np.testing.assert_array_equal(completed.results[:, 0, :, :4], images[:2, :, :4])
+    assert completed.panel.names == ["red square", "blue square"]
+    with pytest.raises(InvalidValue, match="^texts: got 1 of them, expected 2, one each"):
+        pipeline.inpaint(images[:2], texts=["red square"])
     too_long = "red square red square red square"
     with pytest.raises(InvalidValue, match=r"^texts: got 'red square red"):
         pipeline.sample(1, texts=[too_long])
