@@ -6,7 +6,7 @@ noise level. So it starts from the shipped weights, whose parameters it has but 
 Command: python -m tools.import_text_encoder all-MiniLM-L6-v2 --out runs/minilm.npz
     python main.py --config configs/emoji/captions.py --workdir runs/emoji_captions --mode train \
     --config.training.init_from=emoji
-Result: RESULT
+Result: not yet run.
 """
 
 from ml_collections import ConfigDict

@@ -6,7 +6,7 @@ CPU trains; configs/emoji/captions.py draws all of 32x32 pixels.
 Command: python -m tools.import_text_encoder all-MiniLM-L6-v2 --out runs/minilm.npz
     python main.py --config configs/emoji/captions_8.py --workdir runs/captions_8 --mode train \
     --config.training.init_from=emoji_base_8
-Result: RESULT
+Result: not yet run.
 """
 
 from ml_collections import ConfigDict

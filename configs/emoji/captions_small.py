@@ -3,7 +3,7 @@ r"""NCSN++ on the embedded emoji (32x32, colour), VP, conditioned on the charact
 The network of configs/emoji/vp_small.py, with a transformer of characters that is trained along: it
 needs no file of a text encoder, and knows no word but those of its training.
 Command: python main.py --config configs/emoji/captions_small.py --workdir runs/names --mode train
-Result: RESULT
+Result: not yet run.
 """
 
 from ml_collections import ConfigDict

@@ -3,7 +3,7 @@ r"""A text-image judge of noisy emoji and their names: to guide by, and to measu
 An image network as that of configs/emoji/classifier.py, of a size that a CPU trains, with vectors
 of 128 in place of classes, beside MiniLM's vectors of the name.
 Command: python main.py --config configs/emoji/judge.py --workdir runs/emoji_judge --mode train
-Result: RESULT
+Result: not yet run.
 """
 
 from ml_collections import ConfigDict

@@ -381,6 +381,10 @@ def trace(made: Experiment) -> None:
         batch["mask"] = jax.ShapeDtypeStruct((2, made.shape[0], 1), bool)
         batch["text"] = jax.ShapeDtypeStruct((2, 9), jnp.int32)
         batch["style"] = jax.ShapeDtypeStruct((2, 14, 128), jnp.float32)
+    if getattr(made, "captioned", None) is not None:
+        vectors = jax.ShapeDtypeStruct((2, 5, 384), jnp.float16)
+        batch["caption"] = {"vectors": vectors, "mask": jax.ShapeDtypeStruct((2, 5), bool)}
+        batch["text"] = jax.ShapeDtypeStruct((2, 9), jnp.int32)
     keys = jax.random.split(jax.random.key(0), 2)
     loss, metrics = jax.eval_shape(task.loss, Context(params), batch, keys)
     assert (loss.shape, loss.dtype) == ((), jnp.float32)

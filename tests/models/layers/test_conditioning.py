@@ -95,7 +95,7 @@ def test_the_mean_of_a_caption_is_embedded_and_its_null_is_zero(condition):
     mask = np.array([[1, 1, 0], [1, 0, 0], [0, 0, 0]]) > 0
     vectors = np.random.default_rng(0).normal(size=(3, 3, 5)).astype(np.float32)
     given = {"caption": {"vectors": vectors, "mask": mask}, "text": np.where(mask, 2, 0)}
-    cond = {condition.name: given[condition.name]}
+    cond = {condition.name: jax.tree.map(jnp.asarray, given[condition.name])}
     first, variables = embedding(condition).init_with_output(
         jax.random.key(0), None, cond, SHAPE, 3
     )
