@@ -1,6 +1,6 @@
 """Whether captioned samples show what their captions say: retrieval by a text-image judge.
 
-    python -m tools.caption_report --weights runs/captions_8 --judge runs/judge_8 \\
+    python -m tools.caption_report --model runs/captions_8 --judge runs/judge_8 \\
         --classes emoji_base_8 --enlarge emoji_up_16,emoji_up_32
 
 A sample is drawn for each of --count captions, held out and of training, and the judge looks for
@@ -182,7 +182,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--weights", required=True, help="of the captioned model, or its workdir")
+    parser.add_argument("--model", required=True, help="captioned: weights or workdir")
     parser.add_argument("--judge", required=True, help="weights or workdir of a judge")
     parser.add_argument("--classes", default="", help="a model of classes, of the same images")
     parser.add_argument("--count", type=int, default=228, help="captions of each split")
@@ -212,8 +212,8 @@ def sampling_of(args: argparse.Namespace) -> dict[str, Any]:
 
 def run(args: argparse.Namespace, out: Path) -> None:
     """Writes the report, row by row."""
-    model = load(args.weights, sampling_of(args))
-    require(model.experiment.captioned is not None, "weights", args.weights, "a captioned model")
+    model = load(args.model, sampling_of(args))
+    require(model.experiment.captioned is not None, "model", args.model, "a captioned model")
     judge = Trained.load(args.judge, model)
     experiment = model.experiment
     parts = [

@@ -3,9 +3,8 @@ r"""The first stage of a cascade on the embedded emoji, 8x8, conditioned on thei
 The network of configs/emoji/base_8.py with captions in place of classes, from whose shipped weights
 it starts; what it draws, pretrained/emoji_up_16.npz and emoji_up_32.npz enlarge. Of a size that a
 CPU trains; configs/emoji/captions.py draws all of 32x32 pixels.
-Command: python -m tools.import_text_encoder all-MiniLM-L6-v2 --out runs/minilm.npz
-    python main.py --config configs/emoji/captions_8.py --workdir runs/captions_8 --mode train \
-    --config.training.init_from=emoji_base_8
+Command: python main.py --config configs/emoji/captions_8.py --workdir runs/captions_8 --mode train
+with --config.training.init_from=emoji_base_8, and the text encoder as for captions.py.
 Result: not yet run.
 """
 

@@ -244,7 +244,7 @@ def test_a_judge_is_trained_and_looks_for_captions_in_samples(
     model = Command(kinds.complete(own), tmp_path / "model")
     assert modes.run("train", model) == 0
     arguments = [
-        f"--weights={model.workdir}", f"--judge={command.workdir}", f"--out={tmp_path / 'out'}",
+        f"--model={model.workdir}", f"--judge={command.workdir}", f"--out={tmp_path / 'out'}",
         "--scales=2", "--colours=red,blue", "--objects=square",
     ]  # fmt: skip
     monkeypatch.setattr("sys.argv", ["caption_report", *arguments])
