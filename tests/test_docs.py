@@ -288,7 +288,7 @@ def test_fields_that_are_mentioned_exist():
     for page in PAGES:
         for name in re.findall(r"`(\w+(?:\.\w+)+)(?:=[^`]*)?`", page.read_text()):
             path = name.split(".")
-            if path[0] not in known or path[-1] in ("py", "npz", "txt", "tsv", "md"):
+            if path[0] not in known or path[-1] in ("py", "npz", "txt", "tsv", "csv", "md"):
                 continue
             of_settings = any(field_of(cls, path) for cls in SETTINGS)
             assert of_settings or _found(path), f"{page.name}: {name}"
