@@ -167,16 +167,19 @@ class TextLikelihood:
     it: (x, node, cond) -> (b,).
 
     Attributes:
-      among: g of the texts beside which the caption is seen: log p is among them and itself.
+      judge: a `Judge`, or what has its `images` and `texts`.
+      among: g of the texts that log p is among; the caption itself is one, whether it is here or
+        not.
       name: of the caption's condition, which the judge shares with the model.
     """
 
-    judge: Judge
+    judge: Any
     among: Float[Array, "n d"]
     name: str
 
     def __call__(self, x: Array, node: Node, cond: Cond) -> Float[Array, " b"]:
-        f = self.judge.images(x, node)
-        own = jnp.sum(f * self.judge.texts(cond[self.name]), axis=1)
-        others = jax.nn.logsumexp(f @ self.among.T, axis=1)
+        f, g = self.judge.images(x, node), self.judge.texts(cond[self.name])
+        own = jnp.sum(f * g, axis=1)
+        alike = jnp.max(jnp.abs(g[:, None] - self.among), axis=-1) < ALIKE
+        others = jax.nn.logsumexp(jnp.where(alike, -jnp.inf, f @ self.among.T), axis=1)
         return own - jnp.logaddexp(own, others)
