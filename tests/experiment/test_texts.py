@@ -72,7 +72,8 @@ def given(folder, condition):
             "source": {"name": "captions", "path": str(folder / "images")},
             "image_size": (8, 8), "num_channels": 3, "space": {"name": "pixels", "low": -1.0},
         },
-        "optim": {"warmup": 1},
+        "optim": {"warmup": 1, "lr": 1e-2},
+        "ema": {"decay": 0.1},
         "training": {
             "steps": 2, "batch_size": 4, "microbatch": "4", "log_every": 1, "checkpoint_every": 2,
             "draw_every": 0, "evaluate_every": 0,
@@ -123,9 +124,9 @@ def test_captions_are_trained_on_sampled_by_and_remembered(condition, folder, tm
     found = pipeline.sample(4, texts=["red square", ""])
     np.testing.assert_array_equal(found.data, images)
     assert found.texts == ("red square", "", "red square", "")
-    guided = pipeline.guide(texts=["red square", ""], scale=3.0)
-    assert not np.array_equal(guided.data[0], found.data[0])
-    np.testing.assert_array_equal(guided.data[1], found.data[1])  # nothing to be guided to
+    guided = pipeline.guide(texts=["red square", ""], scale=100.0)
+    assert not np.allclose(guided.data[0], found.data[0], atol=3)
+    np.testing.assert_allclose(guided.data[1].astype(int), found.data[1], atol=1)  # towards none
     completed = pipeline.inpaint(images[:2], "half", texts=["red square", "blue square"])
     np.testing.assert_array_equal(completed.results[:, 0, :, :4], images[:2, :, :4])
     assert completed.panel.names == ["red square", "blue square"]
