@@ -204,7 +204,7 @@ BAD = [
     (
         DIGITS,
         {"task": "classify"},
-        "task: got 'classify', expected one of ['classifier', 'handwriting', 'image']",
+        f"task: got 'classify', expected one of {sorted(kinds.KINDS)}; did you mean 'classifier'",
     ),
     (DIGITS, {"guidance.strategy": "fre"}, "guidance.strategy: got 'fre', expected one of"),
     (DIGITS, FREE | {"guidance.strategy.scale": -1.0}, "guidance.strategy.scale: got -1.0"),
