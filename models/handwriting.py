@@ -15,7 +15,6 @@ The padding is 0 before every convolution, is not averaged and not attended to, 
 real points depend neither on what stands in the padding nor on how much of it there is.
 """
 
-import math
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -24,20 +23,25 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, DTypeLike, Float, Int, Key
 
 from models.layers.activation import DTYPES
-from models.layers.attention import Tokens, attention_weights, heads_of, join_heads
-from models.layers.conditioning import Embedding, check_names, value_of
+from models.layers.attention import (
+    ALIGNMENT,
+    Tokens,
+    attention_weights,
+    heads_of,
+    join_heads,
+)
+from models.layers.conditioning import TEXT, Embedding, check_names, value_of
 from models.layers.convolution import Conv1D, dense
 from models.layers.dropout import dropout
 from models.layers.embedding import positional_features
+from models.layers.places import Places, expected_places, near, nearness_init
 from models.sizes import check_channels
 from options.choices import choose, require, require_at_least_one, require_fraction
 from options.errors import InvalidValue, Words
 from options.fields import hidden
 from parameterization import NetworkOutput
 
-TEXT, STYLE = "text", "style"  # the conditions that it knows by name
-NEAR = 1.5  # characters, the width of the attention to the text where it begins
-ALIGNMENT = "alignment"  # the weights of the attention to the text, in "intermediates"
+STYLE = "style"  # beside the text, the condition that it knows by name
 
 
 class HandwritingNetwork(nn.Module):
@@ -161,12 +165,9 @@ class HandwritingNetwork(nn.Module):
         """Where each character is expected, in points, and how many points one takes."""
         (condition,) = (c for c in self.conditions if c.name == TEXT)
         tokens = value_of(condition, cond, x.shape[1:], len(x))
-        sizes = jnp.asarray(self.points)[tokens] * (tokens > 0)
-        total = jnp.maximum(jnp.sum(sizes, axis=1, keepdims=True), 1e-6)
+        places = expected_places(tokens, self.points)
         length = jnp.sum(real, axis=1).astype(jnp.float32)
-        ends = jnp.cumsum(sizes, axis=1)
-        count = jnp.maximum(jnp.sum(tokens > 0, axis=1), 1)
-        return (ends - sizes / 2) / total * length, length[:, 0] / count
+        return places.of * length, places.character * length[:, 0]
 
     def _positions(self, text: Tokens, places: Any, level: int) -> "Positions":
         """Of strokes and text at a resolution."""
@@ -224,8 +225,8 @@ class Positions(NamedTuple):
     def distance(self, count: int) -> Float[Array, "b n k"]:
         """Of `count` positions of the strokes to the characters, in characters."""
         assert self.character is not None
-        strokes = self.step * (jnp.arange(count) + 0.5)
-        return (strokes[:, None] - self.text[:, None]) / self.character[:, None, None]
+        strokes = jnp.broadcast_to(self.step * (jnp.arange(count) + 0.5), (len(self.text), count))
+        return Places(self.text, self.character).distance(strokes)
 
 
 class Encodings(nn.Module):
@@ -347,9 +348,9 @@ class AttentionBlock(nn.Module):
 
         strokes, bias = at.step * jnp.arange(count, dtype=jnp.float32), None
         if at.character is not None:
-            init = nn.initializers.constant(-2 * math.log(NEAR))
-            nearness = jnp.exp(self.param("nearness", init, (self.num_heads,)))
-            bias = -nearness[:, None, None] * at.distance(count)[:, None] ** 2 / 2
+            bias = near(
+                at.distance(count), self.param("nearness", nearness_init, (self.num_heads,))
+            )
         values = dense(width, dtype=self.dtype, name="text")(nn.swish(text.values))
         values = norm(values, "projected")
         heads = MultiHeadAttention(self.num_heads, self.dtype, name="cross")

@@ -22,16 +22,18 @@ from jaxtyping import Array, Float, Key
 
 from models.layers.activation import ACTIVATIONS, DTYPES
 from models.layers.attention import AttentionBlock
-from models.layers.conditioning import Embedding, Encoding, check_names
+from models.layers.conditioning import TEXT, Embedding, Encoding, check_names, value_of
 from models.layers.convolution import Conv
 from models.layers.dropout import fold_keys
 from models.layers.embedding import NOISE_FEATURES
+from models.layers.padding import Mask, without_padding
 from models.layers.patches import from_patches, to_patches
+from models.layers.places import expected_places
 from models.layers.pyramid import COMBINATIONS, INPUTS, OUTPUTS, NoInput, NoOutput
 from models.layers.residual import ResidualBlock
 from models.layers.resolution import RESOLUTION_CHANGES, ResolutionChange
 from models.layers.stage import Stage
-from models.sizes import check_channels, check_grid, check_kernel
+from models.sizes import check_channels, check_grid, check_kernel, required_divisor
 from options.choices import choose, require, require_at_least_one, require_fraction
 from options.fields import hidden
 
@@ -44,6 +46,9 @@ class NCSNpp(nn.Module):
     """The U-Net of score-based models (Song et al. 2021, app. H): NCSN++ and DDPM++.
 
     x: (b, h, w, c), centred and scaled by the caller -> (b, h, w, out_channels), float32.
+
+    Images may be padded, to the right and below: outputs at real pixels depend neither on what is
+    in the padding nor on how much of it there is, see `models.layers.padding`.
 
     NCSN++ is the default; DDPM++ has fir=False, progressive_input="none" and
     embedding_type="positional".
@@ -72,6 +77,11 @@ class NCSNpp(nn.Module):
         channels and tokens are concatenated; see `tasks.conditions.Condition`.
       conditions_in: "embedding": labels and augmentations are added to the embedding of the noise
         level; "features": to its features, before the dense layers (Karras et al. 2022).
+      cross_heads: of the attention to tokens.
+      expected_places: characters of the text have places along the width, where `points` expects
+        them, and the attention to it begins as one to the nearest of them.
+      points: how wide each token of the text is, in any unit, the first that of no character; for
+        `expected_places`.
       patch_size: p, above 1, works on squares of p x p pixels as channels; resolutions then count
         squares.
       out_channels: channels of the output; 0 for as many as the input has.
@@ -101,11 +111,24 @@ class NCSNpp(nn.Module):
     conv_size: int = 3
     conditions: tuple[Any, ...] = hidden(())
     conditions_in: str = "embedding"
+    cross_heads: int = 1
+    expected_places: bool = False
+    points: tuple[float, ...] = hidden(())
     patch_size: int = 1
     out_channels: int = hidden(0)
     dtype: str = hidden("float32")
     remat: bool = False
     scan_blocks: bool = False
+
+    @property
+    def divisor(self) -> int:
+        """What height and width must be multiples of."""
+        return required_divisor(len(self.ch_mult), self.patch_size)
+
+    @property
+    def token_width(self) -> int:
+        """Of the embedding, and of the tokens that conditions are encoded to."""
+        return 4 * self.nf
 
     def check(self, height: int, width: int) -> None:
         """InvalidValue, which names a field, if images of this size cannot do."""
@@ -117,13 +140,20 @@ class NCSNpp(nn.Module):
         choose(ACTIVATIONS, self.nonlinearity, "nonlinearity")
         choose(IN_FEATURES, self.conditions_in, "conditions_in")
         choose(DTYPES, self.dtype, "dtype")
-        require_at_least_one(self, "nf", "num_res_blocks", "conv_size", "patch_size")
+        require_at_least_one(self, "nf", "num_res_blocks", "conv_size", "patch_size", "cross_heads")
         require_fraction(self, "dropout")
+        widths = [self.nf * int(multiple) for multiple in self.ch_mult]
+        divides = not any(width % self.cross_heads for width in widths)
+        require(divides, "cross_heads", self.cross_heads, f"a divisor of the widths {widths}")
         check_kernel(self.fir_kernel)
         least = NOISE_FEATURES[self.embedding_type].least
         expected = f"{least} or more for a {self.embedding_type} embedding"
         require(self._num_features >= least, "nf", self.nf, expected)
         check_names(self.conditions)
+        if self.expected_places:
+            first = [condition.name for condition in self.conditions][:1]
+            require(first == [TEXT], "conditions", first, f"{TEXT!r} first, which has places")
+            require(self.points, "points", self.points, "the widths of tokens")
         check_grid(self, height, width, self.patch_size)
 
     @nn.compact
@@ -132,10 +162,12 @@ class NCSNpp(nn.Module):
         x: Float[Array, "b h w c"],
         c_noise: Float[Array, "b"],
         *,
+        mask: Mask | None = None,
         dropout_keys: Key[Array, "b"] | None = None,
         **cond: Any,
     ) -> Float[Array, "b h w d"]:
-        """c_noise: a number for the noise level; keys switch dropout on.
+        """c_noise: a number for the noise level; keys switch dropout on. mask: 1 where x is real,
+        (b, 1 or h, w, 1); None for everywhere.
 
         cond: values of the conditions by name; one that is absent is its null.
 
@@ -153,6 +185,7 @@ class NCSNpp(nn.Module):
 
         embedding, more_channels, tokens = self._embed(act, c_noise, cond, x.shape[1:])
         out_channels = self.patch_size**2 * (self.out_channels or x.shape[-1])
+        x = without_padding(x, mask)
         if more_channels is not None:
             x = jnp.concatenate([x, more_channels], axis=-1)
         x = to_patches(x, self.patch_size).astype(self.dtype)
@@ -166,33 +199,33 @@ class NCSNpp(nn.Module):
         skips, pyramid = [h], x
         for level, width in enumerate(widths):
             units = stage(width, self.num_res_blocks, name=f"down_{level}", attend=attends(h))
-            skips += units(h, None, embedding, keys(), tokens)
+            skips += units(h, None, embedding, keys(), tokens, mask)
             h = skips[-1]
             if level < last:
-                h = resolution.shrink(block, width, f"shrink_{level}")(h, embedding, keys())
-                h, pyramid = in_pyramid.join(level, h, pyramid)
+                h = resolution.shrink(block, width, f"shrink_{level}")(h, embedding, keys(), mask)
+                h, pyramid = in_pyramid.join(level, h, pyramid, mask)
                 skips.append(h)
 
         # Middle
-        h = block(widths[-1], name="middle_0")(h, embedding, keys())
-        h = attention(name="middle_attention")(h, tokens)
-        h = block(widths[-1], name="middle_1")(h, embedding, keys())
+        h = block(widths[-1], name="middle_0")(h, embedding, keys(), mask)
+        h = attention(name="middle_attention")(h, tokens, mask)
+        h = block(widths[-1], name="middle_1")(h, embedding, keys(), mask)
 
         # Up
         built = None
         for level, width in reversed(list(enumerate(widths))):
             from_below = [skips.pop() for _ in range(self.num_res_blocks + 1)]
             units = stage(width, self.num_res_blocks + 1, name=f"up_{level}")
-            h = units(h, from_below, embedding, keys(), tokens)[-1]
+            h = units(h, from_below, embedding, keys(), tokens, mask)[-1]
             if attends(h):
-                h = attention(name=f"up_{level}_attention")(h, tokens)
-            h, built = out_pyramid.join(level, h, built)
+                h = attention(name=f"up_{level}_attention")(h, tokens, mask)
+            h, built = out_pyramid.join(level, h, built, mask)
             if level > 0:
-                h = resolution.grow(block, width, f"grow_{level}")(h, embedding, keys())
+                h = resolution.grow(block, width, f"grow_{level}")(h, embedding, keys(), mask)
         assert not skips
 
-        y = out_pyramid.output(h, built)
-        return from_patches(y, self.patch_size).astype(jnp.float32)
+        y = out_pyramid.output(h, built, mask)
+        return without_padding(from_patches(y, self.patch_size), mask).astype(jnp.float32)
 
     def _layers(self, act: Callable[[Array], Array]) -> tuple[Callable[..., nn.Module], ...]:
         """What makes an attention block, a residual block and a stage of them."""
@@ -202,7 +235,7 @@ class NCSNpp(nn.Module):
             "skip_rescale": self.skip_rescale,
             "dtype": self.dtype,
         }
-        attention = partial(AttentionBlock, **common)
+        attention = partial(AttentionBlock, cross_heads=self.cross_heads, **common)
         options: dict[str, Any] = {
             "act": act,
             "dropout": self.dropout,
@@ -228,14 +261,19 @@ class NCSNpp(nn.Module):
             kind = NOISE_FEATURES[self.embedding_type]
             features = kind.features(c_noise, self._num_features, self.fourier_scale)
         embed = Embedding(
-            4 * self.nf,
+            self.token_width,
             act,
             self.conditions,
             self.dtype,
             IN_FEATURES[self.conditions_in],
             name="embedding",
         )
-        return embed(features, cond, shape, len(c_noise))
+        found = embed(features, cond, shape, len(c_noise))
+        if found.tokens is None or not self.expected_places:
+            return found
+        text = value_of(self.conditions[0], cond, shape, len(c_noise))
+        places = expected_places(text, self.points)
+        return found._replace(tokens=found.tokens._replace(places=places))
 
     def _beside(
         self, act: Callable[[Array], Array], channels: int

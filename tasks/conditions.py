@@ -338,6 +338,8 @@ class Style:
     Attributes:
       places: along the line. features: of each place.
       group: features of a token that a network attends to; all of an image are divided into such.
+      added: whether the mean over the line is added to the embedding of the noise level, in place
+        of tokens.
       dropout: the rate at which training hides the style.
     """
 
@@ -345,6 +347,7 @@ class Style:
     places: int = 14
     features: int = 128
     group: int = 256
+    added: bool = False
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
@@ -363,7 +366,7 @@ class Style:
         return jnp.zeros_like(value)
 
     def encoder(self, width: int, dtype: DTypeLike) -> StyleEncoder:
-        return StyleEncoder(self.group, width, dtype)
+        return StyleEncoder(self.group, self.added, width, dtype)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -23,6 +23,7 @@ from models.layers.transformer import TransformerLayer
 from options.choices import did_you_mean, require
 from options.errors import InvalidValue
 
+TEXT = "text"  # the condition whose tokens are characters
 LEVEL_DIM = 32  # features of the noise level of a low-resolution image
 
 
@@ -180,17 +181,21 @@ class TextEncoder(nn.Module):
 
 
 class StyleEncoder(nn.Module):
-    """Features of a style (b, n, c), taken as tokens of `group` features, through two layers."""
+    """Features of a style (b, n, c) through two layers: tokens of `group` features each or, if
+    `added`, their mean over the places, in the embedding."""
 
     group: int
+    added: bool
     width: int
     dtype: DTypeLike = "float32"
 
     @nn.compact
     def __call__(self, style: Float[Array, "b n c"], shape: tuple[int, ...]) -> Encoding:
-        h = nn.swish(style.astype(self.dtype).reshape(len(style), -1, self.group))
-        h = nn.swish(dense(2 * self.width, dtype=self.dtype, name="dense_0")(h))
-        return Encoding(tokens=Tokens(dense(self.width, dtype=self.dtype, name="dense_1")(h)))
+        style = style.astype(self.dtype)
+        parts = style.mean(1) if self.added else style.reshape(len(style), -1, self.group)
+        h = nn.swish(dense(2 * self.width, dtype=self.dtype, name="dense_0")(nn.swish(parts)))
+        h = dense(self.width, dtype=self.dtype, name="dense_1")(h)
+        return Encoding(embedding=h) if self.added else Encoding(tokens=Tokens(h))
 
 
 class CaptionTokens(nn.Module):

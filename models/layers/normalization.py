@@ -12,6 +12,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, DTypeLike, Float
 
+from models.layers.padding import Mask, mean_of_pixels
+
 
 def num_groups(channels: int, channels_per_group: int = 4, most: int = 32) -> int:
     """The largest divisor of `channels` up to min(channels // channels_per_group, most).
@@ -26,7 +28,8 @@ class GroupNorm(nn.Module):
     """x: (batch, *space, channels) -> the same, in `dtype`; statistics in float32.
 
     NCSN++ has groups of at least 4 channels, DDPM 32 groups always (`channels_per_group=1`).
-    `groups`, if it is not 0, is how many there are in place of that.
+    `groups`, if it is not 0, is how many there are in place of that. Of padded images, m_g and v_g
+    are those of the real pixels.
     """
 
     channels_per_group: int = 4
@@ -35,9 +38,11 @@ class GroupNorm(nn.Module):
     groups: int = 0
 
     @nn.compact
-    def __call__(self, x: Float[Array, "b *space c"]) -> Float[Array, "b *space c"]:
+    def __call__(
+        self, x: Float[Array, "b *space c"], real: Mask | None = None
+    ) -> Float[Array, "b *space c"]:
+        """real: a padding mask, see `models.layers.padding`; None for no padding."""
         batch, channels = x.shape[0], x.shape[-1]
-        space = tuple(range(1, x.ndim - 1))
         scale = self.param("scale", nn.initializers.ones, (channels,))
         bias = self.param("bias", nn.initializers.zeros, (channels,))
 
@@ -48,9 +53,9 @@ class GroupNorm(nn.Module):
             return jnp.repeat(mean, channels // groups, axis=-1)
 
         x_f32 = x.astype(jnp.float32)
-        m = over_group(x_f32.mean(space))
-        v = over_group(jnp.square(x_f32).mean(space)) - jnp.square(m)
+        m = over_group(mean_of_pixels(x_f32, real))
+        v = over_group(mean_of_pixels(jnp.square(x_f32), real)) - jnp.square(m)
         a = scale * lax.rsqrt(jnp.maximum(v, 0.0) + self.eps)
         b = bias - m * a
-        one_per_channel = (batch,) + (1,) * len(space) + (channels,)
+        one_per_channel = (batch,) + (1,) * (x.ndim - 2) + (channels,)
         return (a.reshape(one_per_channel) * x_f32 + b.reshape(one_per_channel)).astype(self.dtype)

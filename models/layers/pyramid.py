@@ -22,6 +22,7 @@ from jaxtyping import Array, DTypeLike, Float
 
 from models.layers.convolution import Conv, dense
 from models.layers.normalization import GroupNorm
+from models.layers.padding import Mask, without_padding
 from models.layers.resampling import Downsample, Kernel, Upsample, resize_down, resize_up
 from models.layers.residual import add_residual
 
@@ -52,16 +53,21 @@ class NoInput:
     combine: Callable[[Any, Any], Array]
     dtype: DTypeLike
 
-    def join(self, level: int, h: Image, pyramid: Array) -> tuple[Array, Array]:
-        """`h`, half as high as level `level`, joined by the pyramid there; and that pyramid."""
+    def join(
+        self, level: int, h: Image, pyramid: Array, real: Mask | None = None
+    ) -> tuple[Array, Array]:
+        """`h`, half as high as level `level`, joined by the pyramid there; and that pyramid.
+        real: a padding mask."""
         return h, pyramid
 
 
 class InputSkip(NoInput):
     """Equation (1)."""
 
-    def join(self, level: int, h: Image, pyramid: Array) -> tuple[Array, Array]:
-        pyramid = resize_down(pyramid, self.kernel)
+    def join(
+        self, level: int, h: Image, pyramid: Array, real: Mask | None = None
+    ) -> tuple[Array, Array]:
+        pyramid = resize_down(without_padding(pyramid, real), self.kernel)
         features = dense(h.shape[-1], dtype=self.dtype, name=f"pyramid_in_{level}")(pyramid)
         return self.combine(features, h), pyramid
 
@@ -69,8 +75,11 @@ class InputSkip(NoInput):
 class InputResidual(NoInput):
     """Equation (2)."""
 
-    def join(self, level: int, h: Image, pyramid: Array) -> tuple[Array, Array]:
+    def join(
+        self, level: int, h: Image, pyramid: Array, real: Mask | None = None
+    ) -> tuple[Array, Array]:
         name, width = f"pyramid_in_{level}", h.shape[-1]
+        pyramid = without_padding(pyramid, real)
         pyramid = Downsample(width, True, self.kernel, self.dtype, name=name)(pyramid)
         h = add_residual(pyramid, h, self.rescale)
         return h, h
@@ -101,17 +110,20 @@ class NoOutput:
     rescale: bool
     dtype: DTypeLike
 
-    def join(self, level: int, h: Image, pyramid: Array | None) -> tuple[Array, Array | None]:
-        """`h`, and the pyramid after this level; None before the first."""
+    def join(
+        self, level: int, h: Image, pyramid: Array | None, real: Mask | None = None
+    ) -> tuple[Array, Array | None]:
+        """`h`, and the pyramid after this level; None before the first. real: a padding mask."""
         return h, None
 
-    def output(self, h: Image, pyramid: Array | None) -> Array:
+    def output(self, h: Image, pyramid: Array | None, real: Mask | None = None) -> Array:
         """The output of the network, from the last features and the finished pyramid."""
-        h = self._normalized("norm_out", h)
+        h = self._normalized("norm_out", h, real)
         return self._conv(self.channels, "conv_out", init_scale=self.init_scale)(h)
 
-    def _normalized(self, name: str, h: Image) -> Array:
-        return self.act(GroupNorm(dtype=self.dtype, name=name)(h))
+    def _normalized(self, name: str, h: Image, real: Mask | None) -> Array:
+        """What a convolution is of."""
+        return without_padding(self.act(GroupNorm(dtype=self.dtype, name=name)(h, real)), real)
 
     def _conv(self, width: int, name: str, **options: Any) -> Conv:
         return Conv(width, dtype=self.dtype, name=name, **options)
@@ -120,13 +132,17 @@ class NoOutput:
 class OutputSkip(NoOutput):
     """Equation (3)."""
 
-    def join(self, level: int, h: Image, pyramid: Array | None) -> tuple[Array, Array | None]:
+    def join(
+        self, level: int, h: Image, pyramid: Array | None, real: Mask | None = None
+    ) -> tuple[Array, Array | None]:
         name = f"pyramid_out_{level}"
-        features = self._normalized(f"{name}_norm", h)
+        features = self._normalized(f"{name}_norm", h, real)
         image = self._conv(self.channels, name, init_scale=self.init_scale)(features)
-        return h, image if pyramid is None else resize_up(pyramid, self.kernel) + image
+        return h, image if pyramid is None else resize_up(
+            without_padding(pyramid, real), self.kernel
+        ) + image
 
-    def output(self, h: Image, pyramid: Array | None) -> Array:
+    def output(self, h: Image, pyramid: Array | None, real: Mask | None = None) -> Array:
         assert pyramid is not None
         return pyramid
 
@@ -134,10 +150,13 @@ class OutputSkip(NoOutput):
 class OutputResidual(NoOutput):
     """Equation (4)."""
 
-    def join(self, level: int, h: Image, pyramid: Array | None) -> tuple[Array, Array | None]:
+    def join(
+        self, level: int, h: Image, pyramid: Array | None, real: Mask | None = None
+    ) -> tuple[Array, Array | None]:
         name, width = f"pyramid_out_{level}", h.shape[-1]
         if pyramid is None:
-            return h, self._conv(width, name)(self._normalized(f"{name}_norm", h))
+            return h, self._conv(width, name)(self._normalized(f"{name}_norm", h, real))
+        pyramid = without_padding(pyramid, real)
         pyramid = Upsample(width, True, self.kernel, self.dtype, name=name)(pyramid)
         h = add_residual(pyramid, h, self.rescale)
         return h, h

@@ -9,6 +9,7 @@ from jaxtyping import Array, DTypeLike, Float, Key
 from models.layers.convolution import Conv, dense
 from models.layers.dropout import dropout
 from models.layers.normalization import GroupNorm
+from models.layers.padding import Mask, without_padding
 
 
 def add_residual(
@@ -48,22 +49,25 @@ class ResidualBlock(nn.Module):
         x: Float[Array, "b h w c"],
         embedding: Float[Array, "b d"] | None = None,
         dropout_keys: Key[Array, "b"] | None = None,
+        real: Mask | None = None,
     ) -> Float[Array, "b h2 w2 width"]:
-        """embedding: shifts the channels between the convolutions."""
+        """embedding: shifts the channels between the convolutions. real: a padding mask."""
 
         def norm(name: str) -> GroupNorm:
             fields = (self.channels_per_group, self.epsilon, self.dtype, self.groups)
             return GroupNorm(*fields, name=name)
 
-        h = self.act(norm("norm_0")(x))
+        h = without_padding(self.act(norm("norm_0")(x, real)), real)
         if self.resample is not None:
-            h, x = self.resample(h), self.resample(x)
+            # A filter carries values into the padding, where the next convolution must see none.
+            h = without_padding(self.resample(h), real)
+            x = self.resample(without_padding(x, real))
         h = Conv(self.width, dtype=self.dtype, name="conv_0")(h)
         if embedding is not None:
             shift = dense(self.width, dtype=self.dtype, name="embedding")
             h += shift(self.act(embedding))[:, None, None]
-        h = self.act(norm("norm_1")(h))
-        h = dropout(h, self.dropout, dropout_keys)
+        h = self.act(norm("norm_1")(h, real))
+        h = without_padding(dropout(h, self.dropout, dropout_keys), real)
         h = Conv(self.width, init_scale=self.init_scale, dtype=self.dtype, name="conv_1")(h)
 
         if x.shape[-1] != self.width or self.resample is not None:

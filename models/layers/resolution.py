@@ -9,9 +9,10 @@ from typing import ClassVar
 import flax.linen as nn
 from jaxtyping import Array, DTypeLike
 
+from models.layers.padding import without_padding
 from models.layers.resampling import Downsample, Kernel, Upsample, resize_down, resize_up
 
-Layer = Callable[..., Array]  # (h, embedding, dropout keys) -> h
+Layer = Callable[..., Array]  # (h, embedding, dropout keys, padding mask) -> h
 MakeBlock = Callable[..., nn.Module]  # block(width, resample=..., name=...)
 
 
@@ -59,11 +60,11 @@ class BetweenBlocks(ResolutionChange):
 
     def shrink(self, block: MakeBlock, width: int, name: str) -> Layer:
         layer = Downsample(width, self.with_conv, self.kernel, self.dtype, name=name)
-        return lambda h, embedding, dropout_keys: layer(h)
+        return lambda h, embedding, dropout_keys, real=None: layer(without_padding(h, real))
 
     def grow(self, block: MakeBlock, width: int, name: str) -> Layer:
         layer = Upsample(width, self.with_conv, self.kernel, self.dtype, name=name)
-        return lambda h, embedding, dropout_keys: layer(h)
+        return lambda h, embedding, dropout_keys, real=None: layer(without_padding(h, real))
 
 
 RESOLUTION_CHANGES: dict[str, type[ResolutionChange]] = {

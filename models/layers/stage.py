@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Key
 
 from models.layers.attention import Tokens
 from models.layers.dropout import fold_keys
+from models.layers.padding import Mask
 
 Image = Float[Array, "b h w c"]
 MakeLayer = Callable[..., nn.Module]
@@ -31,11 +32,12 @@ class Unit(nn.Module):
         embedding: Float[Array, "b e"] | None,
         dropout_keys: Key[Array, "b"] | None,
         tokens: Tokens | None = None,
+        real: Mask | None = None,
     ) -> Float[Array, "b h w width"]:
         if skip is not None:
             h = jnp.concatenate([h, skip], axis=-1)
-        h = self.block(self.width, name="block")(h, embedding, dropout_keys)
-        return h if self.attention is None else self.attention(name="attention")(h, tokens)
+        h = self.block(self.width, name="block")(h, embedding, dropout_keys, real)
+        return h if self.attention is None else self.attention(name="attention")(h, tokens, real)
 
 
 class Stage(nn.Module):
@@ -63,8 +65,10 @@ class Stage(nn.Module):
         embedding: Float[Array, "b e"] | None,
         dropout_keys: Key[Array, "b"] | None,
         tokens: Tokens | None = None,
+        real: Mask | None = None,
     ) -> list[Array]:
-        """skips: what each unit concatenates to its input. tokens: what attention sees besides."""
+        """skips: what each unit concatenates to its input. tokens: what attention sees besides.
+        real: a padding mask."""
         unit = nn.remat(Unit) if self.remat else Unit
         keys = [fold_keys(dropout_keys, i) for i in range(self.num_units)]
         outputs: list[Array] = []
@@ -77,11 +81,12 @@ class Stage(nn.Module):
                 detached = unit(self.width, self.block, self.attention, parent=None)
                 params: list[Any] = [self.get_variable("params", f"unit_{i}") for i in run]
                 inputs = (params, [skip_of(i) for i in run], [keys[i] for i in run])
-                outputs += _scan(detached, h, embedding, tokens, *inputs)
+                fixed = (embedding, tokens, real)
+                outputs += _scan(detached, h, fixed, *inputs)
             else:
                 for i in run:
                     layer = unit(self.width, self.block, self.attention, name=f"unit_{i}")
-                    outputs.append(layer(h, skip_of(i), embedding, keys[i], tokens))
+                    outputs.append(layer(h, skip_of(i), embedding, keys[i], tokens, real))
                     h = outputs[-1]
             h = outputs[-1]
         return outputs
@@ -98,17 +103,20 @@ class Stage(nn.Module):
 def _scan(
     unit: nn.Module,
     h: Array,
-    embedding: Array | None,
-    tokens: Tokens | None,
+    fixed: tuple[Array | None, Tokens | None, Mask | None],
     params: list,
     skips: list,
     keys: list,
 ) -> list[Array]:
-    """`unit` with each of `params`, `skips` and `keys` in turn, as a loop; the output of each."""
+    """`unit` with each of `params`, `skips` and `keys` in turn, as a loop; the output of each.
+
+    fixed: the embedding, tokens and padding mask of all.
+    """
+    embedding, tokens, real = fixed
 
     def body(h: Array, inputs: tuple) -> tuple[Array, Array]:
         p, skip, key = inputs
-        out: Any = unit.apply({"params": p}, h, skip, embedding, key, tokens)
+        out: Any = unit.apply({"params": p}, h, skip, embedding, key, tokens, real)
         return out, out
 
     stacked = jax.tree.map(

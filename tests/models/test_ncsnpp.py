@@ -7,7 +7,11 @@ import pytest
 from quick import quick_jit
 
 from models import DDPM, NCSNpp
-from tasks.conditions import Augmentation, ClassLabel, LowResolution
+from models.layers.attention import ALIGNMENT, CrossAttention, Tokens
+from models.layers.places import NEAR, expected_places
+from models.layers.resampling import resize_up
+from models.layers.residual import ResidualBlock
+from tasks.conditions import Augmentation, ClassLabel, LowResolution, Style, Text
 
 TINY = {
     "nf": 8,
@@ -191,3 +195,76 @@ def test_parameter_counts_of_the_published_networks(count, size, cls, options):
     c_noise = jax.ShapeDtypeStruct((1,), jnp.float32)
     params = jax.eval_shape(model.init, jax.random.key(0), x, c_noise)
     assert sum(leaf.size for leaf in jax.tree.leaves(params)) == count
+
+
+PLACED = {
+    "conditions": (Text("abc", heads=2), Style(3, 4, 4)),
+    "cross_heads": 2,
+    "expected_places": True,
+    "points": (0.0, 2.0, 3.0, 4.0),
+    "dropout": 0.0,
+}
+
+
+def test_a_filter_of_a_block_carries_nothing_into_the_padding():
+    block = ResidualBlock(4, jax.nn.swish, resample=lambda h: resize_up(h, (1.0, 3.0, 3.0, 1.0)))
+    image = x[:1, :4, :6].repeat(2, axis=-1)
+    params = block.init(jax.random.key(2), image)
+    wide = jnp.pad(image, ((0, 0), (0, 0), (0, 2), (0, 0)), constant_values=9.0)
+    y = block.apply(params, wide, real=jnp.arange(16)[None, None, :, None] < 12)
+    np.testing.assert_allclose(y[:, :, :12], block.apply(params, image), atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"resblock_type": "ddpm", "fir": False, "progressive_input": "input_skip"},
+        PLACED | {"progressive": "output_skip"},
+        {"progressive": "residual", "scan_blocks": True, "num_res_blocks": 2},
+        {"patch_size": 2, "fir": False, "attn_resolutions": (2,)},
+    ],
+)
+def test_outputs_at_real_columns_do_not_depend_on_the_padding(options):
+    """Nor on what stands there, nor on how much of it there is, none included."""
+    model = network(**{"dropout": 0.0, **options})
+    cond = {"text": jnp.array([[1, 2, 3], [3, 1, 0]]), "style": jnp.ones((2, 3, 4))}
+    cond = cond if "cross_heads" in options else {"labels": jnp.array([1, 2])}
+    params = quick_jit(model.init)(jax.random.key(2), x[:2], c_noise[:2], **cond)
+    apply = quick_jit(model.apply)
+
+    def of(x, width, rows=slice(None)):
+        real = jnp.array([12, 8])[rows]
+        mask = jnp.arange(width) < real[:, None]
+        padded = jnp.pad(x, ((0, 0), (0, 0), (0, width - x.shape[2]), (0, 0)), constant_values=9.0)
+        given = {name: value[rows] for name, value in cond.items()}
+        return apply(params, padded, c_noise[rows][: len(x)], mask=mask[:, None, :, None], **given)
+
+    images = jax.random.normal(jax.random.key(5), (2, 8, 12, 3))
+    y = of(images, 12)
+    assert not y[1, :, 8:].any() and y[1, :, :8].all()
+    other = images.at[1, :, 8:].set(jnp.nan)
+    np.testing.assert_array_equal(of(other, 12), y)
+    np.testing.assert_allclose(of(images, 16)[:, :, :12], y, rtol=0, atol=2e-5)
+    alone = of(images[1:, :, :8], 8, slice(1, 2))
+    np.testing.assert_allclose(alone[0], y[1, :, :8], rtol=0, atol=2e-5)
+
+
+def test_characters_are_seen_first_where_they_are_expected():
+    """The weights of a column are those of the Gaussian about the places, as long as queries and
+    keys say nothing; tokens without a place are seen from everywhere, and padding is not."""
+    places = expected_places(jnp.array([[1, 2, 3, 0]]), (0.0, 2.0, 3.0, 4.0))
+    np.testing.assert_allclose(places.of[0, :3], np.array([1, 3.5, 7]) / 9, rtol=1e-6)
+    mask = jnp.array([[1, 1, 1, 0, 1, 1]])
+    tokens = Tokens(jax.random.normal(keys[0], (1, 6, 4)), mask, places)
+    layer, image = CrossAttention(num_heads=2), x[:1, :2, :, :].repeat(2, axis=-1)
+    real = jnp.arange(8)[None, None, :, None] < 6
+    params = layer.init(jax.random.key(2), image, tokens, real)
+    params["params"]["query"] = jax.tree.map(jnp.zeros_like, params["params"]["query"])
+    _, kept = layer.apply(params, image, tokens, real, mutable=["intermediates"])
+    weights = kept["intermediates"][ALIGNMENT][0][0, :6]
+    # A character is a third of a line of 6 columns.
+    distance = 3 * ((np.arange(6) + 0.5)[:, None] / 6 - np.array([1, 3.5, 7]) / 9)
+    expected = np.exp(-((distance / NEAR) ** 2) / 2)
+    expected /= expected.sum(1, keepdims=True) + 2
+    np.testing.assert_allclose(weights, np.pad(expected, ((0, 0), (0, 1))), atol=1e-5)

@@ -20,6 +20,7 @@ from sampling import sample
 from sde_lib import VPSDE
 from solvers import DDIM
 from solvers.grids import uniform_grid
+from tasks import conditions
 from tasks.conditions import (
     Augmentation,
     ClassLabel,
@@ -245,3 +246,14 @@ def test_evaluation_drops_nothing():
     network = DDPM(dropout=0.3, conditions=conditions)
     task = ImageTask(VPSDE(), Parameterization(), network, SHAPE, conditions).for_evaluation()
     assert task.conditions == (ClassLabel(3), Augmentation(2)) and task.network.dropout == 0
+
+
+def test_a_style_that_is_added_is_the_mean_of_its_places_and_no_token():
+    style = jax.random.normal(KEYS[0], (2, 3, 4))
+    encoder = conditions.Style(3, 4, 4, added=True).encoder(8, jnp.float32)
+    params = quick_jit(lambda key: encoder.init(key, style, (4, 4, 1)))(KEYS[0])
+    found = encoder.apply(params, style, (4, 4, 1))
+    assert found.tokens is None and found.embedding.shape == (2, 8)
+    mean = jnp.repeat(style.mean(1, keepdims=True), 3, axis=1)
+    again = encoder.apply(params, mean, (4, 4, 1)).embedding
+    np.testing.assert_allclose(again, found.embedding, atol=1e-6)
