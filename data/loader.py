@@ -7,7 +7,8 @@ which example is read and every random choice about it, so a stream continued at
     step s reads positions [s B, (s + 1) B), B the global batch size                (1)
     host h of H reads its contiguous block [s B + h B/H, s B + (h + 1) B/H)         (2)
 
-so that the hosts' batches, put side by side in the order of hosts, are the batch of one host.
+so that the hosts' batches, put side by side in the order of hosts, are the batch of one host. With
+`data.buckets` the order is another, by the lengths of examples.
 """
 
 import logging
@@ -20,6 +21,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool
 
+from data.buckets import WINDOW, Buckets
 from data.randomness import permutation
 from data.source import Source
 from data.transforms import Batch, Transform
@@ -70,6 +72,7 @@ class Loader:
     seed: of the order and of every random choice, 0 <= seed < 2**64.
     shuffle: False keeps the order of the source in every epoch.
     threads, prefetch: how many threads prepare up to how many batches ahead of the one in use.
+    buckets: gather examples of like length, so that batches differ in shape; None for no such.
 
     An error in the background (a file that became unreadable) is raised by `next`.
     """
@@ -86,6 +89,7 @@ class Loader:
         num_hosts: int = 1,
         threads: int = THREADS,
         prefetch: int = 8,
+        buckets: Buckets | None = None,
     ) -> None:
         require(0 <= seed < 2**64, "seed", seed, "0 <= seed < 2**64")
         self.source = source
@@ -97,6 +101,7 @@ class Loader:
         self.seed = seed
         self.shuffle = shuffle
         self._threads, self._prefetch = threads, prefetch
+        self._buckets = buckets
         self._seek(0)
 
     def __iter__(self) -> "Loader":
@@ -110,7 +115,16 @@ class Loader:
     def batch_at(self, position: int) -> Batch:
         """This host's part of the global batch that begins at `position`: a pure function."""
         positions = self.part.of(position)
-        return self.transform(self.source.take(self._indices(positions)), positions, self.seed)
+        if self._buckets is None:
+            return self.transform(self.source.take(self._indices(positions)), positions, self.seed)
+        size = self.part.batch_size
+        number = position // size
+        first = number // WINDOW * WINDOW * size
+        window = self._indices(range(first, first + WINDOW * size))
+        batch = self._buckets.batch(window, self.seed, number)
+        own = batch[positions.start - position : positions.stop - position]
+        records = self._buckets.cut(self.source.take(own), self._buckets.length(batch))
+        return self.transform(records, positions, self.seed)
 
     def state(self) -> dict[str, Any]:
         """Where the stream stands, for JSON; the same on every host."""

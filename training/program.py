@@ -31,7 +31,10 @@ Absorb = Callable[[PyTree, PyTree, PyTree], PyTree]  # see `tasks.task.Task`
 
 
 class Program:
-    """The compiled steps, one program per number of steps in a chunk, and their microbatch."""
+    """The compiled steps, one program per shape of a chunk, and their microbatch.
+
+    That is chosen for the first chunk, if it is open.
+    """
 
     def __init__(
         self,
@@ -45,7 +48,7 @@ class Program:
         self.microbatch, self.reason = plan.size, plan.reason
         self._plan = plan
         self._task, self._optimizer, self._ema, self._strategy = task, optimizer, ema, strategy
-        self._compiled: dict[int, Any] = {}
+        self._compiled: dict[Any, Any] = {}
         self._deterministic = deterministic
 
     @property
@@ -61,18 +64,18 @@ class Program:
 
     def prepare(self, state: State, batches: PyTree) -> None:
         """Compile for chunks like `batches`, choosing the microbatch if that is still open."""
-        steps = _steps(batches)
+        shapes = _shapes(batches)
         if self.microbatch is None:
             choice = microbatch.choose(self._plan, lambda size: self._compile(size, state, batches))
             self.microbatch, self.reason = choice.size, choice.reason
-            self._compiled[steps] = choice.program
-        elif steps not in self._compiled:
-            self._compiled[steps] = self._compile(self.microbatch, state, batches)
+            self._compiled[shapes] = choice.program
+        elif shapes not in self._compiled:
+            self._compiled[shapes] = self._compile(self.microbatch, state, batches)
 
     def __call__(self, state: State, batches: PyTree) -> tuple[State, dict[str, jax.Array]]:
         """The state after the chunk and the summaries of its steps; `state` is donated."""
         self.prepare(state, batches)
-        return self._compiled[_steps(batches)](state, batches)
+        return self._compiled[_shapes(batches)](state, batches)
 
     def _compile(self, size: int, state: State, batches: PyTree) -> Any:
         def gradient(context, batch, keys):
@@ -107,8 +110,8 @@ def return_free_memory() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def _steps(batches: PyTree) -> int:
-    return len(jax.tree.leaves(batches)[0])
+def _shapes(batches: PyTree) -> tuple[tuple[int, ...], ...]:
+    return tuple(leaf.shape for leaf in jax.tree.leaves(batches))
 
 
 def mean_gradient(
