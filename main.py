@@ -50,7 +50,7 @@ MODES = {
     "eval": "loss, bits/dim, FID and more of --workdir or --weights; of a classifier, accuracy",
     "sample": "draws samples: the arrays, and of images a grid",
     "control": "completes, restores, colours, edits, guides or enlarges images",
-    "write": "writes --text in the hand of --style into --out, a page of pen strokes",
+    "write": "writes --text in the hand of --style into --out, a page of pen strokes or of ink",
     "doctor": "what is wrong with --config, its data, or a run; with --measure, the machine",
     "fields": "prints every field of a config: what it is set to, what it means, its choices",
 }
@@ -90,7 +90,9 @@ flags.DEFINE_string(
     "style", "", "The hand: a writer by name, a photograph of a line, or a mixture."
 )
 flags.DEFINE_string(
-    "out", "", "File to write into: .svg, -animated.svg, .png, .gif, .inkml, .json."
+    "out",
+    "",
+    "File to write into: .svg, -animated.svg, .png, .gif, .inkml, .json; of images, .png.",
 )
 flags.DEFINE_string("checks", "all", "Of the doctor: names, or module:Class, between commas.")
 flags.DEFINE_bool("measure", False, "The doctor also compiles the training step and times some.")

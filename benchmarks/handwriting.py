@@ -73,7 +73,7 @@ def writing(network: str, lines: int, dry: bool = False) -> tuple[Callable[[], N
 
     def run() -> None:
         made = scribe.write(predict, jax.random.key(0), asked)
-        assert made.ok.all() and len(made.rows) == lines
+        assert made.ok.all() and len(made.traces) == lines
 
     return run, count
 

@@ -21,12 +21,14 @@ SECTIONS = {
     "classifier": "process parameterization model loss data optim ema training precision eval",
     "handwriting": "process parameterization model conditions style loss data optim ema training"
     " precision preview sampling guidance write eval",
+    "lines": "process parameterization model conditions style loss data optim ema training"
+    " precision preview sampling guidance write eval",
 }
 
 
 def get_default_config(task: str = "image") -> ConfigDict:
     """The empty sections of a kind of task: a generative model of images, a classifier of noisy
-    images, or a model of handwriting."""
+    images, or a model of handwriting, of strokes or of images of lines."""
     sections: dict[str, dict] = {name: {} for name in SECTIONS[task].split()}
     # Types are checked where a configuration is completed; here a name may become a section.
     return ConfigDict({"task": task, **sections}, type_safe=False)

@@ -13,7 +13,6 @@ above the paper, as it does in row 0, which is (0, 0, 1) or comes from outside o
 `data.holdout` sets some aside. `data/strokes.npz` has lines derived from fonts, see data/README.md.
 """
 
-import copy
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int, Int32, Shaped
+from jaxtyping import Float, Int, Int32
 
 from data.alphabet import Alphabet
 from data.line_file import (
@@ -36,7 +35,8 @@ from data.line_file import (
     split_of,
     splits_of,
 )
-from data.source import Record, Records, Source
+from data.source import Record, Records
+from data.styled_lines import StyledLines
 from options.choices import require, require_non_negative
 from storage.pictures import write_npz
 
@@ -99,7 +99,7 @@ class Strokes:
         return source
 
 
-class StrokeSource(Source):
+class StrokeSource(StyledLines):
     """Lines of one split, padded to (length, 3) float32; the classes are the writers.
 
     Records also have "text", the tokens int32 (characters,), padded by 0, "writer", int32, and
@@ -133,7 +133,6 @@ class StrokeSource(Source):
         self.texts: Sequence[str] = [str(text) for text in arrays["texts"][fits]]
         self.writers: Int32[np.ndarray, " n"] = arrays["writers"][fits]
         self._tokens = np.stack([alphabet.encode(text, characters) for text in self.texts])
-        self._style: tuple[np.ndarray, np.ndarray] | None = None
 
     def __len__(self) -> int:
         return len(self._starts)
@@ -161,14 +160,6 @@ class StrokeSource(Source):
         """The texts of every line."""
         return self._tokens
 
-    def with_style(
-        self, features: Shaped[np.ndarray, "n places c"], of: Int[np.ndarray, " n"]
-    ) -> "StrokeSource":
-        """The same lines, line i in the style of line of[i], by the features of all lines."""
-        found = copy.copy(self)
-        found._style = features, of
-        return found
-
     def take(self, indices: Int[np.ndarray, "b"]) -> Records:
         """As `Source.take`, in one array; 0 in the padding."""
         assert self.shape is not None
@@ -184,9 +175,8 @@ class StrokeSource(Source):
             text=self._tokens[indices],
             writer=writers,
         )
-        if self._style is not None:
-            features, of = self._style
-            found["style"] = features[of[indices]].astype(np.float32)
+        if self.is_styled:
+            found["style"] = self.styles(indices)
         return found
 
     def line(self, index: int) -> Line:

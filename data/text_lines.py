@@ -33,7 +33,8 @@ from data.line_file import (
     split_of,
     splits_of,
 )
-from data.source import Record, Records, Source
+from data.source import Record, Records
+from data.styled_lines import StyledLines
 from options.choices import require, require_non_negative
 from options.errors import Words
 from storage.pictures import write_npz
@@ -94,11 +95,11 @@ class TextLines:
         return source
 
 
-class TextLineSource(Source):
+class TextLineSource(StyledLines):
     """Lines of one split, padded to uint8 (64, width, 1); the classes are the writers.
 
     The mask (1, width, 1) is of the columns that a line has. Records also have "text", the tokens
-    int32 (characters,), padded by 0, and "writer", int32.
+    int32 (characters,), padded by 0, and "writer", int32; see `data.styled_lines` for their styles.
 
     Attributes:
       alphabet: of the tokens.
@@ -132,13 +133,16 @@ class TextLineSource(Source):
 
     def __getitem__(self, index: int) -> Record:
         found = self.take(np.array([index]))
-        return Record(
+        record = Record(
             image=found["image"][0],
             label=int(found["label"][0]),
             mask=found["mask"][0],
             text=found["text"][0],
             writer=int(found["writer"][0]),
         )
+        if self.is_styled:
+            record["style"] = found["style"][0]
+        return record
 
     @property
     def widths(self) -> Int32[np.ndarray, " n"]:
@@ -158,13 +162,16 @@ class TextLineSource(Source):
         at = np.where(mask, self._starts[indices, None] + columns, 0)
         images = np.where(mask[..., None], self._pixels[at], np.uint8(WHITE))
         writers = self.writers[indices]
-        return Records(
+        found = Records(
             image=np.ascontiguousarray(images.swapaxes(1, 2))[..., None],
             label=writers,
             mask=mask[:, None, :, None],
             text=self._tokens[indices],
             writer=writers,
         )
+        if self.is_styled:
+            found["style"] = self.styles(indices)
+        return found
 
     def line(self, index: int) -> TextLine:
         """A line without its padding."""

@@ -2,33 +2,34 @@
 
     <report>/report.json        figures
     <report>/lines.png          some of the lines, each with its text
-    <shared>/written.npz        all of them, as `data.strokes` has lines
+    <report>/written.npz        all of them, as the data have lines
 
 Loss is of held-out lines. Texts of held-out lines are written in the style of their writers and
 compared with the lines themselves: by recognisers of text, where they are installed, and by the
-style network. Each figure of written lines stands beside the same one of the real lines.
+style network. Each figure of written lines stands beside the same one of the real lines: of these
+lines where it needs no others, otherwise of as many other held-out lines against them.
 """
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float32, Int
 
-from data import Source, StrokeSource, Transform
-from data.strokes import Line, write
+from data import Source, Transform
 from evaluation.examples import Examples, Losses
 from evaluation.options import check_checkpoints
 from evaluation.places import Places
 from handwriting.length import mean_style
-from handwriting.reading import RENDERINGS, legibility
-from handwriting.render import STYLE
+from handwriting.medium import Medium
+from handwriting.reading import RENDERINGS, installed, legibility
 from handwriting.style import StyleExtractor
 from handwriting.writer_recognition import nearest
 from handwriting.writing import Asked, Scribe, picture
 from metrics.fid import Moments, frechet_distance
+from metrics.kid import kid
 from metrics.report import Figure, Report
 from options.choices import MOST_SAMPLES, require_count, require_non_negative
 from options.errors import NotInstalled
@@ -37,14 +38,17 @@ from options.memory import AUTO, Batched
 from options.progress import bar_updater, busy, progress_bar
 from parameterization import Predictor
 from storage.pictures import write_png
-from tasks.strokes import StrokeTask
+from tasks.image import ImageTask
 from tasks.task import Context
 
 PyTree = Any
+Lines = Sequence[Any]  # of whatever medium
 MOST = 64  # lines at once
 SHOWN = 12
-WRITTEN, UNIT = "written.npz", 1 / 256
+WRITTEN = "written.npz"
 OF_REAL = " of real lines"  # behind the names of their figures
+OF_OTHERS = " of other real lines"  # likewise
+FEWEST = 4  # lines that have a kernel distance
 PROTOCOL = "words"  # of `metrics.character_error.PROTOCOLS`
 
 
@@ -77,14 +81,15 @@ class HandwritingSubject:
     """What is evaluated, and on what: everything but parameters.
 
     Attributes:
-      lines, numbers: the held-out lines, and which of `lines` they are.
+      lines, numbers: the held-out lines, and which of `lines` they are. medium: what they are of.
       asked: for what is asked of some held-out lines by their numbers.
       sampled: the predictor of parameters. extractor: what sees styles; None for none.
     """
 
-    task: StrokeTask
+    task: ImageTask
     held_out: Source
-    lines: StrokeSource
+    lines: Any
+    medium: Medium
     numbers: Int[np.ndarray, "n"]
     transform: Transform
     scribe: Scribe
@@ -109,13 +114,15 @@ def evaluate(
         real = [subject.lines.line(int(i)) for i in subject.numbers[chosen]]
         made, evaluations = written(subject, params, chosen, real, options.seed)
         about = f"lines of {held_out}"
-        write(places.report / WRITTEN, f"written, of {about}", {"train": made}, UNIT)
+        medium = subject.medium
+        medium.write_lines(places.report / WRITTEN, f"written, of {about}", made)
         shown = made[:SHOWN]
-        drawn = picture([line.offsets for line in shown], [line.text for line in shown])
+        drawn = picture([medium.shown(line[0]) for line in shown], [line.text for line in shown])
         write_png(places.report / "lines.png", drawn)
-        figures += legibility_of(made, evaluations=evaluations)
-        figures += legibility_of(real, OF_REAL)
-        figures += style_of(subject.extractor, made, real, evaluations)
+        figures += legibility_of(medium, made, evaluations=evaluations)
+        figures += legibility_of(medium, real, OF_REAL)
+        figures += style_of(subject, made, real, evaluations)
+        figures += distances_of(subject, made, real, evaluations, options.seed)
     report = Report({"step": step, "held_out": held_out}, figures)
     report.write(places.report / "report.json")
     return report
@@ -140,9 +147,9 @@ def written(
     subject: HandwritingSubject,
     params: PyTree,
     chosen: Int[np.ndarray, "n"],
-    real: Sequence[Line],
+    real: Lines,
     seed: int,
-) -> tuple[list[Line], float]:
+) -> tuple[list[Any], float]:
     """The texts of real lines as the model writes them; evaluations of a line."""
     with progress_bar(desc="write") as bar:
         made = subject.scribe.write(
@@ -151,12 +158,12 @@ def written(
             subject.asked(chosen),
             progress=bar_updater(bar),
         )
-    rows = zip(made.rows, real, strict=True)
-    return [Line(offsets, line.text, line.writer) for offsets, line in rows], made.nfe
+    traces = zip(made.traces, real, strict=True)
+    return [subject.medium.line(t, line.text, line.writer) for t, line in traces], made.nfe
 
 
 def legibility_of(
-    lines: Sequence[Line], of: str = "", evaluations: float | None = None
+    medium: Medium, lines: Lines, of: str = "", evaluations: float | None = None
 ) -> list[Figure]:
     """Character error rates by every recogniser that is installed, and lines without an error.
 
@@ -166,7 +173,8 @@ def legibility_of(
     for name in RENDERINGS:
         try:
             with busy(f"{name} reads{of}"):
-                found = legibility(name, [line.offsets for line in lines], texts)[PROTOCOL]
+                images = [medium.for_reader(name, line[0]) for line in lines]
+                found = legibility(name, images, texts)[PROTOCOL]
         except NotInstalled as error:
             print(f"no character error rate by {name}: {error}")
             continue
@@ -180,16 +188,14 @@ def legibility_of(
 
 
 def style_of(
-    extractor: StyleExtractor | None, made: list[Line], real: list[Line], evaluations: float
+    subject: HandwritingSubject, made: Lines, real: Lines, evaluations: float
 ) -> list[Figure]:
     """Whether written lines look like their writers', and like real lines on the whole."""
+    extractor = subject.extractor
     if extractor is None:
         return []
     writers = np.array([line.writer for line in real])
-    with busy("looking at styles"):
-        written, theirs = (
-            extractor([STYLE(line.offsets) for line in lines]) for lines in (made, real)
-        )
+    written, theirs = (_styles(subject, lines) for lines in (made, real))
     about: dict[str, Any] = {"extractor": extractor.identity, "evaluations": evaluations}
     right = nearest(written, writers, theirs, writers)
     distance = frechet_distance(Moments.of(mean_style(written)), Moments.of(mean_style(theirs)))
@@ -198,4 +204,89 @@ def style_of(
         Figure("nearest is of the writer", right, n, reference="the real lines", **about),
         Figure(f"nearest{OF_REAL}", nearest(theirs, writers), n, extractor=extractor.identity),
         Figure("Frechet distance of style", distance, n, reference="the real lines", **about),
+    ]
+
+
+def distances_of(
+    subject: HandwritingSubject, made: Lines, real: Lines, evaluations: float, seed: int
+) -> list[Figure]:
+    """The kernel distance of written lines to real ones, and both distances of as many other
+    held-out lines, as far as there are so many."""
+    extractor = subject.extractor
+    if extractor is None:
+        return []
+    rest = np.random.default_rng(seed).permutation(len(subject.numbers))[len(real) :][: len(real)]
+    others = [subject.lines.line(int(i)) for i in subject.numbers[rest]]
+    theirs = mean_style(_styles(subject, real))
+    about: dict[str, Any] = {"reference": "the real lines", "extractor": extractor.identity}
+    figures: list[Figure] = []
+    for lines, of in ((made, ""), (others, OF_OTHERS)):
+        if min(len(lines), len(real)) < FEWEST:
+            continue
+        found, n = mean_style(_styles(subject, lines)), len(lines)
+        kernel = kid(found, theirs)
+        of_lines = about | ({} if of else {"evaluations": evaluations})
+        name, error = f"kernel distance of style{of}", kernel.standard_error
+        figures.append(Figure(name, kernel.value, n, error, **of_lines))
+        if of:
+            distance = frechet_distance(Moments.of(found), Moments.of(theirs))
+            figures.append(Figure(f"Frechet distance of style{of}", distance, n, **about))
+    return figures
+
+
+def _styles(subject: HandwritingSubject, lines: Lines) -> Float32[np.ndarray, "n parts c"]:
+    assert subject.extractor is not None
+    with busy("looking at styles"):
+        return subject.extractor([subject.medium.for_style(line[0]) for line in lines])
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ReadWhileTraining:
+    """The character error rate of held-out texts as the averaged parameters write them, with the
+    same noise at every step; see `training.measurements.Measurement`.
+
+    Attributes:
+      readers: names of recognisers. count: lines.
+    """
+
+    subject: HandwritingSubject
+    readers: tuple[str, ...]
+    seed: int
+    every: int
+    count: int
+    field: ClassVar[str] = "training.read_every"
+    is_heavy: ClassVar[bool] = True
+
+    @property
+    def metric(self) -> str:
+        """See `Measurement`."""
+        return f"character_error_{self.readers[0]}"
+
+    @property
+    def about(self) -> str:
+        """See `Measurement`."""
+        by = " and ".join(self.readers)
+        return f"the character error rate of {self.count} written lines, by {by}"
+
+    def __call__(self, context: Context, at_once: int) -> dict[str, float]:
+        """The rate by each reader; as many lines are drawn at once as anywhere."""
+        subject, medium = self.subject, self.subject.medium
+        numbers = np.random.default_rng(self.seed).permutation(len(subject.numbers))[: self.count]
+        real = [subject.lines.line(int(i)) for i in subject.numbers[numbers]]
+        made, _ = written(subject, jax.device_put(context.params), numbers, real, self.seed)
+        texts, found = [line.text for line in real], {}
+        for name in self.readers:
+            images = [medium.for_reader(name, line[0]) for line in made]
+            found[f"character_error_{name}"] = legibility(name, images, texts)[PROTOCOL].rate
+        return found
+
+
+def reading(subject: HandwritingSubject, seed: int, every: int, count: int) -> list[Any]:
+    """`ReadWhileTraining` by the recognisers that are installed; none, which is said, without."""
+    readers = installed()
+    if not readers:
+        print("no character error rate while training: no recogniser is installed (make judges)")
+        return []
+    return [
+        ReadWhileTraining(subject, tuple(readers), seed, every, min(count, len(subject.numbers)))
     ]

@@ -20,6 +20,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from data import Loader, Source, Transform, resized
+from data.buckets import Buckets
 from data.source import hold_out
 from evaluation.measurements import HeldOutLoss
 from evaluation.options import ALL, asked_for
@@ -215,7 +216,13 @@ class Experiment(ABC):
             seed=self.options.seed,
             host=jax.process_index(),
             num_hosts=jax.process_count(),
+            buckets=self.buckets(),
         )
+
+    def buckets(self) -> Buckets | None:
+        """How examples of like length are gathered into batches; None where they are not. Reads the
+        disk."""
+        return None
 
     def prepared(self, example: np.ndarray) -> np.ndarray:
         """An example of a source at the model's size, as an evaluation sees it."""

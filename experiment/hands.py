@@ -14,13 +14,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from data import StrokeSource
+from handwriting.medium import Medium
+from handwriting.pen_medium import PenMedium
 from handwriting.photo import style_picture
 from handwriting.render import STYLE
 from handwriting.style import StyleExtractor
 from options.choices import did_you_mean, require
 from options.errors import InvalidValue
 
+PEN = PenMedium()
 FIELD = "style"  # what the user gives
 
 
@@ -45,11 +47,13 @@ class Hands:
       names: of all writers of the data.
       sources: of lines by them, in which one is looked for in turn; read when one is asked for.
       extractor: of the style; None for a model that is conditioned on the writer alone.
+      medium: of the lines.
     """
 
     names: tuple[str, ...]
-    sources: Callable[[], Iterable[StrokeSource]]
+    sources: Callable[[], Iterable[Any]]
     extractor: StyleExtractor | None
+    medium: Medium = PEN
 
     def __call__(self, spec: str, seed: int = 0) -> Hand:
         """A hand as the user gives it, "" for one by the seed; InvalidValue for what is none.
@@ -91,7 +95,9 @@ class Hands:
             lines = np.flatnonzero(source.writers == label)
             if len(lines):
                 line = int(lines[np.random.default_rng(seed).integers(len(lines))])
-                return Hand(name, self._of_images([STYLE(source.line(line).offsets)]), label)
+                return Hand(
+                    name, self._of_images([self.medium.for_style(source.line(line)[0])]), label
+                )
         raise InvalidValue(FIELD, name, but="no line of this writer is at hand")
 
     def _of_images(self, images: Sequence[Any]) -> Float[np.ndarray, "places features"]:

@@ -16,7 +16,13 @@ from handwriting.page import Layout
 from handwriting.reading import RENDERINGS
 from losses import TIMES, WEIGHTINGS, NoiseWeighting, UniformTimes
 from models import MODELS, HandwritingNetwork
-from options.choices import MOST_SAMPLES, choose, require_at_least_one, require_non_negative
+from options.choices import (
+    MOST_SAMPLES,
+    choose,
+    require,
+    require_at_least_one,
+    require_non_negative,
+)
 from options.fields import chosen, several
 from parameterization import Alpha, Noise, Parameterization
 from sampling import Solver
@@ -35,7 +41,7 @@ class StyleOptions:
 
     Attributes:
       extractor: what sees the style in an image of a line.
-      length: how many points a line takes; a run takes it from the data that it is trained on.
+      length: how long a line is; a run takes it from the data that it is trained on.
     """
 
     extractor: Any = chosen(EXTRACTORS, Shipped())
@@ -103,8 +109,9 @@ class WriteOptions:
       split: a word that is longer than a line is cut; without, it is refused.
       candidates: of each line, of which that is taken that `reader` reads with the fewest errors.
       reader: a recogniser of text, "ppocr" or "tesseract", where there are several candidates.
-      alignment: also write a picture of which points write which characters, of each line.
-      layout: of the page. look: of the pen.
+      alignment: also write a picture of which points or columns show which characters, of each
+        line.
+      layout: of the page.
     """
 
     wrap: int = 32
@@ -113,12 +120,47 @@ class WriteOptions:
     reader: str = "ppocr"
     alignment: bool = False
     layout: Layout = Layout(0, 0, left=10, right=10, top=5, bottom=10)
-    look: Look = Look()
 
     def __post_init__(self) -> None:
         require_at_least_one(self, "wrap")
         require_at_least_one(self, "candidates", most=MOST_SAMPLES)
         choose(RENDERINGS, self.reader, "reader")
+
+
+@dataclasses.dataclass(frozen=True)
+class PenWriteOptions(WriteOptions):
+    """What `--mode write` makes of a text.
+
+    Attributes:
+      look: of the pen.
+    """
+
+    look: Look = Look()
+
+
+@dataclasses.dataclass(frozen=True)
+class HandwritingTrainOptions(TrainOptions):
+    """How a model of handwriting is trained.
+
+    Attributes:
+      read_every: steps between two measurements of the character error rate of held-out texts that
+        are written, by the recognisers that are installed; 0 for never.
+      read_lines: how many, written as `sampling` says.
+      buckets: lengths of lines below the longest: batches are gathered of lines of like length, and
+        padded to the next of these (`data.buckets`); empty: all are padded to the longest. A
+        microbatch that is "auto" is the one that fits the first batch.
+    """
+
+    read_every: int = 0
+    read_lines: int = 32
+    buckets: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_non_negative(self, "read_every")
+        require_at_least_one(self, "read_lines", most=MOST_SAMPLES)
+        single = self.steps_at_once in (None, 1)
+        require(single or not self.buckets, "n_jitted_steps", self.n_jitted_steps, "1 with buckets")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,12 +199,12 @@ class HandwritingSettings:
     )
     optim: Optimizer = Optimizer()
     ema: EMA = EMA()
-    training: TrainOptions = TrainOptions()
+    training: HandwritingTrainOptions = HandwritingTrainOptions()
     precision: PrecisionOptions = PrecisionOptions()
     preview: LinePreviewOptions = LinePreviewOptions()
     sampling: WritingOptions = WritingOptions()
     guidance: WritingGuidance = WritingGuidance()
-    write: WriteOptions = WriteOptions()
+    write: Any = PenWriteOptions()
     eval: HandwritingEvalOptions = HandwritingEvalOptions()
 
     def __post_init__(self) -> None:

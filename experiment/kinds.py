@@ -14,6 +14,7 @@ from experiment.experiment import Experiment
 from experiment.from_data import settled
 from experiment.handwriting import HandwritingExperiment
 from experiment.image import ImageExperiment
+from experiment.lines import LinesExperiment
 from experiment.matching import MatchingExperiment
 from options.choices import require
 from options.classes import choose_class
@@ -23,7 +24,13 @@ from storage.workdir import CONFIG
 
 KINDS: dict[str, type[Experiment]] = {
     cls.kind: cls
-    for cls in (ImageExperiment, ClassifierExperiment, HandwritingExperiment, MatchingExperiment)
+    for cls in (
+        ImageExperiment,
+        ClassifierExperiment,
+        HandwritingExperiment,
+        LinesExperiment,
+        MatchingExperiment,
+    )
 }
 
 

@@ -24,7 +24,6 @@ from experiment.outputs import CONTROL, EVALUATIONS, EXAMINATIONS, SAMPLES
 from experiment.trained_under import differing
 from experiment.writing import Order, Writer
 from generation import controls
-from handwriting import formats
 from handwriting.alignment import write_picture
 from metrics.report import Report
 from options.choices import listed, numbered
@@ -50,6 +49,8 @@ CONTINUABLE = (
     "training.evaluate_examples",
     "training.fid_every",
     "training.fid_samples",
+    "training.read_every",
+    "training.read_lines",
     "training.keep",
     "training.keep_every",
     "training.tracker",
@@ -245,21 +246,22 @@ def run_sample(command: Command) -> int:
 def run_write(command: Command) -> int:
     """Writes a text in the style of a hand, into a file."""
     order = command.order
-    order.check()
-    experiment = checked_as_trained(command)
-    if not experiment.writes:
+    found = checked_as_trained(command)
+    if not found.writes:
         raise InvalidValue(
             "task", command.config.task, "the config, workdir or weights of handwriting",
             but="it does not write",
         )  # fmt: skip
+    experiment = cast(HandwritingExperiment, found)
+    order.check(experiment.medium)
     params, _ = next(command.trained.chosen("latest", experiment.template))
-    writer = Writer(cast(HandwritingExperiment, experiment), params)
+    writer = Writer(experiment, params)
     options, seed = writer.experiment.options.write, command.config.sampling.seed
     texts = writer.lines(order.text)
     hand = writer.hands(order.style, seed)
     with progress_bar(desc="write") as bar:
         lines = writer.write(texts, hand, seed, bar_updater(bar))
-    with_spans = formats.keeps_spans(order.out)
+    with_spans = experiment.medium.keeps_spans(order.out)
     writer.save(writer.page(lines, hand, with_spans=with_spans), order.out)
     if options.alignment:
         for number, line in enumerate(line for line in lines if line.text):

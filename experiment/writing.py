@@ -11,16 +11,14 @@ import numpy as np
 from jaxtyping import Float
 
 from data.alphabet import Alphabet
-from data.strokes import Line
 from experiment.hands import Hand, Hands
 from experiment.handwriting import HandwritingExperiment
-from handwriting import alignment, formats
-from handwriting.drawing import Drawing, Span
-from handwriting.page import page
-from handwriting.preprocessing import Rows
+from handwriting import alignment
+from handwriting.drawing import Span
+from handwriting.medium import Medium, Page, Trace
 from handwriting.reading import best_lines
 from handwriting.wrapping import wrapped
-from handwriting.writing import MULTIPLE, Asked, alignments
+from handwriting.writing import Asked, alignments
 from options.choices import require
 from options.errors import Words, within
 from options.progress import Progress
@@ -32,18 +30,19 @@ class Order(NamedTuple):
 
     Attributes:
       text: with newlines where lines are to end. style: a hand, see `experiment.hands`; "" for any.
-      out: the file, of an ending of `handwriting.formats.FORMATS`.
+      out: the file, of an ending that says its kind.
     """
 
     text: str
     style: str
     out: str
 
-    def check(self) -> None:
-        """InvalidValue for an order without a text or with a file of no known kind."""
+    def check(self, medium: Medium) -> None:
+        """InvalidValue for an order without a text, or a file that lines of this kind cannot be
+        written to."""
         require(self.text.strip(), "text", Words("nothing"), "something to write")
         with within("", path="out"):
-            formats.format_of(self.out)
+            medium.check_out(self.out)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -68,7 +67,7 @@ class Writer:
         experiment = self.experiment
         styled = experiment.style is not None
         extractor = experiment.options.style.extractor.load() if styled else None
-        return Hands(experiment.writers, experiment.each_split, extractor)
+        return Hands(experiment.writers, experiment.each_split, extractor, experiment.medium)
 
     def lines(self, text: str) -> list[str]:
         """The lines that a text is written in, none longer than `write.wrap`.
@@ -84,18 +83,19 @@ class Writer:
 
     def write(
         self, texts: Sequence[str], hand: Hand, seed: int = 0, progress: Progress | None = None
-    ) -> list[Line]:
-        """Lines of writing, one for each text, the best of `write.candidates`; an empty one has no
-        rows. NotInstalled where there are several candidates and nothing that reads them."""
+    ) -> list[Any]:
+        """Lines of writing, one for each text, the best of `write.candidates`; an empty one has an
+        empty trace. NotInstalled where there are several candidates and nothing that reads them."""
         filled, options = [text for text in texts if text], self.experiment.options.write
-        hands = [hand] * len(filled)
+        medium, hands = self.experiment.medium, [hand] * len(filled)
         each = self.candidates(filled, hands, options.candidates, seed, progress)
         best = [0] * len(each)
         if options.candidates > 1:
-            best = best_lines(options.reader, each, filled)
-        chosen = iter([lines[number] for lines, number in zip(each, best, strict=True)])
-        empty = np.zeros((0, 3), np.float32)
-        return [Line(next(chosen) if text else empty, text, hand.name) for text in texts]
+            images = [[medium.for_reader(options.reader, t) for t in traces] for traces in each]
+            best = best_lines(options.reader, images, filled)
+        chosen = iter([traces[number] for traces, number in zip(each, best, strict=True)])
+        written = [next(chosen) if text else medium.nothing for text in texts]
+        return [medium.line(t, text, hand.name) for t, text in zip(written, texts, strict=True)]
 
     def candidates(
         self,
@@ -104,44 +104,46 @@ class Writer:
         count: int,
         seed: int = 0,
         progress: Progress | None = None,
-    ) -> list[list[Rows]]:
+    ) -> list[list[Trace]]:
         """So many lines of writing for each text, none of which is empty, in its hand."""
         asked = self._asked(
             [text for text in texts for _ in range(count)],
             [hand for hand in hands for _ in range(count)],
         )
         predict, key = self.experiment.guided(self.params), jax.random.key(seed)
-        made = self.experiment.scribe.write(predict, key, asked, progress=progress).rows
+        made = self.experiment.scribe.write(predict, key, asked, progress=progress).traces
         return [made[first : first + count] for first in range(0, len(made), count)]
 
     def _asked(self, texts: Sequence[str], hands: Sequence[Hand]) -> Asked:
         longest = max(map(len, texts))
         tokens = np.stack([self.alphabet.encode(text, longest) for text in texts])
-        if find(self.experiment.conditions, ClassLabel.name) is not None:
-            for hand in hands:
-                known = "a writer of the data, whom the model knows"
-                require(hand.label >= 0, "style", hand.name, known)
+        label: ClassLabel | None = find(self.experiment.conditions, ClassLabel.name)
+        for hand in hands:
+            by_style = label is None or (hand.style is not None and label.dropout > 0)
+            known = "a writer of the training lines, whom the model knows by number"
+            require(by_style or self.experiment.knows(hand.label), "style", hand.name, known)
         styled = hands[0].style is not None
         styles = np.stack([hand.style for hand in hands]) if styled else None
         labels = np.array([hand.label for hand in hands], np.int32)
         return self.experiment.asked(tokens, labels, styles)
 
-    def alignment(self, line: Line, hand: Hand) -> Float[np.ndarray, "points characters"]:
-        """Which points of a written line attend to which of its characters."""
-        experiment, points = self.experiment, len(line.offsets)
-        lengths = np.array([points])
-        asked = dataclasses.replace(self._asked([line.text], [hand]), lengths=lengths)
-        padded = -(-points // MULTIPLE) * MULTIPLE
-        x_0 = np.zeros((1, padded, 2), np.float32)
-        x_0[0, :points] = experiment.space.encode(line.offsets)[:, :2]
-        cond = asked.conditioning(np.array([0]), padded)
+    def alignment(self, line: Any, hand: Hand) -> Float[np.ndarray, "points characters"]:
+        """Which points, or columns, of a written line attend to which of its characters."""
+        experiment, medium = self.experiment, self.experiment.medium
+        asked = self._asked([line.text], [hand])
+        points = line[0].shape[medium.axis]
+        asked = dataclasses.replace(asked, lengths=np.array([points]))
+        padded = int(experiment.scribe.padded(asked.lengths)[0])
+        x_0 = medium.states(experiment.space, line[0], padded)
+        cond = asked.conditioning(np.array([0]), medium, padded)
         predict = experiment.sampled(self.params)
-        return alignments(predict, experiment.process, x_0, cond)[0, :points]
+        return alignments(predict, experiment.process, x_0, cond, medium.axis)[0, :points]
 
-    def page(self, lines: Sequence[Line], hand: Hand, *, with_spans: bool = True) -> Drawing:
-        """Lines set on a page, as `write.layout` says, with the points of each character, which
-        the network is asked for, if that is wanted."""
-        drawing, spans, start = page(lines, self.experiment.options.write.layout), [], 0
+    def page(self, lines: Sequence[Any], hand: Hand, *, with_spans: bool = True) -> Page:
+        """Lines set on a page, as `write.layout` says; with the points of each character, which
+        the network is asked for, if that is wanted of strokes."""
+        drawing = self.experiment.medium.page(lines, self.experiment.options.write.layout)
+        spans, start = [], 0
         if not with_spans:
             return drawing
         for line in lines:
@@ -151,6 +153,6 @@ class Writer:
             start += len(line.offsets)
         return dataclasses.replace(drawing, spans=tuple(spans))
 
-    def save(self, drawing: Drawing, out: str | Path) -> None:
-        """The file of a page, as `write.look` says."""
-        formats.write(out, drawing, self.experiment.options.write.look)
+    def save(self, page: Page, out: str | Path) -> None:
+        """The file of a page."""
+        self.experiment.medium.save(out, page)

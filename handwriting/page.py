@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float
 
 from data.strokes import Line
 from handwriting.body import Body, body
@@ -75,9 +76,7 @@ def page(lines: Sequence[Line], layout: Layout = A4) -> Drawing:
     The text is that of all lines, and the writer that of all, if there is but one.
     InvalidValue where there is nothing to write, or there are more lines than fit.
     """
-    fits = layout.lines()
-    got = Words(f"{len(lines)} lines")
-    require(len(lines) <= fits, "height", got, f"at most {fits:g}, for which there is room")
+    require_room(layout, len(lines))
     strokes = [to_strokes(line.offsets) if len(line.offsets) else [] for line in lines]
     require(any(strokes), "lines", Words("nothing to write"), "at least one line with points")
     bodies = [body(of) if of else None for of in strokes]
@@ -97,6 +96,18 @@ def page(lines: Sequence[Line], layout: Layout = A4) -> Drawing:
         "\n".join(line.text for line in lines),
         writers.pop() if len(writers) == 1 else "",
     )
+
+
+def require_room(layout: Layout, lines: int) -> None:
+    """InvalidValue where there are more lines than fit."""
+    fits, got = layout.lines(), Words(f"{lines} lines")
+    require(lines <= fits, "height", got, f"at most {fits:g}, for which there is room")
+
+
+def shifts(layout: Layout, number: int) -> Float[np.ndarray, "3"]:
+    """a, b and c of (3), of the line of this number."""
+    rng = np.random.default_rng([layout.seed, number])
+    return layout.drift * np.clip(rng.normal(size=3), -LARGEST, LARGEST)
 
 
 def _scale(
@@ -127,8 +138,7 @@ def _small(text: str) -> bool:
 
 def _placed(strokes: Sequence[Stroke], number: int, layout: Layout) -> list[Stroke]:
     """(2) and (3) of the line of this number, whose strokes begin at 0."""
-    rng = np.random.default_rng([layout.seed, number])
-    a, b, c = layout.drift * np.clip(rng.normal(size=3), -LARGEST, LARGEST)
+    a, b, c = shifts(layout, number)
     place = [layout.left + 2 * abs(a), layout.top + (number + 1) * layout.line_height + b]
     width = max(stroke[:, 0].max() for stroke in strokes)
     tilt = c / max(width, layout.line_height)

@@ -50,7 +50,19 @@ def style_picture(path: str | Path, width: int) -> UInt8[np.ndarray, "96 width"]
     or is too small or too large.
     """
     require_count("width", width, 1, 2**15)
-    ink = cropped(ink_of(path).ink)
+    return _picture(cropped(ink_of(path).ink), width)
+
+
+def ink_picture(grey: UInt8[np.ndarray, "height width"], width: int) -> UInt8[np.ndarray, "96 _"]:
+    """A line that lies level, as `style_picture` makes it of a photograph but for the white on the
+    right; a speck where there is no ink."""
+    ink = binarised(grey) if min(grey.shape) else np.zeros((1, 1), bool)
+    ink = cropped(ink) if ink.any() else np.ones((1, 1), bool)
+    return _picture(ink, max(1, min(width, round(ink.shape[1] * HEIGHT / ink.shape[0]))))
+
+
+def _picture(ink: Bool[np.ndarray, "h w"], width: int) -> UInt8[np.ndarray, "96 width"]:
+    """Step 4, of ink that is cropped."""
     size = max(1, round(ink.shape[1] * HEIGHT / ink.shape[0])), HEIGHT
     grey = Image.fromarray(np.where(ink, 0, 255).astype(np.uint8))
     line = np.asarray(grey.resize(size, Image.Resampling.BICUBIC))[:, :width]

@@ -4,13 +4,15 @@ RENDERINGS are the settings of those tried at which the recogniser's error on re
 least; `python -m tools.measure_legibility --grid` measures them again.
 """
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
 from handwriting.preprocessing import Rows
 from handwriting.render import Rendering
 from metrics.character_error import PROTOCOLS, ErrorRate, best, error_rate
-from metrics.recognizers import load
+from metrics.recognizers import Images, load
+from options.errors import NotInstalled
 
 RENDERINGS = {
     "ppocr": Rendering(height=96, pen=5.0, margin=6),
@@ -25,19 +27,30 @@ def fifty() -> list[str]:
 
 
 def drawn_for(name: str, lines: Sequence[Rows]) -> list:
-    """Lines as images for the recogniser of that name."""
+    """Rows of a pen as images for the recogniser of that name."""
     return [RENDERINGS[name](rows) for rows in lines]
 
 
-def legibility(name: str, lines: Sequence[Rows], texts: Sequence[str]) -> dict[str, ErrorRate]:
+def legibility(name: str, images: Images, texts: Sequence[str]) -> dict[str, ErrorRate]:
     """The error rate of lines that should read `texts`, by each of PROTOCOLS.
 
-    name: of a recogniser. NotInstalled where it is missing.
+    name: of a recogniser, for which the images are drawn. NotInstalled where it is missing.
     """
-    read = load(name)(drawn_for(name, lines))
+    read = load(name)(images)
     return {protocol: error_rate(read, texts, protocol) for protocol in PROTOCOLS}
 
 
-def best_lines(name: str, candidates: Sequence[Sequence[Rows]], texts: Sequence[str]) -> list[int]:
+def best_lines(name: str, candidates: Sequence[Images], texts: Sequence[str]) -> list[int]:
     """For each text the number of its candidate that the recogniser of that name reads best."""
-    return best(texts, [drawn_for(name, lines) for lines in candidates], load(name))
+    return best(texts, candidates, load(name))
+
+
+def installed() -> list[str]:
+    """The recognisers that are there, and what counts their errors, by name."""
+    found = []
+    for name in RENDERINGS:
+        with contextlib.suppress(NotInstalled):
+            load(name)
+            error_rate(["a"], ["a"])
+            found.append(name)
+    return found

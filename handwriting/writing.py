@@ -1,18 +1,19 @@
-"""Lines of handwriting drawn from a model: texts in styles, of lengths, as rows (dx, dy, pen)."""
+"""Lines of handwriting drawn from a model: texts in styles, of lengths, in whatever medium."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Int, Key, UInt8
 
 from data.space import Space
 from generation.batches import at_once, batches
-from handwriting.render import STYLE
-from models.handwriting import ALIGNMENT
+from handwriting.medium import Medium, Trace
+from models.layers.attention import ALIGNMENT
 from options.classes import named
 from options.memory import lowering
 from options.progress import Progress, bar_updater, part_of, progress_bar
@@ -21,9 +22,7 @@ from sampling import KeyedNoise, keys_of
 from sde_lib import Node, Process, expand_right
 from solvers.sampler import Sampler
 from storage import pictures
-from tasks.strokes import PEN
 
-MULTIPLE = 128  # of which the drawn lengths are: a program is compiled for each
 ALIGNED_AT = 0.3  # of the time of the prior
 
 
@@ -33,7 +32,7 @@ class Asked:
 
     Attributes:
       cond: values of the model's conditions by name, "text" among them, each of n.
-      lengths: points of each line.
+      lengths: of each line, in points or columns.
     """
 
     cond: Mapping[str, Any]
@@ -42,9 +41,11 @@ class Asked:
     def __len__(self) -> int:
         return len(self.lengths)
 
-    def conditioning(self, lines: Int[np.ndarray, "b"], length: int) -> dict[str, Array]:
+    def conditioning(
+        self, lines: Int[np.ndarray, "b"], medium: Medium, length: int
+    ) -> dict[str, Array]:
         """`cond` of some lines by their numbers, with the mask of lines padded to `length`."""
-        mask = np.arange(length)[:, None] < self.lengths[lines][:, None, None]
+        mask = medium.mask(self.lengths[lines], length)
         given = {name: jnp.asarray(value[lines]) for name, value in self.cond.items()}
         return given | {MASK: jnp.asarray(mask)}
 
@@ -53,12 +54,12 @@ class Written(NamedTuple):
     """What was written.
 
     Attributes:
-      rows: (dx, dy, pen) of each line, (points, 3) float32, without padding.
+      traces: of each line, see `handwriting.medium`.
       nfe: mean number of network evaluations of a line.
       ok: whether each line reached the end of the grid.
     """
 
-    rows: list[Float[np.ndarray, "_ 3"]]
+    traces: list[Trace]
     nfe: float
     ok: np.ndarray
 
@@ -71,13 +72,15 @@ class Scribe:
     drawn with.
 
     Attributes:
-      sampler: of states (dx, dy), of whatever length.
-      space: of the rows. divisor: of which lengths must be multiples.
+      sampler: of states of whatever length.
+      space: of what they are decoded to. medium: of the lines.
+      divisor: of which lengths must be multiples.
       batch_size: drawn at once; None for the most that fit.
     """
 
     sampler: Sampler
     space: Space
+    medium: Medium
     divisor: int = 8
     batch_size: int | None = None
 
@@ -90,15 +93,15 @@ class Scribe:
         progress: Progress | None = None,
     ) -> Written:
         """The lines; progress: called as progress(steps done, steps in all)."""
-        multiple = max(MULTIPLE, self.divisor)
-        padded = -(-asked.lengths // multiple) * multiple
+        padded = self.padded(asked.lengths)
         groups = [np.flatnonzero(padded == length) for length in np.unique(padded)]
-        rows: list[Any] = [None] * len(asked)
+        traces: list[Any] = [None] * len(asked)
         nfe, ok = np.zeros(len(asked)), np.zeros(len(asked), bool)
         for number, lines in enumerate(groups):
-            sampler = dataclasses.replace(self.sampler, shape=(int(padded[lines[0]]), 2))
+            length = int(padded[lines[0]])
+            sampler = dataclasses.replace(self.sampler, shape=self.medium.shape(length))
             report = part_of(progress, number, len(groups)) if progress else None
-            size = self._at_once(sampler, predict, asked, lines)
+            size = self._at_once(sampler, predict, asked, lines, length)
             parts = list(batches(len(lines), size))
             for part, places in enumerate(parts):
                 chosen = lines[places]
@@ -107,21 +110,28 @@ class Scribe:
                         key,
                         predict,
                         size,
-                        cond=asked.conditioning(chosen, sampler.shape[0]),
+                        cond=asked.conditioning(chosen, self.medium, length),
                         noise=KeyedNoise(keys_of(key, jnp.asarray(chosen))),
                         progress=part_of(report, part, len(parts)) if report else None,
                     )
-                x, log_odds = np.asarray(made.x), np.asarray(made.aux[PEN])
-                found = self.space.decode(np.concatenate([x, log_odds > 0], axis=-1))
-                for row, line in zip(found, chosen, strict=True):
-                    rows[line] = row[: asked.lengths[line]]
+                x, lengths = np.asarray(made.x), asked.lengths[chosen]
+                found = self.medium.traces(self.space, x, made.aux, lengths)
+                for line, trace in zip(chosen, found, strict=True):
+                    traces[line] = trace
                 nfe[chosen], ok[chosen] = made.nfe, made.ok
-        return Written(rows, float(nfe.mean()), ok)
+        return Written(traces, float(nfe.mean()), ok)
 
-    def _at_once(self, sampler: Sampler, predict: Predictor, asked: Asked, lines: Any) -> int:
+    def padded(self, lengths: Int[np.ndarray, "n"]) -> Int[np.ndarray, "n"]:
+        """What lines of some lengths are padded to."""
+        multiple = math.lcm(self.medium.multiple, self.divisor)
+        return -(-lengths // multiple) * multiple
+
+    def _at_once(
+        self, sampler: Sampler, predict: Predictor, asked: Asked, lines: Any, length: int
+    ) -> int:
         def lower(size: int) -> jax.stages.Lowered:
-            chosen = np.resize(lines, size)
-            return sampler.lower(predict, size, asked.conditioning(chosen, sampler.shape[0]))
+            cond = asked.conditioning(np.resize(lines, size), self.medium, length)
+            return sampler.lower(predict, size, cond)
 
         return at_once(self.batch_size, lower, len(lines))
 
@@ -129,10 +139,12 @@ class Scribe:
 def alignments(
     predict: NetworkPredictor,
     process: Process,
-    x_0: Float[np.ndarray, "b length 2"],
+    x_0: Float[np.ndarray, "b *shape"],
     cond: Mapping[str, Array],
+    axis: int = 0,
 ) -> Float[np.ndarray, "b length characters"]:
-    """By how much each point attends to each character of its text, over all attention blocks.
+    """By how much each point, or column, attends to each character of its text, over all attention
+    blocks. axis: of a state, along the line.
 
     The network sees the lines at the noise level of ALIGNED_AT, without noise; x_0: states.
     """
@@ -140,7 +152,8 @@ def alignments(
     x = expand_right(node.alpha, jnp.asarray(x_0)) * x_0
     _, kept = _with_intermediates(predict, x, node, dict(cond))
     blocks = [weights for name, weights in _leaves(kept) if name == ALIGNMENT]
-    whole = [np.repeat(w, x_0.shape[1] // w.shape[1], axis=1) for w in map(np.asarray, blocks)]
+    length = x_0.shape[axis + 1]
+    whole = [np.repeat(w, length // w.shape[1], axis=1) for w in map(np.asarray, blocks)]
     return np.mean(whole, axis=0)
 
 
@@ -173,12 +186,13 @@ class DrawLines:
         predict = self.scribe.sampler.prepared(predict)
         with progress_bar(desc="writing lines", leave=False) as bar:
             made = self.scribe.write(predict, key, asked, progress=bar_updater(bar))
-        return {"lines": picture(made.rows, texts)}
+        shown = [self.scribe.medium.shown(trace) for trace in made.traces]
+        return {"lines": picture(shown, texts)}
 
 
-def picture(rows: Sequence[Float[np.ndarray, "_ 3"]], texts: Sequence[str]) -> np.ndarray:
-    """Lines below one another, each named by its text, uint8 (height, width, 1)."""
-    images = [STYLE(line)[..., None] for line in rows]
+def picture(lines: Sequence[UInt8[np.ndarray, "h _"]], texts: Sequence[str]) -> np.ndarray:
+    """Images of lines below one another, each named by its text, uint8 (height, width, 1)."""
+    images = [line[..., None] for line in lines]
     widest = max(image.shape[1] for image in images)
     wide = [
         np.pad(image, ((8, 8), (0, widest - image.shape[1]), (0, 0)), constant_values=255)

@@ -11,15 +11,22 @@ import webbrowser
 from collections.abc import Sequence
 from typing import Any
 
+from experiment.handwriting import HandwritingExperiment
 from experiment.pipeline import load_writer
 from experiment.writing import Writer
 from handwriting.desk import Desk, server
 from handwriting.preprocessing import Stroke, to_strokes
+from options.choices import require
 from options.program import one_line_errors
 
 
 def desk_of(writer: Writer) -> Desk:
-    """The desk at which the model writes, in the hands of the writers of its data."""
+    """The desk at which the model writes, in the hands of the writers of its data.
+
+    InvalidValue for a model of images, which have no strokes to be seen.
+    """
+    kind = writer.experiment.kind
+    require(kind == HandwritingExperiment.kind, "weights", kind, "a model of strokes")
 
     def draw(text: str, name: str, seed: int) -> Sequence[Stroke]:
         (line,) = writer.write([text], writer.hands(name, seed), seed)

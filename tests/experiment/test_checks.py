@@ -5,7 +5,9 @@ import pathlib
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
+from line_images import write_lines
 from PIL import Image
 
 from configs import cifar10
@@ -341,6 +343,7 @@ def _images_at_home(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "images").mkdir()
     Image.new("RGB", (40, 32)).save(tmp_path / "images" / "1.png")
+    write_lines(tmp_path / "lines.npz")
 
 
 @pytest.mark.one_in(10)
@@ -371,14 +374,16 @@ def trace(made: Experiment) -> None:
     TRACED.add(key)
     params = jax.eval_shape(task.init, jax.random.key(0))
     assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(params))
-    channels = 3 if made.writes else made.shape[-1]
+    movements = len(made.shape) == 2 and made.writes  # which come with the pen
+    channels = 3 if movements else made.shape[-1]
     batch = {
         "image": jax.ShapeDtypeStruct((2, *made.shape[:-1], channels), jnp.float32),
         "label": jax.ShapeDtypeStruct((2,), jnp.int32),
         "augment": jax.ShapeDtypeStruct((2, 9), jnp.float32),
     }
     if made.writes:
-        batch["mask"] = jax.ShapeDtypeStruct((2, made.shape[0], 1), bool)
+        mask = made.medium.mask(np.ones(2, int), made.shape[made.medium.axis])
+        batch["mask"] = jax.ShapeDtypeStruct(mask.shape, bool)
         batch["text"] = jax.ShapeDtypeStruct((2, 9), jnp.int32)
         batch["style"] = jax.ShapeDtypeStruct((2, 14, 128), jnp.float32)
     if getattr(made, "captioned", None) is not None:

@@ -8,6 +8,7 @@ import re
 
 import numpy as np
 import pytest
+from line_images import write_lines
 from PIL import Image
 
 from experiment import kinds, modes
@@ -53,6 +54,12 @@ CONFIGURED = [
     ),
     ("dequantization", "digits/likelihood", {"data.dequantize": False}, "dequantize=True"),
     ("large_attention", CHURCH, {"model.attn_resolutions": (64, 16)}, '="(16,)"'),
+    (
+        "large_attention",
+        "handwriting/lines",
+        {"model.attn_resolutions": (32, 8), "conditions.labels.num_classes": 3},
+        '="(8,)"',
+    ),
     ("no_attention", DIGITS, {"model.attn_resolutions": (16,)}, '="(7,)"'),
     (
         "refused",
@@ -377,6 +384,7 @@ def test_nothing_shipped_is_warned_of(path, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "images").mkdir()
     Image.new("RGB", (40, 32)).save(tmp_path / "images" / "1.png")
+    write_lines(tmp_path / "lines.npz")
     experiment = kinds.open_experiment(path)
     parts = [Part.CONFIG]
     if experiment.config.data.source.name in HERE:

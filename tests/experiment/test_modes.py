@@ -188,7 +188,10 @@ def test_the_fields_of_a_config_are_printed_and_nothing_is_written(tmp_path, cap
     config = kinds.load("configs/digits/vp_small.py", {"sampling.solver": "ddim"})
     assert modes.run("fields", Command(config, tmp_path / "none")) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[:2] == ["task = image", "    one of image, classifier, handwriting, matching"]
+    assert lines[:2] == [
+        "task = image",
+        "    one of image, classifier, handwriting, lines, matching",
+    ]
     assert "training.steps = 3000 (default 1300001)" in lines
     at = lines.index("sampling.solver.eta = 0.0")
     assert lines[at + 1] == "    in [0, 1], how much of the noise is drawn anew."

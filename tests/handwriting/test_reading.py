@@ -1,6 +1,7 @@
 import pytest
 
 from data.strokes import Strokes
+from handwriting.pen_medium import PenMedium
 from handwriting.reading import RENDERINGS, best_lines, fifty, legibility
 from metrics.recognizers import RECOGNIZERS, load
 from options.errors import NotInstalled
@@ -32,12 +33,13 @@ def recogniser(request):
 
 
 def test_real_lines_are_legible_and_others_texts_are_not(recogniser):
-    lines, texts = [LINES.line(i).offsets for i in range(12)], list(LINES.texts[:12])
+    lines = [PenMedium().for_reader(recogniser, LINES.line(i).offsets) for i in range(12)]
+    texts = list(LINES.texts[:12])
     assert legibility(recogniser, lines, texts)["words"].rate < 0.3
     assert legibility(recogniser, lines, texts[::-1])["words"].rate > 0.6
 
 
 def test_the_best_of_candidates_is_the_line_of_the_text(recogniser):
-    lines = [LINES.line(i).offsets for i in range(4)]
+    lines = [PenMedium().for_reader(recogniser, LINES.line(i).offsets) for i in range(4)]
     candidates = [lines, lines[::-1]]
     assert best_lines(recogniser, candidates, [LINES.texts[1], LINES.texts[0]]) == [1, 3]

@@ -66,7 +66,7 @@ class FiftyStrings:
         readers = list(installed())
         yield {"candidates": "1"} | self._judged(readers, [c[0] for c in each], texts, owners)
         for name in readers:
-            best = best_lines(name, each, texts)
+            best = best_lines(name, [drawn_for(name, lines) for lines in each], texts)
             chosen = [lines[number] for lines, number in zip(each, best, strict=True)]
             others = [reader for reader in readers if reader != name]
             found = self._judged(others, chosen, texts, owners)

@@ -108,8 +108,9 @@ def _row(
         made = experiment.scribe.write(
             experiment.guided(writer.params), jax.random.key(0), asked, progress=bar_updater(bar)
         )
-    lines = [Line(rows, line.text, line.writer) for rows, line in zip(made.rows, real, strict=True)]
-    figures = legibility_of(lines) + style_of(subject.extractor, lines, real, made.nfe)
+    traces = zip(made.traces, real, strict=True)
+    lines = [Line(rows, line.text, line.writer) for rows, line in traces]
+    figures = legibility_of(subject.medium, lines) + style_of(subject, lines, real, made.nfe)
     found = cells([figure for figure in figures if OF_REAL not in figure.name])
     found["Frechet"] = found.pop("style")
     return {"style": f"{seen:.3f}"} | found

@@ -96,8 +96,8 @@ def cells(figures: Sequence[Figure]) -> dict[str, str]:
 
 def real_figures(subject: HandwritingSubject, real: Sequence[Line]) -> list[Figure]:
     """Of real lines, what is measured of written ones."""
-    of_style = style_of(subject.extractor, list(real), list(real), 0)
-    return legibility_of(real, OF_REAL) + [f for f in of_style if OF_REAL in f.name]
+    of_style = style_of(subject, real, real, 0)
+    return legibility_of(subject.medium, real, OF_REAL) + [f for f in of_style if OF_REAL in f.name]
 
 
 def installed() -> Iterator[str]:

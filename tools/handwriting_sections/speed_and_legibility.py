@@ -38,7 +38,7 @@ class SpeedAndLegibility:
             began = time.monotonic()
             made, evaluations = written(subject, writer.params, chosen[:n], real[:n], 0)
             seconds[f"s a line, {name}"] = f"{(time.monotonic() - began) / n:.3f}"
-        figures = legibility_of(made, evaluations=evaluations)
-        figures += style_of(subject.extractor, made, real, evaluations)
+        figures = legibility_of(subject.medium, made, evaluations=evaluations)
+        figures += style_of(subject, made, real, evaluations)
         found = cells([figure for figure in figures if OF_REAL not in figure.name])
         return {"sampler": sampler.name, "evaluations": f"{evaluations:.0f}"} | found | seconds

@@ -14,7 +14,6 @@ import numpy as np
 from data.strokes import Line
 from evaluation.handwriting import OF_REAL, legibility_of, style_of, written
 from experiment.writing import Writer
-from handwriting.render import STYLE
 from handwriting.writer_recognition import recognised
 from metrics.report import Figure
 from tools.handwriting_sections.section import (
@@ -43,7 +42,8 @@ class Writers:
             subject = writer.experiment.subject()
             chosen, real = chosen_of(subject, count)
             made, evaluations = written(subject, writer.params, chosen, real, 0)
-            figures = legibility_of(made) + style_of(subject.extractor, made, real, evaluations)
+            figures = legibility_of(subject.medium, made)
+            figures += style_of(subject, made, real, evaluations)
             of_made = [figure for figure in figures if OF_REAL not in figure.name]
             of_real = real_figures(subject, real)
             relative = ratios(of_made, of_real)
@@ -72,7 +72,7 @@ def named(writer: Writer, lines: Sequence[Line]) -> dict[str, str]:
     known = np.array(train.class_names)[np.unique(train.writers)]
     writers = np.array([line.writer for line in lines])
     extractor = experiment.options.style.extractor.load()
-    logits = extractor.activations([STYLE(line.offsets) for line in lines]).logits
+    logits = extractor.activations([experiment.medium.for_style(line[0]) for line in lines]).logits
     if logits.shape[1] != len(known) or not np.isin(writers, known).all():
         return {}
     return {"named": f"{recognised(logits, known, writers):.3f}"}
