@@ -8,7 +8,6 @@ import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from handwriting.preprocessing import Rows
 from handwriting.render import Rendering
 from metrics.character_error import PROTOCOLS, ErrorRate, best, error_rate
 from metrics.recognizers import Images, load
@@ -24,11 +23,6 @@ FIFTY = Path(__file__).with_name("fifty.txt")
 def fifty() -> list[str]:
     """The fifty strings by which generated handwriting is measured: prose, names, numbers."""
     return FIFTY.read_text().splitlines()
-
-
-def drawn_for(name: str, lines: Sequence[Rows]) -> list:
-    """Rows of a pen as images for the recogniser of that name."""
-    return [RENDERINGS[name](rows) for rows in lines]
 
 
 def legibility(name: str, images: Images, texts: Sequence[str]) -> dict[str, ErrorRate]:

@@ -31,7 +31,7 @@ from metrics.geometry_score import GeometryScore
 from options.choices import require
 from options.errors import NotInstalled, Words
 from tools.handwriting_sections.samplers import SAMPLERS
-from tools.handwriting_sections.section import Asked, as_table, chosen_of, real_lines
+from tools.handwriting_sections.section import Asked, as_table, chosen_of, real_lines, require_pen
 from tools.markdown import table
 
 MOST_SETS = 5  # of real lines beside A
@@ -55,6 +55,7 @@ class Distributions:
         """See `Section`; InvalidValue where a split has fewer than twice as many lines."""
         split = asked.splits[0]
         subject = asked.writer(split).experiment.subject()
+        require_pen(subject, "distributions")
         sets = np.array_split(*equal_sets(subject, count))
         metrics = metrics_of(asked, subject, count)
         against = {name: of(real_lines(subject, sets[0])) for name, (of, _) in metrics.items()}

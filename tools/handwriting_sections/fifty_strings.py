@@ -7,20 +7,20 @@ choice would count its own mistakes as the model's merits.
 """
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
 
 from experiment.writing import Writer
-from handwriting.preprocessing import Rows
-from handwriting.reading import best_lines, drawn_for, fifty
+from handwriting.medium import Medium, Trace
+from handwriting.reading import RENDERINGS, best_lines, fifty, installed
 from metrics.character_error import error_rate, one_spaced
-from metrics.recognizers import load
+from metrics.recognizers import Images, load
 from options.choices import require
 from options.errors import Words
 from options.progress import bar_updater, progress_bar
-from tools.handwriting_sections.section import Asked, as_table, installed
+from tools.handwriting_sections.section import Asked, as_table
 
 CANDIDATES = 4
 HANDS = 10  # the strings are dealt out to
@@ -44,11 +44,12 @@ class FiftyStrings:
         owners = np.repeat(np.arange(len(strings)), [len(lines) for lines in wrapped])
         each = self._written(writer, texts, owners)
         about = f"{len(strings)} strings in {len(texts)} lines, by {min(HANDS, len(strings))} hands"
-        return as_table(f"{about}; sampled as configured", list(self._rows(each, texts, owners)))
+        rows = self._rows(writer.experiment.medium, each, texts, owners)
+        return as_table(f"{about}; sampled as configured", list(rows))
 
     def _written(
         self, writer: Writer, texts: Sequence[str], owners: np.ndarray
-    ) -> list[list[Rows]]:
+    ) -> list[list[Trace]]:
         """The candidates of each line."""
         train = next(writer.experiment.each_split())
         seen = np.array(train.class_names)[np.unique(train.writers)]
@@ -60,25 +61,37 @@ class FiftyStrings:
             return writer.candidates(texts, theirs, CANDIDATES, progress=bar_updater(bar))
 
     def _rows(
-        self, each: list[list[Rows]], texts: Sequence[str], owners: np.ndarray
+        self,
+        medium: Medium,
+        each: list[list[Trace]],
+        texts: Sequence[str],
+        owners: np.ndarray,
     ) -> Iterator[dict[str, str]]:
         """The first candidate, then the best by each recogniser, judged by the others."""
-        readers = list(installed())
-        yield {"candidates": "1"} | self._judged(readers, [c[0] for c in each], texts, owners)
+        readers = installed()
+        for name in (name for name in RENDERINGS if name not in readers):
+            print(f"no character error rate by {name}, which is not installed (make judges)")
+
+        def judged(readers: Sequence[str], lines: Sequence[Trace]) -> dict[str, str]:
+            images = {name: [medium.for_reader(name, line) for line in lines] for name in readers}
+            return self._judged(images, texts, owners)
+
+        yield {"candidates": "1"} | judged(readers, [candidates[0] for candidates in each])
         for name in readers:
-            best = best_lines(name, [drawn_for(name, lines) for lines in each], texts)
+            images = [[medium.for_reader(name, line) for line in lines] for lines in each]
+            best = best_lines(name, images, texts)
             chosen = [lines[number] for lines, number in zip(each, best, strict=True)]
             others = [reader for reader in readers if reader != name]
-            found = self._judged(others, chosen, texts, owners)
-            yield {"candidates": f"best of {CANDIDATES} by {name}"} | found
+            yield {"candidates": f"best of {CANDIDATES} by {name}"} | judged(others, chosen)
 
     def _judged(
-        self, readers: Sequence[str], lines: list[Rows], texts: Sequence[str], owners: np.ndarray
+        self, images: Mapping[str, Images], texts: Sequence[str], owners: np.ndarray
     ) -> dict[str, str]:
-        """Strings wholly right, and the character error rate, by each of some recognisers."""
+        """Strings wholly right, and the character error rate, by recognisers for each of which
+        lines are drawn."""
         found = {}
-        for name in readers:
-            read = load(name)(drawn_for(name, lines))
+        for name, lines in images.items():
+            read = load(name)(lines)
             pairs = zip(read, texts, strict=True)
             wrong = np.array([one_spaced(a) != one_spaced(b) for a, b in pairs])
             total = int(owners.max()) + 1

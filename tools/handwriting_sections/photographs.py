@@ -36,6 +36,7 @@ from tools.handwriting_sections.section import (
     chosen_of,
     real_figures,
     real_lines,
+    require_pen,
 )
 
 STEEPEST = 6.0  # degrees
@@ -54,6 +55,7 @@ class Photographs:
         """See `Section`; InvalidValue for a model that is not conditioned on style."""
         writer = asked.writer(asked.splits[-1])
         subject = writer.experiment.subject()
+        require_pen(subject, "photographs")
         if subject.extractor is None:
             raise InvalidValue("sections", "photographs", "a model conditioned on style")
         chosen, models = apart(subject, count)

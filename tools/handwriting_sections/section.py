@@ -1,7 +1,7 @@
 """What the sections of a report on a model of handwriting share."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -11,11 +11,11 @@ from data.strokes import Line
 from evaluation.handwriting import OF_REAL, HandwritingSubject, legibility_of, style_of
 from experiment.pipeline import load_writer
 from experiment.writing import Writer
+from handwriting.pen_medium import PenMedium
 from handwriting.reading import RENDERINGS
-from metrics.recognizers import load
 from metrics.report import Figure
 from options.choices import require
-from options.errors import NotInstalled, Words
+from options.errors import InvalidValue, Words
 from tools.markdown import table
 
 # Heads of columns, by the names of figures.
@@ -100,15 +100,12 @@ def real_figures(subject: HandwritingSubject, real: Sequence[Line]) -> list[Figu
     return legibility_of(subject.medium, real, OF_REAL) + [f for f in of_style if OF_REAL in f.name]
 
 
-def installed() -> Iterator[str]:
-    """The recognisers that there are; of others it is printed that they are missing."""
-    for name in RENDERINGS:
-        try:
-            load(name)
-        except NotInstalled as error:
-            print(f"no character error rate by {name}: {error}")
-            continue
-        yield name
+def require_pen(subject: HandwritingSubject, section: str) -> None:
+    """InvalidValue for a model of something else than movements of a pen."""
+    source = subject.medium.source
+    but = f"it is of pen strokes, and the model writes {source}"
+    if source != PenMedium.source:
+        raise InvalidValue("sections", section, but=but)
 
 
 def as_table(about: str, rows: Sequence[Mapping[str, str]]) -> str:
