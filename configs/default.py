@@ -19,6 +19,7 @@ SECTIONS = {
     "image": "process parameterization model conditions loss data optim ema training precision"
     " preview sampling guidance control eval",
     "classifier": "process parameterization model loss data optim ema training precision eval",
+    "autoencoder": "model loss data optim ema training precision preview eval",
     "handwriting": "process parameterization model conditions style loss data optim ema training"
     " precision preview sampling guidance write eval",
     "lines": "process parameterization model conditions style loss data optim ema training"
@@ -28,7 +29,7 @@ SECTIONS = {
 
 def get_default_config(task: str = "image") -> ConfigDict:
     """The empty sections of a kind of task: a generative model of images, a classifier of noisy
-    images, or a model of handwriting, of strokes or of images of lines."""
+    images, an autoencoder of images, or a model of handwriting, of strokes or of images of lines."""
     sections: dict[str, dict] = {name: {} for name in SECTIONS[task].split()}
     # Types are checked where a configuration is completed; here a name may become a section.
     return ConfigDict({"task": task, **sections}, type_safe=False)

@@ -165,6 +165,25 @@ class Projection:
 _product = functools.partial(jnp.matmul, precision="highest")
 
 
+@functools.partial(
+    jax.tree_util.register_dataclass, data_fields=["operator", "decode"], meta_fields=[]
+)
+@dataclasses.dataclass(frozen=True)
+class Decoded:
+    """A measurement of what states are decoded to; not linear, so for (1) alone, whose gradient
+    goes through the decoder (Rout et al. 2023, eq. 6, the first term).
+
+    Attributes:
+      decode: states to images, a pytree.
+    """
+
+    operator: Operator
+    decode: Callable[[Array], Array]
+
+    def __call__(self, x: Array) -> Array:
+        return self.operator(self.decode(x))
+
+
 class _Guided:
     """The prediction with a likelihood score added."""
 
@@ -173,13 +192,12 @@ class _Guided:
     measurement: Array
 
     def __call__(self, x: Array, node: Node, cond: Cond = NO_COND) -> Prediction:
-        def denoised(x: Array) -> tuple[Array, Prediction]:
+        def measured(x: Array) -> tuple[Array, Prediction]:
             found = self.predict(x, node, cond)
-            return found.x_0, found
+            return self.operator(found.x_0), found
 
-        x_0, pullback, found = jax.vjp(denoised, x, has_aux=True)
-        gap = self.measurement - self.operator(x_0)
-        g = pullback(self.operator.adjoint(self.weigh(gap, node)))[0]
+        y, pullback, found = jax.vjp(measured, x, has_aux=True)
+        g = pullback(self.weigh(self.measurement - y, node))[0]
         return found.with_score_added(g)
 
     def weigh(self, gap: Array, node: Node) -> Array:

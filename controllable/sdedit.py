@@ -14,7 +14,7 @@ def noised_start(
     process: Process,
     image: Float[Array, "b *shape"],
     t: float,
-    data_range: tuple[float, float] = (-1.0, 1.0),
+    data_range: tuple[float, float] | None = (-1.0, 1.0),
 ) -> tuple[Array, Node]:
     """(x, node) to start from: the image noised to time t.
 
@@ -22,12 +22,13 @@ def noised_start(
     `uniform_grid(process, steps, t_start=t)`.
 
     Raises:
-      InvalidValue: a time outside (t_min, t_max], an image out of range.
+      InvalidValue: a time outside (t_min, t_max], an image out of range, where there is one.
     """
     expected = f"a time in ({process.t_min}, {process.t_max}] to start from"
     require(process.t_min < t <= process.t_max, "t", t, expected)
     image = jnp.asarray(image, jnp.float32)
-    check_range(image, data_range)
+    if data_range is not None:
+        check_range(image, data_range)
     node = process.node(jnp.float32(t))
     eps = jax.random.normal(key, image.shape)
     x = expand_right(node.alpha, image) * image + expand_right(node.sigma, image) * eps

@@ -21,6 +21,7 @@ class Purpose(IntEnum):
     FLIP = 1
     AUGMENT = 2
     DEQUANTIZE = 3
+    POSTERIOR = 4
 
 
 def uniforms(

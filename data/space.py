@@ -19,6 +19,7 @@ Pen movements (dx, dy, pen), see `data.strokes`, have one standard deviation for
 from abc import abstractmethod
 from dataclasses import dataclass
 from math import log, log2
+from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
@@ -37,11 +38,13 @@ class Space(Protocol):
 
     Attributes:
       low, high: the interval that states of data lie in; None where there is none.
-      is_pixels: whether the data are 8-bit images.
+      of_images: whether the data are 8-bit images.
+      is_pixels: whether states are their grey levels, which have bits per dimension.
     """
 
     low: float | None
     high: float | None
+    of_images: ClassVar[bool] = False
     is_pixels: ClassVar[bool] = False
 
     @property
@@ -63,6 +66,39 @@ class Space(Protocol):
     def check(self, source: Source) -> None:
         """InvalidValue where the examples of `source` are no data of this space."""
         ...
+
+    def check_transform(self, transform: Any) -> None:
+        """InvalidValue for what cannot be done to examples on their way to states of this space;
+        see `data.transforms.Transform`."""
+        return
+
+    def shape(self, of: tuple[int, ...]) -> tuple[int, ...]:
+        """Of the states of examples of this shape."""
+        return of
+
+    def for_training(self, source: Source, transform: Any, folder: Path) -> tuple[Source, Any]:
+        """What a training reads in place of examples, and the transform that makes states of it;
+        what takes long to make is kept in `folder`."""
+        return source, transform
+
+    # Of images.
+
+    @property
+    def pixels(self) -> "Pixels":
+        """The range of images that are measured; InvalidValue where the data are none."""
+        raise self._no("8-bit images")
+
+    def on_states(self, operator: Any) -> Any:
+        """An operator on images in the range of `pixels`, as one on states."""
+        raise self._no("8-bit images")
+
+    def to_unit(self, x: Any) -> Any:
+        """States as images in [0, 1], not clipped."""
+        raise self._no("8-bit images")
+
+    def in_range(self, x: Any, sigma: Any) -> Any:
+        """States with noise of this standard deviation, shrunk so that they can be shown."""
+        raise self._no("8-bit images")
 
     def from_uint8(self, levels: Any) -> Any:
         """8-bit images as states; InvalidValue where the data are none."""
@@ -94,6 +130,7 @@ class Pixels(Space):
 
     low: float = 0.0
     high: float = 1.0
+    of_images: ClassVar[bool] = True
     is_pixels: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -129,6 +166,18 @@ class Pixels(Space):
     def to_uint8(self, x: Any) -> UInt8[np.ndarray, "..."]:
         """[low, high] to the nearest of the grey levels 0..255; what lies outside is clipped."""
         return np.rint(255 * np.clip(self.to_unit(np.asarray(x)), 0, 1)).astype(np.uint8)
+
+    @property
+    def pixels(self) -> "Pixels":
+        return self
+
+    def on_states(self, operator: Any) -> Any:
+        return operator
+
+    def in_range(self, x: Any, sigma: Any) -> Any:
+        """So that most pixels are in [low, high]."""
+        centre, half = (self.low + self.high) / 2, self.width / 2
+        return centre + (x - centre) * half / np.maximum(half, 2 * sigma)
 
     def encode(self, data: Any) -> Any:
         """`from_uint8`."""

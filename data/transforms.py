@@ -94,6 +94,7 @@ class Transform:
             raise InvalidValue(
                 "dequantize", True, but=f"{self.space} has no grey levels, as Pixels"
             )
+        self.space.check_transform(self)
 
     def for_evaluation(self) -> "Transform":
         """The same without flips and augmentation, and with central crops in place of random."""
@@ -101,7 +102,7 @@ class Transform:
         return replace(self, crop=crop, flip=False, augment=None)
 
     def shape(self, source: Source) -> tuple[int, ...]:
-        """The shape of the states that the examples of `source` become."""
+        """Of the examples of `source` at the size of the model."""
         if self.image_size is not None:
             return (*height_width(self.image_size), source.channels)
         but = f"the images of {source.name} differ in size"

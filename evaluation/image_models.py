@@ -89,8 +89,13 @@ class Subject:
     def extractor(self, options: EvalOptions) -> FeatureExtractor:
         """The feature network that samples are judged by; InvalidValue for one of other images."""
         found = extractors.load(options.extractor, options.weights, self.judge)
-        found.check(self.task.shape)
+        found.check(self.image_shape)
         return found
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """Of an example at the model's size."""
+        return self.transform.shape(self.train)
 
     def reference(self, options: EvalOptions, by: FeatureExtractor) -> Statistics | None:
         """What samples are compared with; None for the training set."""
@@ -126,8 +131,8 @@ def evaluate(
     subject: Subject, params: PyTree, step: int, options: EvalOptions, places: Places
 ) -> Report:
     """The report on one set of parameters, written to its place."""
-    pixels, extractor, reference = subject.transform.space.is_pixels, None, None
-    if options.samples and pixels:
+    extractor, reference = None, None
+    if options.samples and subject.transform.space.of_images:
         try:
             extractor = subject.extractor(options)
             reference = subject.reference(options, extractor)
@@ -438,7 +443,7 @@ class _Work:
             subject.image_set(subject.train),
             None if subject.held_out is subject.train else subject.image_set(subject.held_out),
             self.places.reference,
-            subject.held_out.class_names == DIGITS and subject.task.shape == (28, 28, 1),
+            subject.held_out.class_names == DIGITS and subject.image_shape == (28, 28, 1),
             options.at_once or MOST,
             options.memorisation,
             distances.parse(options.metrics),

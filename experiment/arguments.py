@@ -27,8 +27,8 @@ def images(given: Any, shape: tuple[int, ...], space: Space) -> np.ndarray:
     expected = f"(n, {', '.join(map(str, shape))}){one}"
     fits = array.shape[1:] == shape and len(array) > 0
     require(fits, "images", Words(f"{array.dtype} of shape {array.shape}"), expected)
-    expected = "uint8, from 0 to 255" if space.is_pixels else "numbers"
-    is_right = array.dtype == np.uint8 if space.is_pixels else array.dtype.kind in "iuf"
+    expected = "uint8, from 0 to 255" if space.of_images else "numbers"
+    is_right = array.dtype == np.uint8 if space.of_images else array.dtype.kind in "iuf"
     require(is_right, "images", Words(str(array.dtype)), expected)
     return array
 

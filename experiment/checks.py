@@ -76,7 +76,7 @@ def check_image(experiment: Any) -> None:
     check_guidance(experiment)
     controls, task = experiment.controls, options.control.task
     # Of an upsampler only its own task can be asked, of data that are no images none.
-    if experiment.space.is_pixels and (experiment.low is None or task.enlarges):
+    if experiment.space.of_images and (experiment.low is None or task.enlarges):
         with within("control.task"):
             controls.check(task)
     _check_evaluation(experiment)
@@ -99,6 +99,10 @@ def _check_conditions(experiment: Any) -> None:
     for condition in experiment.conditions:
         with within(f"conditions.{condition.name}"):
             condition.example(experiment.shape)
+    space = experiment.space
+    if experiment.low is not None and space.of_images and not space.is_pixels:
+        but = "an upsampler is of pixels: means over squares of latents are no smaller image"
+        raise InvalidValue("conditions.low", but=but)
     labels = experiment.labels
     if labels is not None:
         check_classes(experiment, "conditions.labels.num_classes", labels.num_classes)
@@ -187,7 +191,7 @@ def _of_any_channels(options: Parameterization) -> Any:
 
 def _check_evaluation(experiment: Any) -> None:
     options, fid_every = experiment.options.eval, experiment.options.training.fid_every
-    if fid_every and not experiment.space.is_pixels:
+    if fid_every and not experiment.space.of_images:
         but = "the data are no 8-bit images, which alone have an FID"
         raise InvalidValue("training.fid_every", fid_every, but=but)
     if experiment.chain is not None:

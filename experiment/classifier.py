@@ -1,17 +1,18 @@
 """Classifiers of noisy images as a kind of experiment."""
 
 import functools
+from typing import Self
 
 from data.source import Source
 from evaluation import classifiers
 from evaluation.classifiers import ClassifierSubject
-from experiment import checks
-from experiment.experiment import Experiment, PlacesOf, Trained
+from experiment import checks, configuration
+from experiment.experiment import Experiment, PlacesOf, Trained, at
 from experiment.settings import ClassifierSettings
 from metrics.report import Report
 from options.choices import require
 from options.classes import ask
-from options.errors import within
+from options.errors import InvalidValue, within
 from sde_lib import Process
 from tasks.classifier import ClassifierTask
 
@@ -41,6 +42,18 @@ class ClassifierExperiment(Experiment):
                 times=options.loss.times,
                 precision=options.precision.training,
             )
+
+    @classmethod
+    def trained_at(cls, where: str) -> tuple[Self, Trained]:
+        """The classifier in exported weights or a workdir, and where its parameters are.
+        InvalidValue, of a field `weights`, for one of something else. Reads its configuration."""
+        trained = at(where)
+        with within("", workdir="weights"):
+            given = configuration.remembered(trained.place)
+        if (kind := given.get("task")) != cls.kind:
+            but = f"it holds a model of task {kind!r}"
+            raise InvalidValue("weights", str(trained.place), but=but)
+        return cls.of(given), trained
 
     def check_source(self, found: Source) -> None:
         super().check_source(found)

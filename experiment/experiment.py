@@ -97,7 +97,13 @@ class Experiment(ABC):
 
     @functools.cached_property
     def shape(self) -> tuple[int, ...]:
-        """Of one example as the network sees it; where the configuration is silent, of the data."""
+        """Of the states of an example, which the network sees."""
+        with within("data.space"):
+            return self.space.shape(self.example_shape)
+
+    @functools.cached_property
+    def example_shape(self) -> tuple[int, ...]:
+        """Of one example at the model's size; where the configuration is silent, of the data."""
         size = self.options.data.size
         if size is not None:
             return (*size, self.options.data.num_channels)
@@ -209,10 +215,12 @@ class Experiment(ABC):
 
     def loader(self) -> Loader:
         """The stream of training batches of this host. Reads the disk."""
+        folder = cache_folder() / "latents"
+        source, transform = self.space.for_training(self.train_source, self.transform, folder)
         return Loader(
-            self.train_source,
+            source,
             self.options.training.batch_size,
-            self.transform,
+            transform,
             seed=self.options.seed,
             host=jax.process_index(),
             num_hosts=jax.process_count(),
@@ -263,6 +271,10 @@ class Experiment(ABC):
     def evaluation(self) -> Any:
         """What an evaluation computes."""
         return dataclasses.replace(self.options.eval, seed=self.options.seed)
+
+    def record(self, params: PyTree) -> dict[str, Any]:
+        """What an exported file remembers of its parameters, beside configuration and step."""
+        return {}
 
     @functools.cached_property
     def template(self) -> PyTree:

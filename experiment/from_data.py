@@ -3,6 +3,7 @@
     data.image_size      where `data.fit` is set and the size is empty: that of most images, fitted
     data.num_channels    where it is 0
     conditions.labels    where its num_classes is 0: the classes of the data; removed without any
+    data.space           of latents without a fingerprint: that of the autoencoder in its file
 
 No part can be built without these, so they are found before an experiment is made (`settled`).
 What else its data say, such as the names of classes, a training adds when it begins
@@ -17,6 +18,7 @@ from ml_collections import ConfigDict
 
 from data.source import Source
 from experiment import sections
+from experiment.latents import fingerprint_of
 from experiment.settings import DataOptions
 from options.errors import InvalidValue, within
 from options.progress import busy
@@ -36,12 +38,12 @@ def left_to_data(config: ConfigDict) -> dict[str, Any]:
     """The fields, by dotted name, that a complete configuration leaves to its data, as these say
     them; None for a section that they have no use for. Reads the disk where there are any."""
     data, labels = config.get("data", {}), config.get("conditions", {}).get("labels", {})
+    found = _autoencoder(data.get("space", {}))
     sized = bool(data.get("image_size")) or not data.get("fit")
     counted, coloured = labels.get("num_classes") != 0, data.get("num_channels") != 0
     if sized and counted and coloured:
-        return {}
+        return found
     source = _read(sections.make(DataOptions, data, "data"))
-    found: dict[str, Any] = {}
     if not sized:
         found["data.image_size"] = fitted(_size(source), data.fit)
     if not coloured:
@@ -74,6 +76,14 @@ def fitted(size: tuple[int, int], most: int) -> tuple[int, int]:
     scale = min(1.0, most / min(size), 2 * most / max(size))
     height, width = (max(1, round(scale * side / MULTIPLE)) * MULTIPLE for side in size)
     return height, width
+
+
+def _autoencoder(space: Mapping[str, Any]) -> dict[str, Any]:
+    """The fingerprint of the autoencoder whose latents the data become, where that is not said."""
+    if "fingerprint" not in space or space["fingerprint"] or not space["weights"]:
+        return {}
+    with within("data.space"):
+        return {"data.space.fingerprint": fingerprint_of(space["weights"])}
 
 
 def _read(options: DataOptions) -> Source:

@@ -17,7 +17,7 @@ from evaluation import image_models
 from evaluation.bound import decoder_of
 from evaluation.image_models import Subject
 from evaluation.measurements import SampleFID
-from experiment import checks, configuration
+from experiment import checks
 from experiment.classifier import ClassifierExperiment
 from experiment.experiment import PlacesOf, Trained, at
 from experiment.settings import ImageSettings, SamplingOptions
@@ -183,7 +183,7 @@ class ImageExperiment(CaptionedExperiment):
             self.num_classes,
             options.sampling.at_once,
             low,
-            None if self.space.is_pixels else HeldOutMasks(lambda: self.held_out),
+            None if self.space.of_images else HeldOutMasks(lambda: self.held_out),
             lambda: self.class_names,
             self._captions,
         )
@@ -241,13 +241,8 @@ class ImageExperiment(CaptionedExperiment):
     @functools.cached_property
     def classifier_experiment(self) -> ClassifierExperiment:
         """The experiment of the classifier that guides. Reads its configuration."""
-        where = at(self.options.guidance.classifier, "guidance.classifier").place
-        with within("guidance", weights="classifier", workdir="classifier"):
-            given = configuration.remembered(where)
-        if (kind := given.get("task")) != ClassifierExperiment.kind:
-            but = f"it holds a model of task {kind!r}"
-            raise InvalidValue("guidance.classifier", str(where), but=but)
-        return ClassifierExperiment.of(given)
+        with within("guidance", weights="classifier"):
+            return ClassifierExperiment.trained_at(self.options.guidance.classifier)[0]
 
     @functools.cached_property
     def guide(self) -> Guide | None:
@@ -348,7 +343,7 @@ class ImageExperiment(CaptionedExperiment):
             return None
         with within("eval", images="extractor"):
             extractor = extractors.load(options.extractor, options.weights, self._judge)
-            extractor.check(self.shape)
+            extractor.check(self.example_shape)
         return FeatureDistance(extractor)
 
     def control_images(self) -> tuple[np.ndarray, np.ndarray]:
@@ -359,7 +354,8 @@ class ImageExperiment(CaptionedExperiment):
         """
         options = self.options.control
         if options.image:
-            sizes = [self.shape] + ([self.low.shape(self.shape)] if self.low is not None else [])
+            shape = self.example_shape
+            sizes = [shape] + ([self.low.shape(shape)] if self.low is not None else [])
             image = self.image_of_user(options.image, "control.image", sizes)
             images, labels = image[None], np.array([-1], np.int32)
         else:
@@ -376,7 +372,7 @@ class ImageExperiment(CaptionedExperiment):
     def image_of_user(self, where: str, field: str, sizes: Sequence[tuple[int, ...]]) -> np.ndarray:
         """An image file as uint8 (height, width, channels) of one of the sizes, the first of which
         it is cropped and resized to, as data are, where it has another; which is said."""
-        pixels = read_pixels(where, self.shape[-1], field)
+        pixels = read_pixels(where, self.example_shape[-1], field)
         if pixels.shape in sizes:
             return pixels
         transform = dataclasses.replace(self.transform.for_evaluation(), image_size=sizes[0][:2])

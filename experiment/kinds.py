@@ -9,6 +9,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from experiment import configuration
+from experiment.autoencoder import AutoencoderExperiment
 from experiment.classifier import ClassifierExperiment
 from experiment.experiment import Experiment
 from experiment.from_data import settled
@@ -27,6 +28,7 @@ KINDS: dict[str, type[Experiment]] = {
     for cls in (
         ImageExperiment,
         ClassifierExperiment,
+        AutoencoderExperiment,
         HandwritingExperiment,
         LinesExperiment,
         MatchingExperiment,

@@ -56,6 +56,7 @@ CONTINUABLE = (
     "training.tracker",
     "data.keep_resized",
     "captions.encoder",
+    "data.space.weights",
     "precision.sampling",
     "preview",
     "sampling",
@@ -171,7 +172,7 @@ def said_of_data(experiment: Experiment) -> Iterator[str]:
     if experiment.sets_aside:
         held_out = len(experiment.held_out)
         aside = f"; {held_out} more are held out (data.holdout={options.holdout:g})"
-    shape = " x ".join(map(str, experiment.shape))
+    shape = " x ".join(map(str, experiment.example_shape))
     yield f"data: {train.name}, {len(train):,} examples of {shape}{aside}"
     try:
         experiment.held_out  # noqa: B018  read here, so that a missing split is known
@@ -209,8 +210,10 @@ def run_eval(command: Command) -> int:
 def evaluated(command: Command) -> dict[int, tuple[Path, Report]]:
     """The reports on the chosen checkpoints with their folders, by step."""
     experiment = checked_as_trained(command)
-    if not experiment.space.is_pixels:
+    if not experiment.space.of_images:
         print("the data are no 8-bit images: loss and nats/dim, but neither bits/dim nor FID")
+    elif not experiment.space.is_pixels:
+        print("the states are latents: their nats/dim, no bits/dim, which only pixels have")
     workdir.require_writable(command.workdir / EVALUATIONS.folder)
     folders: dict[int, Path] = {}
 
@@ -233,7 +236,7 @@ def run_sample(command: Command) -> int:
         key, update = jax.random.key(options.seed), bar_updater(bar)
         made = experiment.generator.draw(predict, key, labels, frames=10, progress=update)
     pictures.write_npz(folder / "samples.npz", **made.arrays(), **named_classes(experiment))
-    if experiment.space.is_pixels:
+    if experiment.space.of_images:
         pictures.write_png(folder / "samples.png", made.picture)
         pictures.write_png(folder / "path.png", made.path_picture)
     else:
@@ -274,7 +277,7 @@ def run_write(command: Command) -> int:
 def run_control(command: Command) -> int:
     """Controlled generation: a picture, the arrays and the metrics."""
     experiment = image_experiment(command)
-    if not experiment.space.is_pixels:
+    if not experiment.space.of_images:
         space = command.config.data.space.name
         raise InvalidValue("data.space", space, "'pixels': control is of 8-bit images")
     params, folder = parameters(experiment, command, CONTROL)

@@ -98,7 +98,7 @@ class Pipeline:
 
     def __repr__(self) -> str:
         """What it draws, and how many parameters do."""
-        parts = [" x ".join(map(str, self.experiment.shape))]
+        parts = [" x ".join(map(str, self.experiment.example_shape))]
         parts += [listed(self.experiment.class_names)] if self.experiment.num_classes else []
         millions = sum(leaf.size for leaf in jax.tree.leaves(self.params)) / 1e6
         return f"Pipeline({'; '.join(parts)}; {millions:.2f} million parameters)"
@@ -291,7 +291,7 @@ class Pipeline:
         return Examples(source, transform, seed)
 
     def _images(self, given: Any) -> np.ndarray:
-        return arguments.images(given, self.experiment.shape, self.experiment.space)
+        return arguments.images(given, self.experiment.example_shape, self.experiment.space)
 
 
 def _key(seed: Any) -> Key[Array, ""]:

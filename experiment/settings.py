@@ -11,10 +11,11 @@ from typing import Any
 import flax.linen as nn
 
 from controllable.strategies import STRATEGIES, GuidanceInputs, Strategy
-from data import SOURCES, SPACES, Digits, Pixels, Transform
+from data import SOURCES, Digits, Pixels, Transform
 from data.augment import Augment
 from evaluation.classifiers import ClassifierEvalOptions
 from evaluation.options import EvalOptions
+from experiment.latent_space import STATES
 from generation.controls import TASKS as CONTROLS
 from generation.controls import Inpaint
 from losses import (
@@ -94,7 +95,7 @@ class DataOptions:
     """
 
     source: Any = chosen(SOURCES, Digits())
-    space: Any = chosen(SPACES, Pixels())
+    space: Any = chosen(STATES, Pixels())
     train_split: str = "train"
     eval_split: str = "test"
     class_names: tuple[str, ...] = ()

@@ -13,7 +13,8 @@ TRAINED_UNDER = (
     "task", "process", "parameterization", "model", "conditions", "data.space", "data.image_size",
     "data.num_channels", "data.holdout",
 )  # fmt: skip
-WAYS_TO_COMPUTE = ("model.remat", "model.scan_blocks")
+# What changes no number, or is known by a fingerprint that is compared.
+WAYS_TO_COMPUTE = ("model.remat", "model.scan_blocks", "data.space.weights")
 
 
 def differing(config: ConfigDict, place: Path) -> dict[str, str]:

@@ -24,8 +24,8 @@ from jaxtyping import Array, Key, UInt8
 
 from controllable import inverse_problems, masks, replacement
 from controllable.sdedit import noised_start
+from data.space import UNIT
 from generation.batches import FIELD, at_once, batches
-from generation.sampler import in_range
 from metrics.feature_distance import FeatureDistance
 from options.brief import brief
 from options.choices import require_non_negative
@@ -49,6 +49,8 @@ class ControlTask(Protocol):
 
     Attributes:
       enlarges: whether it is for upsamplers, which need an image to enlarge.
+      of_states: whether it can be asked of latents, which have no pixels to be replaced; not said,
+        it cannot.
       resembles: whether results should look like the image, which then is shown beside them.
     """
 
@@ -94,8 +96,8 @@ class Setup(NamedTuple):
     Attributes:
       options: the arguments of `sampling.sample` for some of the n * results samples, given their
         numbers (b,): they are drawn in batches.
-      shown: what is known, in the process's range, or None.
-      metrics: of results (n, results, *shape), by name, in units of [0, 1].
+      shown: what is known, images in [0, 1], or None.
+      metrics: of results (n, results, height, width, channels), by name, in units of [0, 1].
       t_start: where the run begins; None: at the prior.
       cond: conditioning of the n * results samples.
       hidden: pixels (height, width) that are not known, and so hatched; None for none.
@@ -147,6 +149,7 @@ class _OfImages:
 
     enlarges = False
     resembles = True
+    of_states = False
 
     def check(self, controls: "Controls") -> None:
         pass
@@ -187,7 +190,7 @@ class Inpaint(_OfImages):
         def options(of: np.ndarray) -> dict[str, Any]:
             return {"constraint": replacement.inpainting(image[of], mask, ends)}
 
-        return Setup(options, x, metrics, hidden=mask != 1)
+        return Setup(options, space.to_unit(x), metrics, hidden=mask != 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -217,7 +220,7 @@ class Colorize(_OfImages):
         def options(of: np.ndarray) -> dict[str, Any]:
             return {"constraint": replacement.colorization(known[of], ends)}
 
-        return Setup(options, jnp.broadcast_to(grey, x.shape), metrics)
+        return Setup(options, space.to_unit(jnp.broadcast_to(grey, x.shape)), metrics)
 
 
 # What a measurement is made by: the options of an operator, and the operator for a shape.
@@ -299,6 +302,8 @@ OPERATORS: dict[str, type] = {
 class PseudoInverse:
     """Pseudo-inverse guidance (Song et al. 2023)."""
 
+    is_linear = True
+
     def guidance(self, operator: Any, y: Array, sigma: float, spread: float) -> Any:
         return inverse_problems.pigdm(operator, y, sigma, spread)
 
@@ -312,6 +317,7 @@ class PosteriorSampling:
     """
 
     strength: float = 5.0
+    is_linear = False
 
     def __post_init__(self) -> None:
         require_non_negative(self, "strength")
@@ -339,30 +345,40 @@ class Restore(_OfImages):
     def __post_init__(self) -> None:
         require_non_negative(self, "sigma_y")
 
+    of_states = True
+
+    def check(self, controls: "Controls") -> None:
+        if self.method.is_linear and not controls.space.is_pixels:
+            name = type(self.method).__name__
+            but = "a decoder is between latents and the measurement, which is not linear then"
+            raise InvalidValue("method", Words(name), "'dps'", but)
+
     def setup(self, controls: "Controls", x: Array, asked: Asked) -> Setup:
-        space = controls.space
-        operator = self.operator.operator(*x.shape[1:])
-        clean = operator(x)
+        space, pixels = controls.space, controls.space.pixels
+        images = jnp.asarray(pixels.encode(asked.images))
+        operator = self.operator.operator(*images.shape[1:])
+        clean = operator(images)
         noise = jax.random.normal(jax.random.key(asked.seed), clean.shape)
-        sigma = self.sigma_y * space.width
+        sigma = self.sigma_y * pixels.width
         y = clean + sigma * noise
-        known, spread = asked.each(y), float(jnp.std(x))
-        truth = np.asarray(space.to_unit(x))[:, None]
+        known, spread = asked.each(y), float(jnp.std(images))
+        truth, of_states = np.asarray(pixels.to_unit(images))[:, None], space.on_states(operator)
 
         def metrics(found: np.ndarray) -> dict[str, float]:
-            flat = jnp.asarray(space.from_unit(found)).reshape(-1, *x.shape[1:])
+            flat = jnp.asarray(pixels.from_unit(found)).reshape(-1, *images.shape[1:])
             residual = operator(flat) - asked.each(y)
             return {
                 "psnr": psnr(found, np.broadcast_to(truth, found.shape)),
-                "residual_std": float(jnp.std(residual)) / space.width,
+                "residual_std": float(jnp.std(residual)) / pixels.width,
                 "noise_std": self.sigma_y,
             }
 
         def options(of: np.ndarray) -> dict[str, Any]:
-            return {"guidance": self.method.guidance(operator, known[of], sigma, spread)}
+            return {"guidance": self.method.guidance(of_states, known[of], sigma, spread)}
 
-        back = operator.adjoint(operator.solve(y, jnp.ones(len(x)), jnp.full(len(x), 1e-2)))
-        return Setup(options, back, metrics)
+        ones = jnp.ones(len(images))
+        back = operator.adjoint(operator.solve(y, ones, 1e-2 * ones))
+        return Setup(options, pixels.to_unit(back), metrics)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -373,6 +389,7 @@ class Edit(_OfImages):
       t: the time to noise the image to.
     """
 
+    of_states = True
     t: float = 0.5
 
     def check(self, controls: "Controls") -> None:
@@ -384,9 +401,9 @@ class Edit(_OfImages):
     def setup(self, controls: "Controls", x: Array, asked: Asked) -> Setup:
         space = controls.space
         key = jax.random.fold_in(jax.random.key(asked.seed), 1)
-        ends = (space.low, space.high)
+        ends = (space.low, space.high) if space.is_pixels else None
         noised, node = noised_start(key, controls.process, asked.each(x), self.t, ends)
-        truth = np.asarray(space.to_unit(x))[:, None]
+        truth = asked.images[:, None] / np.float32(255)
 
         def metrics(found: np.ndarray) -> dict[str, float]:
             return {"psnr_to_image": psnr(found, np.broadcast_to(truth, found.shape))}
@@ -394,7 +411,7 @@ class Edit(_OfImages):
         def options(of: np.ndarray) -> dict[str, Any]:
             return {"start": (noised[of], node)}
 
-        seen = in_range(noised[:: asked.results], float(node.sigma), space)
+        seen = space.to_unit(space.in_range(noised[:: asked.results], float(node.sigma)))
         title = f"noised, t = {self.t:g}"
         return Setup(options, seen, metrics, t_start=self.t, title=title)
 
@@ -404,6 +421,7 @@ class Guide(_OfImages):
     """Nothing but the class is known."""
 
     resembles = False
+    of_states = True
 
     def setup(self, controls: "Controls", x: Array, asked: Asked) -> Setup:
         return Setup(no_options, None, lambda found: {})
@@ -450,7 +468,8 @@ class Upscale:
                 made["psnr_of_cubic"] = psnr(cubic, truth)
             return made
 
-        return Setup(no_options, enlarged("nearest"), metrics, cond=cond)
+        shown = space.to_unit(enlarged("nearest"))
+        return Setup(no_options, shown, metrics, cond=cond)
 
 
 TASKS: dict[str, type] = {
@@ -514,6 +533,10 @@ class Controls:
         if self.low is not None and not task.enlarges:
             but = "an upsampler (conditions.low) needs an image to enlarge"
             raise InvalidValue("", type(task).__name__.lower(), "'upscale'", but=but)
+        if not (self.space.is_pixels or getattr(task, "of_states", False)):
+            known = "'edit', 'guide', or 'restore' by 'dps'"
+            but = "it replaces pixels, which the latents that the model draws have none of"
+            raise InvalidValue("", type(task).__name__.lower(), known, but)
         ask(task, "check", self)
 
     def run(
@@ -551,9 +574,9 @@ class Controls:
         """
         began = time.perf_counter()
         x, nfe = self._drawn(predict, setup, len(asked.images) * asked.results, key, progress)
-        results = x.reshape(len(asked.images), asked.results, *self.shape)
-        metrics = setup.metrics(np.asarray(self.space.to_unit(results)))
-        data = self.space.decode(results)
+        found = np.asarray(self.space.to_unit(x))
+        found = found.reshape(len(asked.images), asked.results, *found.shape[1:])
+        metrics, data = setup.metrics(found), UNIT.to_uint8(found)
         metrics |= self._judged(asked, data)
         metrics |= {"evaluations": float(nfe.mean()), "seconds": time.perf_counter() - began}
         return Controlled(self._panel(asked, setup, data), data, metrics)
@@ -594,10 +617,10 @@ class Controls:
     def _panel(self, asked: Asked, setup: Setup, data: np.ndarray) -> pictures.Panel:
         """Rows of (image, what was known, results); the image where results should look like it."""
         columns: dict[str, np.ndarray] = {}
-        if asked.task.resembles and asked.images.shape[1:] == self.shape:
+        if asked.task.resembles and asked.images.shape[1:] == data.shape[2:]:
             columns["image"] = asked.images
         if setup.shown is not None:
-            columns[setup.title] = self.space.decode(setup.shown)
+            columns[setup.title] = UNIT.to_uint8(setup.shown)
         columns |= {f"result {i + 1}": data[:, i] for i in range(asked.results)}
         images, hidden = np.stack(list(columns.values()), axis=1), None
         if setup.hidden is not None:
@@ -609,12 +632,12 @@ class Controls:
 
     def _judged(self, asked: Asked, data: np.ndarray) -> dict[str, float]:
         """What networks say of the results (n, results, h, w, c), where there are any."""
-        flat = data.reshape(-1, *self.shape)
+        flat = data.reshape(-1, *data.shape[2:])
         found: dict[str, float] = {}
         if self.judge is not None and np.all(asked.labels >= 0):
             with busy("judging the results"):
                 found |= self.judge(flat, np.repeat(asked.labels, asked.results))
-        same_size = asked.images.shape[1:] == self.shape
+        same_size = asked.images.shape[1:] == data.shape[2:]
         if self.distance is not None and same_size and asked.task.resembles:
             truth = np.repeat(asked.images, asked.results, axis=0)
             with busy("comparing features of images and results"):

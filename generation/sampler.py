@@ -241,7 +241,7 @@ class Generator:
           progress: called as progress(steps done, steps in all), over all batches.
         """
         count, size = len(labels), self._at_once(predict, len(labels))
-        frames = min(frames, len(self.sampler.grid.t)) if self.sampler.space.is_pixels else 0
+        frames = min(frames, len(self.sampler.grid.t)) if self.sampler.space.of_images else 0
         parts = list(batches(count, size))
         found: list[tuple[np.ndarray, ...]] = []
         path, masks = None, []
@@ -297,14 +297,9 @@ class Generator:
         """Frames (frames, b, ...) as uint8 (b, frames, ...), the noisy ones shrunk to the range."""
         sigma = np.asarray(self.sampler.grid.sigma)[self._nodes(len(path))]
         sigma[-1] = 0.0
-        shown = in_range(path, sigma[:, None, None, None, None], self.sampler.space)
-        return np.swapaxes(self.sampler.space.decode(shown), 0, 1)
-
-
-def in_range(x: Any, sigma: Any, space: Any) -> Any:
-    """Pixels with noise of this standard deviation, shrunk so that most are in the range."""
-    centre, half = (space.low + space.high) / 2, (space.high - space.low) / 2
-    return centre + (x - centre) * half / np.maximum(half, 2 * sigma)
+        space = self.sampler.space
+        shown = space.in_range(path, sigma[:, None, None, None, None])
+        return np.swapaxes(space.decode(shown), 0, 1)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -316,7 +311,7 @@ class DrawSamples:
     count: int
 
     def __call__(self, predict: Predictor, key: Key[Array, ""]) -> dict[str, np.ndarray]:
-        if not self.generator.sampler.space.is_pixels:
+        if not self.generator.sampler.space.of_images:
             return {}
         predict = self.generator.sampler.prepared(predict)
         labels = self.generator.labels(self.count)

@@ -13,7 +13,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Float32, UInt8
+from jaxtyping import Array, Float, Float32, Real
 
 from metrics.features import Activations, FeatureExtractor
 from metrics.weights import read_weights
@@ -53,12 +53,12 @@ def extractor(path: Path = WEIGHTS) -> FeatureExtractor:
     params, version = read_weights(path, network, (28, 28, 1))
 
     @jax.jit
-    def forward(images: UInt8[Array, "b 28 28 1"]) -> Activations:
+    def forward(images: Real[Array, "b 28 28 1"]) -> Activations:
         x = images.astype(jnp.float32) / 255.0
         with FLOAT32.context():
             return Activations(*network.apply({"params": params}, x))
 
-    def apply(images: UInt8[Array | np.ndarray, "b h w c"]) -> Activations:
+    def apply(images: Real[Array | np.ndarray, "b h w c"]) -> Activations:
         if images.shape[1:] != (28, 28, 1):
             got = Words(f"shape {images.shape[1:]}")
             raise InvalidValue("images", got, "(28, 28, 1), which the digit network takes")

@@ -13,7 +13,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, Float, Real
 
 from metrics.features import Activations, FeatureExtractor
 from metrics.inverted_bottlenecks import InvertedBottlenecks, Maps, Stage
@@ -41,7 +41,7 @@ class EfficientNetLite0(InvertedBottlenecks):
     stages: tuple[Stage, ...] = STAGES
 
 
-def preprocess(images: UInt8[Array, "b h w c"], size: int = SIZE) -> Float[Array, "b size size 3"]:
+def preprocess(images: Real[Array, "b h w c"], size: int = SIZE) -> Float[Array, "b size size 3"]:
     """Grey repeated to three channels, bilinear (antialiased when shrinking), normalised."""
     b, _, _, channels = images.shape
     if channels not in (1, 3):
@@ -56,13 +56,13 @@ def extractor(path: Path, size: int = SIZE) -> FeatureExtractor:
     params, version = read_weights(path, EfficientNetLite0(), (32, 32, 3))
 
     @jax.jit
-    def forward(params: dict, images: UInt8[Array, "b h w c"]) -> Activations:
+    def forward(params: dict, images: Real[Array, "b h w c"]) -> Activations:
         with FLOAT32.context():
             x = preprocess(images, size)
             found = Maps(*EfficientNetLite0().apply({"params": params}, x))
             return Activations(found.features, found.logits)
 
-    def apply(images: UInt8[Array | np.ndarray, "b h w c"]) -> Activations:
+    def apply(images: Real[Array | np.ndarray, "b h w c"]) -> Activations:
         return forward(params, jnp.asarray(images))
 
     says = f"{size} px bilinear, antialiased, (x - 127) / 128"

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Array, Float, Float32, UInt8
+from jaxtyping import Array, Float, Float32, Real, UInt8
 
 from options.errors import InvalidValue, Words
 from options.progress import progress_bar
@@ -32,7 +32,8 @@ class FeatureExtractor:
     version: hash of its weights; metrics of different versions cannot be compared.
     dim: length of a feature vector.
     apply: jitted map of uint8 images (b, H, W, C) to `Activations`. It does its own resizing and
-        normalisation, and raises InvalidValue for a shape that it cannot take.
+        normalisation, and raises InvalidValue for a shape that it cannot take. Grey levels may be
+        float32, whole or not, in which it can be differentiated.
     channels: of the images that it is for, 1 or 3.
     preprocessing: what is done to images before the network, as reports say it.
     source: which published file its weights were made of, "" where that is not known.
@@ -41,7 +42,7 @@ class FeatureExtractor:
     name: str
     version: str
     dim: int
-    apply: Callable[[UInt8[Array | np.ndarray, "b h w c"]], Activations]
+    apply: Callable[[Real[Array | np.ndarray, "b h w c"]], Activations]
     channels: int = 3
     preprocessing: str = ""
     source: str = ""

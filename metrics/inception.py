@@ -18,7 +18,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, Float, Real
 
 from metrics.features import Activations, FeatureExtractor
 from metrics.resizing import CORNER, HALF_PIXEL, bilinear
@@ -217,7 +217,7 @@ def extractor(name: str, path: Path) -> FeatureExtractor:
     prepare = PREPROCESSINGS[name]
 
     @jax.jit
-    def forward(params: dict, images: UInt8[Array, "b h w c"]) -> Activations:
+    def forward(params: dict, images: Real[Array, "b h w c"]) -> Activations:
         if images.shape[-1] not in (1, 3):
             got = Words(f"{images.shape[-1]} channels")
             raise InvalidValue("images", got, "1 or 3, which Inception takes")
@@ -227,7 +227,7 @@ def extractor(name: str, path: Path) -> FeatureExtractor:
         assert found.logits is not None
         return Activations(found.features, found.logits - params["fc"]["bias"])
 
-    def apply(images: UInt8[Array | np.ndarray, "b h w c"]) -> Activations:
+    def apply(images: Real[Array | np.ndarray, "b h w c"]) -> Activations:
         return forward(params, jnp.asarray(images))
 
     says, source = prepare.says, published(source_of(path))

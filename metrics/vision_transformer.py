@@ -20,7 +20,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, Float, Real
 
 from metrics.features import Activations, FeatureExtractor
 from metrics.resizing import bicubic
@@ -197,13 +197,13 @@ def extractor(name: str, path: Path) -> FeatureExtractor:
     params, version = read_weights(path, network, (style.size, style.size, 3))
 
     @jax.jit
-    def forward(params: dict, images: UInt8[Array, "b h w c"]) -> Activations:
+    def forward(params: dict, images: Real[Array, "b h w c"]) -> Activations:
         with FLOAT32.context():
             x = prepared(images, style)
             features: Any = network.apply({"params": params}, x)
         return Activations(features, None)
 
-    def apply(images: UInt8[Array | np.ndarray, "b h w c"]) -> Activations:
+    def apply(images: Real[Array | np.ndarray, "b h w c"]) -> Activations:
         return forward(params, jnp.asarray(images))
 
     s = network.shape
@@ -214,7 +214,7 @@ def extractor(name: str, path: Path) -> FeatureExtractor:
 
 
 def prepared(
-    images: UInt8[Array | np.ndarray, "b h w c"], style: Style
+    images: Real[Array | np.ndarray, "b h w c"], style: Style
 ) -> Float[Array, "b size size 3"]:
     """Grey repeated to three channels, resized as Pillow resizes floats, normalised."""
     b, _, _, channels = images.shape

@@ -1,5 +1,6 @@
 """Networks. A new one is a module of its own and a line in one of these tables."""
 
+from models.autoencoder import AutoencoderKL, AutoencoderVQ
 from models.ddpm import DDPM
 from models.handwriting import HandwritingNetwork
 from models.ncsn import NCSN, NCSNv2
@@ -21,3 +22,5 @@ MODELS = {
 }
 # (x, c_noise) -> logits (batch, num_classes)
 CLASSIFIERS = {"wide_resnet": WideResNet, "resnet": ResNet}
+# (x) -> an array like x, by `encode`, images in [-1, 1] to `Latents`, and `decode`
+AUTOENCODERS = {"kl": AutoencoderKL, "vq": AutoencoderVQ}

@@ -1,7 +1,18 @@
-"""The autoencoder of latent diffusion (Rombach et al. 2022), as diffusers' AutoencoderKL has it.
+"""The autoencoders of latent diffusion (Rombach et al. 2022).
+
+That under a small KL penalty is as diffusers' AutoencoderKL has it:
 
     q(z | x) = N(mean, exp(logvar)),   [mean, logvar] = quant(encoder(x))                   (1)
     x        = decoder(post_quant(z))                                                       (2)
+    KL       = 1/2 sum (mean^2 + exp(logvar) - 1 - logvar)                                  (3)
+
+The other has a codebook e_1 .. e_K (van den Oord et al. 2017, eq. 1 to 3):
+
+    h = encoder(x),   q(h) = e_k,   k = argmin_j |h - e_j|                                  (4)
+    codebook = |sg(h) - q(h)|^2,   commitment = |h - sg(q(h))|^2                            (5)
+
+with sg the gradient stopped, and that of the decoder's input passed on to h. Its latents are h, and
+q belongs to the decoder, as in latent diffusion.
 
 Each level of the encoder halves the sides, but for the last; the decoder mirrors it with one block
 more a level.
@@ -11,8 +22,9 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int, Key
 
 from models.layers.attention import AttentionBlock
 from models.layers.convolution import Conv, dense
@@ -32,6 +44,17 @@ class Latents(NamedTuple):
 
     mean: Float[Array, "b h w c"]
     logvar: Float[Array, "b h w c"]
+
+
+class Reconstruction(NamedTuple):
+    """What a training has of images.
+
+    Attributes:
+      x: the images again. penalties: on the latents of each, (b,), by name.
+    """
+
+    x: Float[Array, "b h w c"]
+    penalties: dict[str, Float[Array, "b"]]
 
 
 class AutoencoderKL(nn.Module):
@@ -55,16 +78,14 @@ class AutoencoderKL(nn.Module):
     quant: bool = True
     post_quant: bool = True
 
+    @property
+    def divisor(self) -> int:
+        """What the sides of images must be multiples of."""
+        return required_divisor(len(self.widths))
+
     def check(self, height: int, width: int) -> None:
         """InvalidValue, which names a field, if images of this size cannot do."""
-        require_at_least_one(self, "channels", "latent_channels", "num_res_blocks", "groups")
-        levels, groups = len(self.widths), self.groups
-        divided = levels > 0 and all(w > 0 and w % groups == 0 for w in self.widths)
-        require(divided, "widths", self.widths, f"one or more multiples of {groups} groups")
-        divisor = required_divisor(levels)
-        if height % divisor or width % divisor:
-            but = f"they need images whose sides are multiples of {divisor}, not {height} x {width}"
-            raise InvalidValue("widths", Words(f"{levels} levels"), but=but)
+        check_autoencoder(self, height, width)
 
     def setup(self) -> None:
         fields = (self.widths, self.num_res_blocks, self.groups, self.attention)
@@ -86,6 +107,97 @@ class AutoencoderKL(nn.Module):
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
         """The image that the mean of an image's latents is decoded to."""
         return self.decode(self.encode(x).mean)
+
+    def reconstruct(self, x: Float[Array, "b h w c"], keys: Key[Array, "b"]) -> Reconstruction:
+        """By a latent drawn from (1), with one key an image; "kl" is (3), per coordinate of x."""
+        mean, logvar = self.encode(x)
+        eps = jax.vmap(lambda key: jax.random.normal(key, mean.shape[1:]))(keys)
+        kl = 0.5 * jnp.sum(mean**2 + jnp.exp(logvar) - 1 - logvar, axis=(1, 2, 3)) / x[0].size
+        return Reconstruction(self.decode(mean + jnp.exp(logvar / 2) * eps), {"kl": kl})
+
+
+class AutoencoderVQ(nn.Module):
+    """x: (b, h, w, channels), images in [-1, 1] -> its `Latents`, and back by `decode`.
+
+    Attributes: those of `AutoencoderKL`, and
+      codes: K, vectors of the codebook.
+    """
+
+    channels: int = 3
+    latent_channels: int = 3
+    widths: tuple[int, ...] = (128, 256, 512)
+    num_res_blocks: int = 2
+    groups: int = 32
+    attention: bool = True
+    codes: int = 8192
+
+    @property
+    def divisor(self) -> int:
+        """As of `AutoencoderKL`."""
+        return required_divisor(len(self.widths))
+
+    def check(self, height: int, width: int) -> None:
+        """As of `AutoencoderKL`."""
+        require_at_least_one(self, "codes")
+        check_autoencoder(self, height, width)
+
+    def setup(self) -> None:
+        fields = (self.widths, self.num_res_blocks, self.groups, self.attention)
+        self.encoder = Encoder(self.latent_channels, *fields)
+        self.decoder = Decoder(self.channels, *fields)
+        self.codebook = self.param(
+            "codebook", nn.initializers.normal(1.0), (self.codes, self.latent_channels)
+        )
+
+    def encode(self, x: Float[Array, "b h w c"]) -> Latents:
+        """h of (4), of no variance."""
+        h = self.encoder(x)
+        return Latents(h, jnp.full_like(h, -jnp.inf))
+
+    def nearest(self, h: Float[Array, "b h w c"]) -> Int[Array, "b h w"]:
+        """k of (4)."""
+        e = self.codebook
+        away = jnp.sum(e**2, axis=1) - 2 * jnp.matmul(h, e.T, precision="highest")
+        return jnp.argmin(away, axis=-1)
+
+    def decode(self, z: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 d"]:
+        """The image of q(z)."""
+        return self.decoder(self._passed_on(z, self.codebook[self.nearest(z)]))
+
+    def _passed_on(self, h: Array, quantised: Array) -> Array:
+        """q(h), with the derivative of h."""
+        return h + jax.lax.stop_gradient(quantised - h)
+
+    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
+        """The image that an image's latents are decoded to."""
+        return self.decode(self.encode(x).mean)
+
+    def reconstruct(self, x: Float[Array, "b h w c"], keys: Key[Array, "b"]) -> Reconstruction:
+        """The same, with (5) as "codebook" and "commitment", means over latents; none is drawn."""
+        h = self.encoder(x)
+        quantised = self.codebook[self.nearest(h)]
+
+        def squared(a: Array, b: Array) -> Array:
+            return jnp.mean((a - b) ** 2, axis=(1, 2, 3))
+
+        stopped = jax.lax.stop_gradient
+        penalties = {
+            "codebook": squared(stopped(h), quantised),
+            "commitment": squared(h, stopped(quantised)),
+        }
+        return Reconstruction(self.decoder(self._passed_on(h, quantised)), penalties)
+
+
+def check_autoencoder(network: Any, height: int, width: int) -> None:
+    """InvalidValue, which names a field, if images of this size cannot do."""
+    require_at_least_one(network, "channels", "latent_channels", "num_res_blocks", "groups")
+    levels, groups = len(network.widths), network.groups
+    divided = levels > 0 and all(w > 0 and w % groups == 0 for w in network.widths)
+    require(divided, "widths", network.widths, f"one or more multiples of {groups} groups")
+    if height % network.divisor or width % network.divisor:
+        multiples = f"multiples of {network.divisor}"
+        but = f"they need images whose sides are {multiples}, not {height} x {width}"
+        raise InvalidValue("widths", Words(f"{levels} levels"), but=but)
 
 
 class Encoder(nn.Module):

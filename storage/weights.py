@@ -31,12 +31,21 @@ def export_weights(
     frequencies of a Fourier embedding do not survive rounding.
     """
     arrays = flatten(params)
-    stored: dict[str, Any] = {k: v.astype(dtype) if v.ndim > 1 else v for k, v in arrays.items()}
+    stored: dict[str, Any] = {k: _as_stored(v, dtype) for k, v in arrays.items()}
     assert _META not in stored
     record = json_text.of_config(dict(meta or {}))
     stored[_META] = np.array(json.dumps(record, allow_nan=False))
     with atomic_write(path) as file:
         np.savez_compressed(file, **stored)
+
+
+def rounded(params: PyTree, dtype: Any) -> PyTree:
+    """Parameters as a file of this dtype gives them back, float32 numpy."""
+    return jax.tree.map(lambda x: _as_stored(np.asarray(x), dtype).astype(np.float32), params)
+
+
+def _as_stored(x: np.ndarray, dtype: Any) -> np.ndarray:
+    return x.astype(dtype) if x.ndim > 1 else x
 
 
 def load_weights(path: str | Path, template: PyTree) -> PyTree:

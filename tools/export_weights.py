@@ -52,10 +52,14 @@ def export(
 
 
 def _npz(out: Path, config: Any, params: Any, step: int, dtype: str | None) -> None:
+    from experiment import kinds
     from storage import weights
 
-    meta = {"config": json.loads(config.to_json()), "step": step}
-    weights.export_weights(out, params, dtype or "float16", meta)
+    dtype = dtype or "float16"
+    params = weights.rounded(params, dtype)
+    about = kinds.experiment(config).record(params)
+    meta = {"config": json.loads(config.to_json()), "step": step, **about}
+    weights.export_weights(out, params, dtype, meta)
 
 
 def _safetensors(out: Path, config: Any, params: Any, step: int, dtype: str | None) -> None:

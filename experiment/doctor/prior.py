@@ -109,10 +109,11 @@ class StateScale(Check):
     most_mean: float = 1.0
 
     def findings(self, subject: Subject) -> Iterator[Finding]:
-        space, states = subject.experiment.space, subject.states
+        space = subject.experiment.space
         fields = [field.name for field in dataclasses.fields(space)]
-        if space.is_pixels or "std" not in fields:
+        if space.of_images or "std" not in fields:
             return
+        states = subject.states
         mean, std = states.mean(0), states.std(0)
         if "mean" not in fields:  # of movements, whose pen is as it is
             mean, std = np.zeros(1), states[:, :-1].std(keepdims=True).reshape(1)

@@ -17,7 +17,7 @@ def test_what_is_written_gives_what_was_recorded(golden, tmp_path, capsys):
     said = capsys.readouterr().out
     assert all(f"{name} differs by" in said for name in ("mean", "logvar", "decoded_mean"))
     coder = LatentCoder.load(out)
-    assert (coder.mean, coder.std) == (0.0, 1 / 0.18215)
+    assert (coder.mean, coder.std) == ((0.0,), (1 / 0.18215,))
     images = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), np.uint8)
     z = coder.encode(images)
     variables = {"params": coder.params}

@@ -14,7 +14,6 @@ from controllable.strategies import Amplified, GuidanceInputs, Linear, Strategy,
 from evaluation.plots import pyplot
 from experiment.pipeline import Pipeline
 from generation.controls import Colorize, Edit, Inpaint
-from generation.sampler import in_range
 from sde_lib import VESDE
 from storage.pictures import Panel, name_of
 from tools import cascade
@@ -204,7 +203,7 @@ class ForwardStrip(Exact):
         x_0 = jnp.asarray(space.encode(images))
         path = np.asarray(process.path(jax.random.key(work.seed), x_0, t))
         sigma = np.asarray(process.sigma(t))
-        seen = [space.decode(in_range(x, s, space)) for x, s in zip(path, sigma, strict=True)]
+        seen = [space.decode(space.in_range(x, s)) for x, s in zip(path, sigma, strict=True)]
         shown = np.stack([images, *seen], axis=1)
         work.panels("forward", Panel(shown, ["x_0", *(f"t = {when:.2g}" for when in t)]))
         work.animation("forward", [drawn_large(frame) for frame in shown[0]])
