@@ -96,13 +96,13 @@ def check_guidance(experiment: Any) -> None:
 
 def _check_conditions(experiment: Any) -> None:
     """Labels are those of the data; a condition checks the shape that it is of."""
-    for condition in experiment.conditions:
-        with within(f"conditions.{condition.name}"):
-            condition.example(experiment.shape)
     space = experiment.space
     if experiment.low is not None and space.of_images and not space.is_pixels:
         but = "an upsampler is of pixels: means over squares of latents are no smaller image"
         raise InvalidValue("conditions.low", but=but)
+    for condition in experiment.conditions:
+        with within(f"conditions.{condition.name}"):
+            condition.example(experiment.shape)
     labels = experiment.labels
     if labels is not None:
         check_classes(experiment, "conditions.labels.num_classes", labels.num_classes)

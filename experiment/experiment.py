@@ -87,6 +87,7 @@ class Experiment(ABC):
         checks.check_numbers(self.config, sections.complete(self.settings, chosen))
         checks.check_data(self)
         loop.examples_per_device(self.training, num_devices)
+        self.shape  # noqa: B018  of latents, by their autoencoder
         self.check()
         self.task  # noqa: B018  its own checks
 

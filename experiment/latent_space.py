@@ -195,4 +195,6 @@ class Posterior(Transform):
         return Batch(image=mean + std * noise, **rest)  # type: ignore[typeddict-item]
 
 
-STATES: dict[str, type[Space]] = {**SPACES, "latents": LatentSpace}
+def spaces() -> dict[str, type[Space]]:
+    """Those that a configuration may choose."""
+    return {**SPACES, "latents": LatentSpace}

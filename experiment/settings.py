@@ -15,7 +15,7 @@ from data import SOURCES, Digits, Pixels, Transform
 from data.augment import Augment
 from evaluation.classifiers import ClassifierEvalOptions
 from evaluation.options import EvalOptions
-from experiment.latent_space import STATES
+from experiment.latent_space import spaces
 from generation.controls import TASKS as CONTROLS
 from generation.controls import Inpaint
 from losses import (
@@ -95,7 +95,7 @@ class DataOptions:
     """
 
     source: Any = chosen(SOURCES, Digits())
-    space: Any = chosen(STATES, Pixels())
+    space: Any = chosen(spaces, Pixels())
     train_split: str = "train"
     eval_split: str = "test"
     class_names: tuple[str, ...] = ()

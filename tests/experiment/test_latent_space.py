@@ -92,15 +92,15 @@ def test_samples_guidance_and_edits_are_those_of_the_pixel_model(space):
         ).x
 
     operator = Downsampling(2)
-    y = operator(0.5 * jax.random.normal(jax.random.key(2), x.shape))
+    y = operator(decode(0.6 * jax.random.normal(jax.random.key(2), (3, 2, 2, 2))))
     for guided in (False, True):
-        ours = {"guidance": dps(space.on_states(operator), y, 3.0)} if guided else {}
-        theirs = {"guidance": dps(operator, y, 3.0)} if guided else {}
+        ours = {"guidance": dps(space.on_states(operator), y, 30.0)} if guided else {}
+        theirs = {"guidance": dps(operator, y, 30.0)} if guided else {}
         made = draw(latents, encode(x), **ours)
         np.testing.assert_allclose(decode(made), draw(pixels, x, **theirs), atol=2e-5)
         reached = jnp.abs(operator(decode(made)) - y).mean()
     unguided = jnp.abs(operator(decode(draw(latents, encode(x)))) - y).mean()
-    assert reached < 0.5 * unguided  # so the guidance did something
+    assert reached < 0.6 * unguided  # so the guidance did something
     # Where an edit begins is the image's latents, noised.
     image = decode(jnp.full((1, 2, 2, 2), 0.2))
     start, node = noised_start(jax.random.key(3), PROCESS, encode(image), 0.4, None)
@@ -124,9 +124,9 @@ def test_likelihood_is_that_of_the_gaussian_and_of_the_pixel_model(space):
     variance = node.alpha**2 * STD**2 + node.sigma**2
     away = np.sum((np.asarray(z) - node.alpha * MEAN) ** 2, axis=(1, 2, 3))
     exact = -away / (2 * variance) - 4 * np.log(2 * np.pi * variance)
-    np.testing.assert_allclose(found, exact, rtol=1e-3)
+    np.testing.assert_allclose(found, exact, atol=0.01)
     beside = -4 * np.log(2 * np.pi * node.sigma**2)  # of 16 - 8 dimensions
-    np.testing.assert_allclose(of(pixels, x), found + beside, rtol=1e-3)
+    np.testing.assert_allclose(of(pixels, x), found + beside, atol=0.01)
     with pytest.raises(InvalidValue, match="only 8-bit pixels have bits per dimension"):
         space.bits_per_dim(found, 8)
 
@@ -211,7 +211,7 @@ def test_another_autoencoder_than_the_run_remembers_is_refused(linear, tmp_path)
         ({"data.dequantize": True}, "^data.dequantize: .* has no grey levels"),
         (
             {"data.source": "emoji", "data.num_channels": 3},
-            "^data.space.weights: .* images have 1 channels, the data 3",
+            "^data.space.weights: .* the data 3",
         ),
         ({"conditions.low.size": 4}, "^conditions.low: .*an upsampler is of pixels"),
     ],
@@ -222,7 +222,8 @@ def test_what_latents_cannot_have_is_refused(change, expected, space):
         kinds.experiment(kinds.changed(config.to_dict(), change)).check_all(1)
 
 
-def test_controls_go_through_the_decoder_or_are_refused_by_name(space):
+@pytest.mark.slow
+def test_controls_go_through_the_decoder(space):
     grid = uniform_grid(PROCESS, 4, t_end=1e-3)
     sampler = Sampler(PROCESS, DDIM(), grid, (2, 2, 2), space)
     controls = Controls(
@@ -237,10 +238,14 @@ def test_controls_go_through_the_decoder_or_are_refused_by_name(space):
         made = controls.run(latents, Asked(task, images, labels, 3), jax.random.key(0))
         assert made.results.shape == (2, 3, 4, 4, 1) and made.results.dtype == np.uint8
         assert made.picture.shape[-1] == 1
+    made = Generator(sampler).draw(latents, jax.random.key(0), labels, frames=3)
+    assert made.data.shape == (2, 4, 4, 1) and made.path.shape == (2, 3, 4, 4, 1)
+
+
+def test_what_replaces_pixels_is_refused_by_name(space):
+    controls = Controls(lambda t: Sampler(PROCESS, DDIM(), GRID, (2, 2, 2), space))
     for task in (Inpaint(), Colorize()):
         with pytest.raises(InvalidValue, match="it replaces pixels, which the latents"):
             controls.check(task)
-    with pytest.raises(InvalidValue, match="method: got PseudoInverse, expected 'dps'"):
+    with pytest.raises(InvalidValue, match="method: got PseudoInverse, .* not linear then"):
         controls.check(Restore())
-    made = Generator(sampler).draw(latents, jax.random.key(0), labels, frames=3)
-    assert made.data.shape == (2, 4, 4, 1) and made.path.shape == (2, 3, 4, 4, 1)
