@@ -75,8 +75,9 @@ def check_image(experiment: Any) -> None:
     experiment.check_texts()
     check_guidance(experiment)
     controls, task = experiment.controls, options.control.task
-    # Of an upsampler only its own task can be asked, of data that are no images none.
-    if experiment.space.of_images and (experiment.low is None or task.enlarges):
+    # Of an upsampler only its own task can be asked, of data that are no images none; what can be of
+    # latents, `--mode control` says.
+    if experiment.space.is_pixels and (experiment.low is None or task.enlarges):
         with within("control.task"):
             controls.check(task)
     _check_evaluation(experiment)

@@ -280,6 +280,8 @@ def run_control(command: Command) -> int:
     if not experiment.space.of_images:
         space = command.config.data.space.name
         raise InvalidValue("data.space", space, "'pixels': control is of 8-bit images")
+    with within("control.task"):
+        experiment.controls.check(experiment.options.control.task)
     params, folder = parameters(experiment, command, CONTROL)
     images, labels, made = controlled(experiment, params)
     name = command.config.control.task.name

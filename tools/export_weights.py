@@ -7,7 +7,9 @@
 
 What is written, the name says: .npz is what every command takes in place of a workdir, .safetensors
 the same for other programs, and a name without an ending a pipeline of diffusers with its
-UNet2DModel, where the network is one. Files remember the complete configuration and the step; the
+UNet2DModel, where the network is one, or of an autoencoder its AutoencoderKL. The .npz of an
+autoencoder is what `data.space=latents` reads: it has mean and deviation of the latents too. Files
+remember the complete configuration and the step; the
 last two come back by tools.import_checkpoint with the same bits. In .npz, matrices and kernels are
 float16, half the size of what was trained, unless --dtype float32 keeps all bits.
 """

@@ -45,7 +45,7 @@ def import_autoencoder(
         with within(CONFIG):
             network, (mean, std) = layout.network_of(config), layout.scaling_of(config)
         arrays = {name: array_of(value) for name, value in content.tree.items()}
-        coder = LatentCoder(network, layout.params_from_diffusers(arrays, network), (mean,), (std,))
+        coder = LatentCoder(network, layout.params_from_diffusers(arrays, network), mean, std)
     said = [f"AutoencoderKL of diffusers, {network.latent_channels} channels of latents"]
     said += agreement(compared(coder, recorded(expected)), TOLERANCE) if expected else []
     coder.save(out, dtype)

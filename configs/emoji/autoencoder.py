@@ -25,6 +25,6 @@ def get_config() -> ConfigDict:
     config.loss.perceptual_weight = 0.1
     config.optim = {"lr": 5e-4, "warmup": 500, "decay": "cosine"}
     config.ema = {"decay": 0.999, "warmup": True}
-    config.training.update({"steps": 20_000, "batch_size": 128, "microbatch": "128"})
+    config.training.update({"steps": 10_000, "batch_size": 128, "microbatch": "128"})
     config.training.update({"checkpoint_every": 5000, "draw_every": 5000, "evaluate_every": 1000})
     return config

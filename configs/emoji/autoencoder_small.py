@@ -1,8 +1,9 @@
 r"""An autoencoder of the embedded emoji, 32 x 32 to latents of 8 x 8 x 4, of a size for a CPU.
 
 Command: python main.py --config configs/emoji/autoencoder_small.py \
-    --workdir runs/emoji_autoencoder --mode train
-    python -m tools.export_weights --workdir runs/emoji_autoencoder --out runs/emoji_latents.npz
+    --workdir runs/emoji_autoencoder_small --mode train
+    python -m tools.export_weights --workdir runs/emoji_autoencoder_small \
+    --out runs/emoji_latents.npz
 Result: not yet run.
 """
 

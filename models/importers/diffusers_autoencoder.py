@@ -1,6 +1,6 @@
-"""Configurations and parameters of diffusers' AutoencoderKL as our `AutoencoderKL`."""
+"""Configurations and parameters of diffusers' AutoencoderKL as our `AutoencoderKL`, and back."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -10,7 +10,7 @@ from flax.traverse_util import flatten_dict
 
 from models.autoencoder import AutoencoderKL
 from models.importers import diffusers_unet
-from models.importers.account import Account
+from models.importers.account import Account, to_torch
 from models.importers.call_order import MOST_LAYERS, Path, Shapes
 from models.sizes import required_divisor
 from options.choices import require
@@ -31,9 +31,12 @@ DEFAULTS: dict[str, Any] = {
     "use_post_quant_conv": True,
     "scaling_factor": 0.18215,
     "shift_factor": None,
+    "latents_mean": None,
+    "latents_std": None,
 }
 # What a configuration may say, where it says it.
-ONLY: dict[str, Any] = {"act_fn": "silu", "latents_mean": None, "latents_std": None}
+ONLY: dict[str, Any] = {"act_fn": "silu"}
+CONVOLVED = ("conv_shortcut", "quant_conv")  # matrices of ours that are 1x1 kernels there
 DOWN, UP = {"DownEncoderBlock2D"}, {"UpDecoderBlock2D"}
 
 
@@ -66,12 +69,44 @@ def network_of(config: Mapping[str, Any]) -> AutoencoderKL:
     return network
 
 
-def scaling_of(config: Mapping[str, Any]) -> tuple[float, float]:
-    """The mean and the standard deviation by which latents are standardised."""
+def scaling_of(config: Mapping[str, Any]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """The means and the standard deviations by which latents are standardised, one for all channels
+    or one for each."""
     given = DEFAULTS | dict(config)
     factor = float(given["scaling_factor"])
     require(factor > 0, "scaling_factor", factor, "a positive number")
-    return float(given["shift_factor"] or 0.0), 1 / factor
+    shift = float(given["shift_factor"] or 0.0)
+    means, stds = (given[name] for name in ("latents_mean", "latents_std"))
+    if means is None or stds is None:
+        return (shift,), (1 / factor,)
+    return tuple(map(float, means)), tuple(float(std) / factor for std in stds)
+
+
+def config_of(
+    network: AutoencoderKL, mean: Sequence[float], std: Sequence[float], size: int
+) -> dict[str, Any]:
+    """A config.json of the network, of latents standardised so; size: of the images."""
+    levels, channels = len(network.widths), network.latent_channels
+    mean, std = (np.broadcast_to(values, channels).tolist() for values in (mean, std))
+    return {
+        "_class_name": CLASS,
+        "act_fn": ONLY["act_fn"],
+        "in_channels": network.channels,
+        "out_channels": network.channels,
+        "latent_channels": channels,
+        "down_block_types": sorted(DOWN) * levels,
+        "up_block_types": sorted(UP) * levels,
+        "block_out_channels": list(network.widths),
+        "layers_per_block": network.num_res_blocks,
+        "norm_num_groups": network.groups,
+        "mid_block_add_attention": network.attention,
+        "use_quant_conv": network.quant,
+        "use_post_quant_conv": network.post_quant,
+        "sample_size": size,
+        "scaling_factor": 1.0,
+        "latents_mean": mean,
+        "latents_std": std,
+    }
 
 
 def shapes_of(network: AutoencoderKL) -> Shapes:
@@ -103,3 +138,13 @@ def params_from_diffusers(
     for path in account.shapes:
         account.fill(path, name_of(path, len(network.widths)))
     return account.params(CLASS)
+
+
+def state_dict_of(params: Mapping[str, Any], network: AutoencoderKL) -> dict[str, np.ndarray]:
+    """The inverse of `params_from_diffusers`."""
+    found = {}
+    for path, array in flatten_dict(params).items():
+        name = name_of(path, len(network.widths))
+        is_conv = name.rpartition(".")[0].endswith(CONVOLVED)
+        found[name] = to_torch(np.asarray(array), is_conv)
+    return found

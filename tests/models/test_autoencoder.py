@@ -98,7 +98,6 @@ def test_a_convolution_that_is_the_identity_is_none():
     [
         ({"down_block_types": ["AttnDownEncoderBlock2D"] * 2}, "down_block_types: got"),
         ({"act_fn": "relu"}, "act_fn: got 'relu', but ours has 'silu'"),
-        ({"latents_mean": [0.0] * 4}, "latents_mean: got"),
         ({"norm_num_groups": 7}, "widths: got .32, 64., expected one or more multiples of 7"),
         ({"out_channels": 1}, "out_channels: got 1, expected as many as in_channels, 3"),
     ],
@@ -108,4 +107,6 @@ def test_what_ours_is_not_is_refused(change, expected, theirs):
         layout.network_of(theirs[0] | change)
     with pytest.raises(InvalidValue, match="sides are multiples of 2, not 5 x 4"):
         TINY.check(5, 4)
-    assert layout.scaling_of({"scaling_factor": 0.5, "shift_factor": 0.1}) == (0.1, 2.0)
+    assert layout.scaling_of({"scaling_factor": 0.5, "shift_factor": 0.1}) == ((0.1,), (2.0,))
+    own = {"latents_mean": [0.1, 0.2], "latents_std": [1, 3], "scaling_factor": 0.5}
+    assert layout.scaling_of(own) == ((0.1, 0.2), (2.0, 6.0))

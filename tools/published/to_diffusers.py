@@ -1,12 +1,14 @@
-"""A model of this project as a folder of diffusers: a pipeline, its UNet2DModel and scheduler."""
+"""A model of this project as a folder of diffusers: a pipeline with its UNet2DModel and scheduler,
+or an AutoencoderKL.
+"""
 
 import os
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from models.importers import diffusers_config, diffusers_unet
+from models.importers import diffusers_autoencoder, diffusers_config, diffusers_unet
 from options.choices import choose, require
 from options.errors import InvalidValue, StorageError, Words
 from parameterization import LogSigma, Noise, ScaledScore, Time
@@ -65,15 +67,38 @@ PIPELINES: dict[str, dict[str, tuple[str, Callable[[Any], dict[str, Any]]]]] = {
 }
 
 
-def files_of(experiment: Any, params: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """JSON files by their place in the folder, and the tensors of the network.
+class Folder(NamedTuple):
+    """What is written.
+
+    Attributes:
+      texts: JSON files by their place in the folder. state: the tensors of the network.
+      place: of the folder in it that has them.
+    """
+
+    texts: dict[str, Any]
+    state: dict[str, Any]
+    place: str
+
+
+def autoencoder(experiment: Any, params: Mapping[str, Any]) -> Folder:
+    """The folder of an autoencoder; InvalidValue for one that diffusers does not have so."""
+    choose({"kl": None}, experiment.config.model.name, "model")
+    coder = experiment.coder(params)
+    given = coder.network, coder.mean, coder.std, max(experiment.shape[:2])
+    config = diffusers_autoencoder.config_of(*given) | {"_diffusers_version": VERSION}
+    state = diffusers_autoencoder.state_dict_of(params, coder.network)
+    return Folder({CONFIG: config}, state, "")
+
+
+def pipeline(experiment: Any, params: Mapping[str, Any]) -> Folder:
+    """The folder of a generative model.
 
     Raises:
       InvalidValue: the first choice of the configuration that diffusers has nothing for.
     """
     config, options = experiment.config, experiment.options
     pipelines = choose(PIPELINES, config.model.name, "model")
-    pipeline, scheduler_of = choose(pipelines, config.process.name, "process")
+    title, scheduler_of = choose(pipelines, config.process.name, "process")
     centre, space = options.parameterization.centre_input, experiment.space
     low = 0.0 if centre else -1.0
     got = Words(f"{getattr(space, 'low', space)} to {getattr(space, 'high', space)}")
@@ -85,16 +110,23 @@ def files_of(experiment: Any, params: Mapping[str, Any]) -> tuple[dict[str, Any]
     )
     state = diffusers_unet.state_dict_of(params, experiment.network)
     index = {
-        "_class_name": pipeline,
+        "_class_name": title,
         "scheduler": ["diffusers", scheduler["_class_name"]],
         "unet": ["diffusers", unet["_class_name"]],
     }
     version = {"_diffusers_version": VERSION}
-    return {
+    texts = {
         "model_index.json": index | version,
         f"scheduler/{SCHEDULER}": scheduler | version,
         f"unet/{CONFIG}": unet | version,
-    }, state
+    }
+    return Folder(texts, state, "unet")
+
+
+FOLDERS: dict[str, Callable[[Any, Mapping[str, Any]], Folder]] = {
+    "image": pipeline,
+    "autoencoder": autoencoder,
+}
 
 
 def write(folder: str | Path, experiment: Any, params: Mapping[str, Any], step: int) -> None:
@@ -104,13 +136,13 @@ def write(folder: str | Path, experiment: Any, params: Mapping[str, Any], step: 
     folder = Path(folder)
     if folder.exists():
         raise StorageError("out", str(folder), "a folder that is not there yet")
-    texts, state = files_of(experiment, params)
+    made = choose(FOLDERS, experiment.kind, "task")(experiment, params)
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     try:
-        for place, value in texts.items():
+        for place, value in made.texts.items():
             json_text.write(temporary / place, value)
-        with atomic_write(temporary / "unet" / WEIGHTS[0]) as file:
-            file.write(packed(state, {"format": "pt", "step": str(step)}))
+        with atomic_write(temporary / made.place / WEIGHTS[0]) as file:
+            file.write(packed(made.state, {"format": "pt", "step": str(step)}))
         os.replace(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
