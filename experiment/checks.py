@@ -75,8 +75,8 @@ def check_image(experiment: Any) -> None:
     experiment.check_texts()
     check_guidance(experiment)
     controls, task = experiment.controls, options.control.task
-    # Of an upsampler only its own task can be asked, of data that are no images none; what can be of
-    # latents, `--mode control` says.
+    # Of an upsampler only its own task can be asked, of data that are no images none; what can be
+    # asked of latents, `--mode control` says.
     if experiment.space.is_pixels and (experiment.low is None or task.enlarges):
         with within("control.task"):
             controls.check(task)

@@ -36,11 +36,11 @@ class LatentSpace(Space):
     """Latents of 8-bit images.
 
     Attributes:
-      weights: file of the autoencoder, or its name.
+      weights: file of the autoencoder; wherever it is, spaces of one fingerprint are the same.
       fingerprint: of the autoencoder in it, which a run remembers; another one is refused.
     """
 
-    weights: str = ""
+    weights: str = dataclasses.field(default="", compare=False)
     fingerprint: str = ""
     low: ClassVar[None] = None
     high: ClassVar[None] = None
