@@ -40,12 +40,14 @@ class Space(Protocol):
       low, high: the interval that states of data lie in; None where there is none.
       of_images: whether the data are 8-bit images.
       is_pixels: whether states are their grey levels, which have bits per dimension.
+      pixels: the range in which a measurement takes images, as Pixels; None where there are none.
     """
 
     low: float | None
     high: float | None
     of_images: ClassVar[bool] = False
     is_pixels: ClassVar[bool] = False
+    pixels: ClassVar[Any] = None
 
     @property
     @abstractmethod
@@ -82,11 +84,6 @@ class Space(Protocol):
         return source, transform
 
     # Of images.
-
-    @property
-    def pixels(self) -> "Pixels":
-        """The range of images that are measured; InvalidValue where the data are none."""
-        raise self._no("8-bit images")
 
     def on_states(self, operator: Any) -> Any:
         """An operator on images in the range of `pixels`, as one on states."""
@@ -168,7 +165,8 @@ class Pixels(Space):
         return np.rint(255 * np.clip(self.to_unit(np.asarray(x)), 0, 1)).astype(np.uint8)
 
     @property
-    def pixels(self) -> "Pixels":
+    def pixels(self) -> "Pixels":  # type: ignore[override]
+        """Its own range."""
         return self
 
     def on_states(self, operator: Any) -> Any:

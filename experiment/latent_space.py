@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import jax
 import numpy as np
-from jaxtyping import Float, Float32, UInt8
+from jaxtyping import Float32, UInt8
 from scipy.special import ndtri
 
 from controllable.inverse_problems import Decoded
@@ -45,6 +45,8 @@ class LatentSpace(Space):
     low: ClassVar[None] = None
     high: ClassVar[None] = None
     of_images: ClassVar[bool] = True
+    pixels: ClassVar[Pixels] = PIXELS
+    unit: ClassVar[None] = None  # no difference of images is that of states
 
     def __post_init__(self) -> None:
         expected = "the file of an autoencoder (tools.export_weights, tools.import_autoencoder)"
@@ -65,15 +67,6 @@ class LatentSpace(Space):
             )
             raise InvalidValue("weights", self.weights, but=but)
         return found
-
-    @property
-    def unit(self) -> Float[np.ndarray, " channels"]:
-        """Standard deviations of the latents before they are standardised."""
-        return np.array(self.coder.std)
-
-    @property
-    def pixels(self) -> Pixels:
-        return PIXELS
 
     def encode(self, data: UInt8[np.ndarray, "b h w c"]) -> Float32[np.ndarray, "b h2 w2 d"]:
         """The means of the posteriors."""

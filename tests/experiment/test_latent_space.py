@@ -138,13 +138,15 @@ def test_a_space_decodes_what_it_encodes_and_knows_its_scale(linear, tmp_path):
     z = np.random.default_rng(0).normal(0, 0.1, (3, 5, 2, 4, 2)).astype(np.float32)
     images = space.decode(z)
     assert images.shape == (3, 5, 4, 8, 1) and images.dtype == np.uint8
-    raw = z * space.unit + (0.2, -0.1)
+    raw = z * np.array(space.coder.std) + (0.2, -0.1)
     network, params = space.coder.network, space.coder.params
     x = network.apply({"params": params}, jnp.asarray(raw[0], jnp.float32), method="decode")
     np.testing.assert_allclose(space.to_unit(z[0]), (x + 1) / 2, atol=1e-6)
     np.testing.assert_allclose(CENTERED.pixels.encode(images[0]), x, atol=1.01 / 255)
     again = space.encode(images[0])
-    np.testing.assert_allclose(again * space.unit, z[0] * space.unit, atol=4 / 255)
+    np.testing.assert_allclose(
+        again * np.array(space.coder.std), z[0] * np.array(space.coder.std), atol=4 / 255
+    )
     # More than a call of the network takes, in the same order.
     many = np.random.default_rng(1).integers(0, 256, (70, 4, 4, 1), np.uint8)
     np.testing.assert_array_equal(space.encode(many)[60:], space.encode(many[60:]))
