@@ -108,6 +108,7 @@ def test_samples_guidance_and_edits_are_those_of_the_pixel_model(space):
     np.testing.assert_allclose(start, node.alpha * 0.2 + node.sigma * noise, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_likelihood_is_that_of_the_gaussian_and_of_the_pixel_model(space):
     """Of the pixel model's, what noise beside the subspace adds is known: N(0, sigma(t_min)^2)."""
     latents, pixels = models_of(space)
