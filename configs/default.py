@@ -29,7 +29,7 @@ SECTIONS = {
 
 def get_default_config(task: str = "image") -> ConfigDict:
     """The empty sections of a kind of task: a generative model of images, a classifier of noisy
-    images, an autoencoder of images, or a model of handwriting, of strokes or of images of lines."""
+    images, an autoencoder of images, or a model of handwriting, in strokes or in images."""
     sections: dict[str, dict] = {name: {} for name in SECTIONS[task].split()}
     # Types are checked where a configuration is completed; here a name may become a section.
     return ConfigDict({"task": task, **sections}, type_safe=False)
