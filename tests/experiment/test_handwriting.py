@@ -1,6 +1,7 @@
 """Models of handwriting, as the command line trains, evaluates and lets them write."""
 
 import json
+import types
 
 import numpy as np
 import pytest
@@ -284,12 +285,12 @@ def test_a_string_is_right_where_all_its_lines_are_and_no_reader_judges_its_own_
         return lambda images: [readings[int(image[0, 0])] for image in images]
 
     monkeypatch.setattr(fifty_strings, "load", load)
-    monkeypatch.setattr(fifty_strings, "drawn_for", lambda name, lines: lines)
-    monkeypatch.setattr(fifty_strings, "installed", lambda: iter(["a", "b"]))
+    monkeypatch.setattr(fifty_strings, "installed", lambda: ["a", "b"])
     best = {"a": [1, 0, 0], "b": [0, 0, 1]}
     monkeypatch.setattr(fifty_strings, "best_lines", lambda name, each, texts: best[name])
     monkeypatch.setattr(fifty_strings, "error_rate", lambda read, texts: ErrorRate(0.5, 0.1, 0, 3))
-    found = list(FiftyStrings()._rows(each, ["ab", "c", "cab"], np.array([0, 0, 1])))
+    medium = types.SimpleNamespace(for_reader=lambda name, line: line)
+    found = list(FiftyStrings()._rows(medium, each, ["ab", "c", "cab"], np.array([0, 0, 1])))
     cer = "0.500 ± 0.100"
     one = {"right, a": "1 of 2", "CER, a": cer, "right, b": "1 of 2", "CER, b": cer}
     assert found == [

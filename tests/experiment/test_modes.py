@@ -190,7 +190,7 @@ def test_the_fields_of_a_config_are_printed_and_nothing_is_written(tmp_path, cap
     lines = capsys.readouterr().out.splitlines()
     assert lines[:2] == [
         "task = image",
-        "    one of image, classifier, handwriting, lines, matching",
+        f"    one of {', '.join(kinds.KINDS)}",
     ]
     assert "training.steps = 3000 (default 1300001)" in lines
     at = lines.index("sampling.solver.eta = 0.0")
