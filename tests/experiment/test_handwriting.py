@@ -1,7 +1,6 @@
 """Models of handwriting, as the command line trains, evaluates and lets them write."""
 
 import json
-import types
 
 import numpy as np
 import pytest
@@ -17,6 +16,7 @@ from experiment.pipeline import load_writer
 from experiment.writing import Order, Writer
 from handwriting import line_features
 from handwriting.extractors import Shipped
+from handwriting.pen_medium import PenMedium
 from handwriting.style import PARTS, StyleActivations, StyleExtractor
 from metrics.character_error import ErrorRate
 from metrics.report import Figure
@@ -279,7 +279,10 @@ def test_a_report_has_style_from_photographs_and_distributions(run, monkeypatch)
 def test_a_string_is_right_where_all_its_lines_are_and_no_reader_judges_its_own_choice(monkeypatch):
     """Lines are numbers of what is read of them."""
     readings = ["ab!", "ab", "c", "cab", "cab!"]
-    each = [[np.full((1, 3), number) for number in lines] for lines in ([0, 1], [2, 2], [3, 4])]
+    each = [
+        [np.full((1, 3), number, np.uint8) for number in lines]
+        for lines in ([0, 1], [2, 2], [3, 4])
+    ]
 
     def load(name):
         return lambda images: [readings[int(image[0, 0])] for image in images]
@@ -289,8 +292,8 @@ def test_a_string_is_right_where_all_its_lines_are_and_no_reader_judges_its_own_
     best = {"a": [1, 0, 0], "b": [0, 0, 1]}
     monkeypatch.setattr(fifty_strings, "best_lines", lambda name, each, texts: best[name])
     monkeypatch.setattr(fifty_strings, "error_rate", lambda read, texts: ErrorRate(0.5, 0.1, 0, 3))
-    medium = types.SimpleNamespace(for_reader=lambda name, line: line)
-    found = list(FiftyStrings()._rows(medium, each, ["ab", "c", "cab"], np.array([0, 0, 1])))
+    monkeypatch.setattr(PenMedium, "for_reader", lambda self, name, line: line)
+    found = list(FiftyStrings()._rows(PenMedium(), each, ["ab", "c", "cab"], np.array([0, 0, 1])))
     cer = "0.500 ± 0.100"
     one = {"right, a": "1 of 2", "CER, a": cer, "right, b": "1 of 2", "CER, b": cer}
     assert found == [

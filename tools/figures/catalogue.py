@@ -181,7 +181,7 @@ MOHAMMADI: dict[str, Item] = {
     ),
     "11.4-inpainting": Item("inpainting", images.Inpainted(CHURCH, 12, ("half", "box"))),
     "11.4-colorization": Item("colorization", images.Colored(CHURCH)),
-    "12": drawing("latent diffusion", "a drawing; not in this project"),
+    "12": drawing("latent diffusion", "a drawing; such models: docs/latent.md"),
     "14-classifier": Item(
         "classifier guidance of more and less weight",
         images.Guided((images.UNSCALED, images.FIRST), BIRDS_AND_DEER, 4, model=NCSNPP,
@@ -193,7 +193,7 @@ MOHAMMADI: dict[str, Item] = {
         "strokes to an image",
         images.Edited(dataclasses.replace(CHURCH, stand_in=EMOJI), 8),
     ),
-    "14.2-language": drawing("images of a text", "images of others' models; not in this project"),
+    "14.2-language": drawing("images of a text", "images of others' models; ours: docs/captions.md"),
 }  # fmt: skip
 
 SONG: dict[str, Item] = {
