@@ -193,7 +193,7 @@ MOHAMMADI: dict[str, Item] = {
         "strokes to an image",
         images.Edited(dataclasses.replace(CHURCH, stand_in=EMOJI), 8),
     ),
-    "14.2-language": drawing("images of a text", "images of others' models; ours: docs/captions.md"),
+    "14.2-language": drawing("images of a text", "of others' models; ours: docs/captions.md"),
 }  # fmt: skip
 
 SONG: dict[str, Item] = {
