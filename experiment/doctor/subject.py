@@ -130,7 +130,7 @@ class Subject:
 
     def _look(self, source: Source) -> Looked:
         """As many examples as are asked for, and as the memory allows."""
-        fit = max(2, MOST_NUMBERS // math.prod(self.experiment.example_shape))
+        fit = max(2, MOST_NUMBERS // math.prod(self.experiment.transform.shape(source)))
         count = min(self.request.examples or fit, fit, len(source))
         chosen = np.sort(np.random.default_rng(0).choice(len(source), count, replace=False))
         parts: list[Any] = []

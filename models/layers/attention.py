@@ -111,7 +111,7 @@ class AttentionBlock(nn.Module):
             for name in ("query", "key", "value")
         )
         h = dense(channels, init_scale=self.init_scale, dtype=self.dtype, name="out")(
-            attend(q, k, v, _pixels(real, x.shape))
+            attend(q, k, v, real_pixels(real, x.shape))
         )
         x = add_residual(x, h.reshape(x.shape), self.skip_rescale)
         if tokens is None:
@@ -126,7 +126,7 @@ class AttentionBlock(nn.Module):
         )(x, tokens, real)
 
 
-def _pixels(real: Mask | None, shape: tuple[int, ...]) -> Bool[Array, "b n"] | None:
+def real_pixels(real: Mask | None, shape: tuple[int, ...]) -> Bool[Array, "b n"] | None:
     """Which pixels of a map of `shape`, row by row, are real; None for all."""
     if real is None:
         return None

@@ -9,9 +9,10 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, DTypeLike, Float
 
-from models.layers.attention import Tokens, attend, heads_of, join_heads
+from models.layers.attention import Tokens, attend, heads_of, join_heads, real_pixels
 from models.layers.convolution import dense
 from models.layers.normalization import GroupNorm
+from models.layers.padding import Mask
 
 EXPANSION = 4  # channels of a and of b, for each of h
 EPSILON = 1e-5  # of the norms of (1) to (3)
@@ -90,13 +91,18 @@ class SpatialTransformer(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "b h w c"], tokens: Tokens | None = None
+        self,
+        x: Float[Array, "b h w c"],
+        tokens: Tokens | None = None,
+        real: Mask | None = None,
     ) -> Float[Array, "b h w c"]:
+        """real: a padding mask, whose pixels are not attended to."""
         batch, height, width, channels = x.shape
-        h = GroupNorm(groups=self.groups, dtype=self.dtype, name="norm")(x)
+        seen = real_pixels(real, x.shape)
+        h = GroupNorm(groups=self.groups, dtype=self.dtype, name="norm")(x, real)
         h = dense(channels, dtype=self.dtype, name="enter")(h)
         h = h.reshape(batch, height * width, channels)
         for i in range(self.depth):
-            h = TransformerLayer(self.num_heads, self.dtype, name=f"layer_{i}")(h, tokens)
+            h = TransformerLayer(self.num_heads, self.dtype, name=f"layer_{i}")(h, tokens, seen)
         h = dense(channels, init_scale=0.0, dtype=self.dtype, name="leave")(h)
         return x + h.reshape(x.shape)

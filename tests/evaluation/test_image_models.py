@@ -440,9 +440,9 @@ def test_without_an_extractor_the_rest_is_evaluated(subject, params, tmp_path, c
 
 
 def test_an_extractor_that_cannot_take_the_images_is_refused_at_once(subject, params, tmp_path):
-    task = dataclasses.replace(subject.task, shape=(32, 32, 3))
+    larger = dataclasses.replace(subject.transform, image_size=32)
     with pytest.raises(ValueError, match="images: got shape"):
-        evaluate(dataclasses.replace(subject, task=task), params, OPTIONS, tmp_path)
+        evaluate(dataclasses.replace(subject, transform=larger), params, OPTIONS, tmp_path)
     assert not list(tmp_path.iterdir())
 
 
