@@ -320,6 +320,7 @@ def test_pseudo_inverse_guidance_is_exact_where_its_gaussian_is(solver):
     np.testing.assert_allclose(np.cov(x.T), covariance, atol=0.06)
 
 
+@pytest.mark.slow
 def test_the_bias_of_the_approximations_is_as_documented():
     """Correlated data, one coordinate measured with noise 0.1: the numbers of the module's text."""
     mean, covariance = CLOUD.posterior(np.eye(2)[:1], np.array([0.9]), 0.1)

@@ -123,6 +123,7 @@ def test_characters_are_placed_where_they_are_expected():
     close(weights[:, :2], want / want.sum(1, keepdims=True))
 
 
+@pytest.mark.slow
 def test_labels_are_conditions_too():
     network = TINY.clone(conditions=(Text("abc"), ClassLabel(3)))
     x, c_noise = jnp.ones((2, 16, 2)), jnp.full(2, 0.5)

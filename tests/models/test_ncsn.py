@@ -17,7 +17,7 @@ from options.errors import InvalidValue
 from parameterization import Level, Parameterization
 from sde_lib import SMLDSchedule
 
-SMALL = {"nf": 4, "ch_mult": (1, 2, 2), "refine_mult": (1, 1, 2), "dilations": (1, 1, 2)}
+SMALL = {"nf": 4, "ch_mult": (1, 2), "refine_mult": (1, 2), "dilations": (1, 2)}
 DEEPER = {"ch_mult": (1, 2, 2, 4, 4), "refine_mult": (1, 1, 2, 2, 4), "dilations": (1, 1, 1, 2, 4)}
 x = jax.random.normal(jax.random.key(0), (3, 8, 4, 3))
 levels = jnp.array([0.0, 1.0, 2.0])
@@ -101,9 +101,9 @@ def test_every_parameter_is_used():
 
 
 @pytest.mark.parametrize("options, size, message", [
-    ({"dilations": (1, 1)}, 32, "dilations: got .1, 1., expected 3 numbers"),
-    ({"refine_mult": (1, 2, 0)}, 32, "refine_mult"),
-    ({}, 33, "ch_mult: .*multiples of 2, not 33 x 33"),
+    ({"dilations": (1, 1, 2)}, 32, "dilations: got .1, 1, 2., expected 2 numbers"),
+    ({"refine_mult": (1, 0)}, 32, "refine_mult"),
+    (DEEPER, 33, r"ch_mult: .*multiples of \d, not 33 x 33"),
     ({"nonlinearity": "sine"}, 32, "nonlinearity: got 'sine'"),
 ])  # fmt: skip
 def test_what_cannot_be_built_is_refused(options, size, message):
