@@ -2,6 +2,7 @@
 
 import collections
 import gc
+import itertools
 import os
 import pathlib
 import signal
@@ -63,11 +64,27 @@ def _settled_heap():
     a session a collection takes seconds, and every training run asks for some. Once there are many
     programs they are dropped."""
     yield
+    drop_programs()
+    gc.collect()
+    gc.freeze()
+
+
+def drop_programs() -> None:
+    """The compiled programs, if there are many."""
     if mappings() > MOST_MAPPINGS:
         gc.unfreeze()
         jax.clear_caches()
-    gc.collect()
-    gc.freeze()
+
+
+TESTS = itertools.count(1)  # that have run
+
+
+@pytest.fixture(autouse=True)
+def _few_programs():
+    """The same within a module of very many tests."""
+    yield
+    if next(TESTS) % 50 == 0:
+        drop_programs()
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -361,8 +361,9 @@ def test_a_shipped_config_works(path):
     """
     kinds.open_experiment(path).check_all(1)
     made = kinds.open_experiment(path)
-    shallow = {"model.num_res_blocks": 1} if "num_res_blocks" in made.config.model else {}
-    trace(kinds.open_experiment(path, shallow))
+    blocks = made.config.model.get("num_res_blocks", 0)
+    one = [1] * len(blocks) if hasattr(blocks, "__len__") else 1  # of levels, or of each
+    trace(kinds.open_experiment(path, {"model.num_res_blocks": one} if blocks else {}))
 
 
 TRACED: set[str] = set()
