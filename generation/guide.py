@@ -61,7 +61,8 @@ class Guide:
         """Measurements for automatic guidance of this predictor, with a progress bar."""
         assert self.classifier is not None
         x_0, labels = self.held_out()
-        kept = self._kept(as_predictor(predict), x_0, labels)
+        predict = as_predictor(predict)
+        kept = self._kept(predict, x_0, labels)
         if kept is not None and kept.exists():
             try:
                 return Measured(**npz.read(kept))
