@@ -16,8 +16,8 @@ MIXTURE = Mixture(
 )
 # Latents have the prior's scale; with sigma_max = 50, float32 keeps fewer digits of the data.
 OPTIONS = {"ve": {"sigma_max": 10.0}, "smld": {"sigma_max": 10.0}}
-# A discrete schedule's velocity jumps at its thousand levels, which error estimates half see.
-# The velocity of a discrete schedule jumps at its levels, of which handwriting has but sixty.
+# A discrete schedule's velocity jumps at its levels, which error estimates half see: at ddpm's
+# thousand a little, at the sixty of handwriting more.
 SLACK = {"ddpm": 10.0, "handwriting": 40.0}
 TOLERANCE = {"ddpm": 3e-6}
 EVERY_PROCESS = pytest.mark.parametrize("name", PROCESSES)
