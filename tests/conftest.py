@@ -64,14 +64,14 @@ def _settled_heap():
     a session a collection takes seconds, and every training run asks for some. Once there are many
     programs they are dropped."""
     yield
-    drop_programs()
+    drop_programs(MOST_MAPPINGS)
     gc.collect()
     gc.freeze()
 
 
-def drop_programs() -> None:
-    """The compiled programs, if there are many."""
-    if mappings() > MOST_MAPPINGS:
+def drop_programs(most: int) -> None:
+    """The compiled programs, if they have more mappings than that."""
+    if mappings() > most:
         gc.unfreeze()
         jax.clear_caches()
 
@@ -81,10 +81,10 @@ TESTS = itertools.count(1)  # that have run
 
 @pytest.fixture(autouse=True)
 def _few_programs():
-    """The same within a module of very many tests."""
+    """Within a module of very many tests they are dropped too, late, since it may use them again."""
     yield
     if next(TESTS) % 50 == 0:
-        drop_programs()
+        drop_programs(3 * MOST_MAPPINGS)
 
 
 @pytest.hookimpl(tryfirst=True)
