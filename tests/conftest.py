@@ -81,7 +81,7 @@ TESTS = itertools.count(1)  # that have run
 
 @pytest.fixture(autouse=True)
 def _few_programs():
-    """Within a module of very many tests they are dropped too, late, since it may use them again."""
+    """Within a module of very many tests too, though late, since it may use them again."""
     yield
     if next(TESTS) % 50 == 0:
         drop_programs(3 * MOST_MAPPINGS)
