@@ -14,7 +14,6 @@ what only classes have: a schedule for each, and a limit of the noise level.
 """
 
 import dataclasses
-import functools
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
@@ -31,47 +30,42 @@ from tasks.conditions import Condition, require_dropout, unconditional
 LogProb = Callable[[Array, Node, Cond], Float[Array, " b"]]
 
 
-@functools.partial(
-    jax.tree_util.register_dataclass,
-    data_fields=["predict", "log_prob", "scale"],
-    meta_fields=["conditions", "dropped"],
-)
 @dataclasses.dataclass(frozen=True)
-class _ByStates:
+class _Guided:
     predict: Predictor
     log_prob: LogProb
     scale: Schedule
     conditions: tuple[Condition, ...]
     dropped: tuple[str, ...]
 
+    def own(self, cond: Cond) -> dict[str, Any]:
+        """What the model is conditioned on."""
+        return unconditional(cond, self.conditions, self.dropped)
+
+
+class _ByStates(_Guided):
     def __call__(self, x: Array, node: Node, cond: Cond = NO_COND) -> Prediction:
-        found = self.predict(x, node, unconditional(cond, self.conditions, self.dropped))
+        found = self.predict(x, node, self.own(cond))
         g = jax.grad(lambda x: jnp.sum(self.log_prob(x, node, cond)))(x)
         return _added(found, self.scale(node), g, cond)
 
 
-@functools.partial(
-    jax.tree_util.register_dataclass,
-    data_fields=["predict", "log_prob", "scale"],
-    meta_fields=["conditions", "dropped"],
-)
-@dataclasses.dataclass(frozen=True)
-class _ByEstimates:
-    predict: Predictor
-    log_prob: LogProb
-    scale: Schedule
-    conditions: tuple[Condition, ...]
-    dropped: tuple[str, ...]
-
+class _ByEstimates(_Guided):
     def __call__(self, x: Array, node: Node, cond: Cond = NO_COND) -> Prediction:
-        own = unconditional(cond, self.conditions, self.dropped)
-
         def value(x: Array) -> tuple[Array, Prediction]:
-            found = self.predict(x, node, own)
+            found = self.predict(x, node, self.own(cond))
             return jnp.sum(self.log_prob(found.x_0, node, cond)), found
 
         (_, found), g = jax.value_and_grad(value, has_aux=True)(x)
         return _added(found, self.scale(node), g, cond)
+
+
+for _kind in (_ByStates, _ByEstimates):
+    jax.tree_util.register_dataclass(
+        _kind,
+        data_fields=["predict", "log_prob", "scale"],
+        meta_fields=["conditions", "dropped"],
+    )
 
 
 def _added(found: Prediction, scale: Array, g: Array, cond: Cond) -> Prediction:

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
+from style_stand_in import EXTRACTOR
 
 from data import Strokes
 from data.strokes import Line, write
@@ -17,7 +18,6 @@ from experiment.writing import Order, Writer
 from handwriting import line_features
 from handwriting.extractors import Shipped
 from handwriting.pen_medium import PenMedium
-from handwriting.style import PARTS, StyleActivations, StyleExtractor
 from metrics.character_error import ErrorRate
 from metrics.report import Figure
 from options.errors import InvalidValue
@@ -63,16 +63,6 @@ def lines(tmp_path_factory):
     made = [line(word, ("eve", "adam")[i % 2]) for i, word in enumerate(words)]
     write(path, "lines of mine", {"train": made, "test": made[:4]}, 1e-3)
     return path
-
-
-def parts_of_ink(images):
-    """Without a network: the darkness of each part of a line."""
-    means = [np.array_split(255.0 - image, PARTS, axis=1) for image in np.asarray(images)]
-    features = np.array([[np.full(128, p.mean() / 255) for p in parts] for parts in means])
-    return StyleActivations(features.astype(np.float32), np.zeros((len(means), 1), np.float32))
-
-
-EXTRACTOR = StyleExtractor("parts_of_ink", "0", (PARTS, 128), parts_of_ink, step=352)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from line_images import WORDS, write_lines
 from PIL import Image
+from style_stand_in import EXTRACTOR
 
 from data import TextLines
 from evaluation import handwriting as evaluation
@@ -17,7 +18,6 @@ from experiment.writing import Order, Writer
 from handwriting import line_features
 from handwriting.extractors import Shipped
 from handwriting.ink_medium import InkMedium
-from handwriting.style import PARTS, StyleActivations, StyleExtractor
 from metrics.character_error import ErrorRate
 from options.errors import InvalidValue
 from tasks.task import Context
@@ -55,16 +55,6 @@ def lines(tmp_path_factory):
     path = tmp_path_factory.mktemp("lines") / "mine.npz"
     write_lines(path)
     return path
-
-
-def parts_of_ink(images):
-    """Without a network: the darkness of each part of a line."""
-    means = [np.array_split(255.0 - image, PARTS, axis=1) for image in np.asarray(images)]
-    features = np.array([[np.full(128, p.mean() / 255) for p in parts] for parts in means])
-    return StyleActivations(features.astype(np.float32), np.zeros((len(means), 1), np.float32))
-
-
-EXTRACTOR = StyleExtractor("parts_of_ink", "0", (PARTS, 128), parts_of_ink, step=352)
 
 
 @pytest.fixture(scope="module", autouse=True)
