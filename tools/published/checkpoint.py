@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from options.errors import InvalidValue, StorageError
-from tools.published.content import Content
+from tools.published.content import Content, array_of
 
 AVERAGE, RAW = "average", "raw"
 
@@ -84,6 +84,33 @@ class Checkpoint(ABC):
         self, experiment: Any, params: Any, given: Mapping[str, np.ndarray]
     ) -> list[Compared]:
         """Our outputs beside those that were recorded; InvalidValue where `given` lacks them."""
+
+
+class RawAndAverage(Checkpoint):
+    """A checkpoint of parameters by name, and of their moving average.
+
+    Args:
+      raw, average: parameters by name; None where the file has no average.
+      sigmas: the noise levels, from the most to the least; None where they are not in the file.
+    """
+
+    def __init__(
+        self,
+        raw: Mapping[str, Any],
+        average: Mapping[str, Any] | None,
+        step: int,
+        sigmas: np.ndarray | None = None,
+    ) -> None:
+        super().__init__()
+        self.raw, self.average, self.step, self.sigmas = raw, average, step, sigmas
+
+    def arrays(self, which: str) -> dict[str, np.ndarray]:
+        """The parameters by name; which: AVERAGE or RAW. InvalidValue for an average that the file
+        does not have."""
+        chosen = self.average if which == AVERAGE else self.raw
+        if chosen is None:
+            raise InvalidValue("params", which, "raw", but="the file has no averaged parameters")
+        return {name: array_of(value) for name, value in chosen.items()}
 
 
 def one_of(given: Mapping[str, np.ndarray], *names: str) -> np.ndarray:

@@ -11,10 +11,10 @@ from models.importers.refinenet import Dialect, Found
 from options.choices import choose, require
 from options.errors import InvalidValue, StorageError
 from tools.published.checkpoint import (
-    AVERAGE,
     Asked,
     Checkpoint,
     Compared,
+    RawAndAverage,
     channels_last,
     count_of,
     network_output,
@@ -37,25 +37,10 @@ PUBLISHED_SIZES = {50.0: 32, 90.0: 64, 140.0: 96, 190.0: 128, 348.0: 256}  # by 
 OF_CHANNELS = {1: 28, 3: 32}  # images of NCSN
 
 
-class _RefineNet(Checkpoint):
-    """What both implementations share.
-
-    Args:
-      raw, average: parameters by name; None where the file has no average.
-      sigmas: the noise levels, from the most to the least; None where they are not in the file.
-    """
+class _RefineNet(RawAndAverage):
+    """What both implementations share."""
 
     dialect: ClassVar[Dialect]
-
-    def __init__(
-        self,
-        raw: Mapping[str, Any],
-        average: Mapping[str, Any] | None,
-        step: int,
-        sigmas: np.ndarray | None = None,
-    ) -> None:
-        super().__init__()
-        self.raw, self.average, self.step, self.sigmas = raw, average, step, sigmas
 
     def sections(self, asked: Asked) -> dict[str, Any]:
         choose({"smld": 0}, asked.process or "smld", "process")
@@ -105,10 +90,7 @@ class _RefineNet(Checkpoint):
         return sizes[0]
 
     def params(self, which: str, experiment: Any) -> dict[str, Any]:
-        chosen = self.average if which == AVERAGE else self.raw
-        if chosen is None:
-            raise InvalidValue("params", which, "raw", but="the file has no averaged parameters")
-        arrays = {name: array_of(value) for name, value in chosen.items()}
+        arrays = self.arrays(which)
         network = experiment.options.model
         name = type(network).__name__
         require(

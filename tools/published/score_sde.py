@@ -12,10 +12,10 @@ from options.choices import choose, require
 from options.errors import InvalidValue, StorageError
 from tools.published import official_config
 from tools.published.checkpoint import (
-    AVERAGE,
     Asked,
     Checkpoint,
     Compared,
+    RawAndAverage,
     channels_last,
     count_of,
     network_output,
@@ -48,25 +48,10 @@ PUBLISHED_NOISE = {
 }
 
 
-class ScoreSDE(Checkpoint):
-    """What both implementations share.
-
-    Args:
-      raw, average: parameters by name; None where the file has none.
-      sigmas: the noise levels, from the most to the least; empty where they are not in the file.
-    """
+class ScoreSDE(RawAndAverage):
+    """What both implementations share."""
 
     dialect: Dialect
-
-    def __init__(
-        self,
-        raw: Mapping[str, Any],
-        average: Mapping[str, Any] | None,
-        step: int,
-        sigmas: np.ndarray | None = None,
-    ) -> None:
-        super().__init__()
-        self.raw, self.average, self.step, self.sigmas = raw, average, step, sigmas
 
     def topology(self) -> Topology:
         """What network it is; its shapes alone are read."""
@@ -154,10 +139,7 @@ class ScoreSDE(Checkpoint):
         return 0.01, sigma_max, steps
 
     def params(self, which: str, experiment: Any) -> dict[str, Any]:
-        chosen = self.average if which == AVERAGE else self.raw
-        if chosen is None:
-            raise InvalidValue("params", which, "raw", but="the file has no averaged parameters")
-        arrays = {name: array_of(value) for name, value in chosen.items()}
+        arrays = self.arrays(which)
         with _naming(self.title):
             size = experiment.shape[0]
             return params_from(self.dialect, arrays, experiment.options.model, size)
