@@ -18,8 +18,9 @@ MIXTURE = Mixture(
 OPTIONS = {"ve": {"sigma_max": 10.0}, "smld": {"sigma_max": 10.0}}
 # A discrete schedule's velocity jumps at its levels, which error estimates half see: at ddpm's
 # thousand a little, at the sixty of handwriting more.
-SLACK = {"ddpm": 10.0, "handwriting": 40.0}
-TOLERANCE = {"ddpm": 3e-6}
+SLACK = {"ddpm": 10.0, "handwriting": 15.0}
+OF_MIXTURE = SLACK | {"handwriting": 25.0}
+TOLERANCE = {"ddpm": 3e-6, "handwriting": 1e-6}
 EVERY_PROCESS = pytest.mark.parametrize("name", PROCESSES)
 
 
@@ -41,7 +42,7 @@ def test_encoding_is_the_exact_flow_of_a_gaussian(name):
     there = encode(process, GAUSSIAN, x, rtol=tolerance, atol=tolerance)
     want = GAUSSIAN.flow(x, low, high)
     np.testing.assert_allclose(there.x, want, atol=3e-4 * SLACK.get(name, 1.0) * process.prior_std)
-    back = decode(process, GAUSSIAN, want)
+    back = decode(process, GAUSSIAN, want, rtol=tolerance, atol=tolerance)
     # An error of the latent is shrunk on the way back; that of the steps is not.
     np.testing.assert_allclose(back.x, x, atol=1e-3 * SLACK.get(name, 1.0))
     assert there.ok.all() and back.ok.all()
@@ -53,7 +54,7 @@ def test_there_and_back_again(name):
     process = made(name)
     x = MIXTURE.sample(jax.random.key(0), 16)
     result = reconstruct(process, MIXTURE, x)
-    np.testing.assert_allclose(result.x, x, atol=1e-3 * SLACK.get(name, 1.0))
+    np.testing.assert_allclose(result.x, x, atol=1e-3 * OF_MIXTURE.get(name, 1.0))
     assert result.ok.all()
     tight = reconstruct(process, MIXTURE, x, rtol=1e-3, atol=1e-3)
     assert int(tight.evaluations.sum()) < int(result.evaluations.sum())
