@@ -71,6 +71,7 @@ MODULE_OF = {
 }
 
 
+@functools.cache
 def files() -> dict[pathlib.Path, str]:
     """Every module of the project, with the module or package of the root that it belongs to."""
     folders = {name.partition(".")[0] for name in packages()}

@@ -122,7 +122,7 @@ def test_help_names_what_there_is():
         assert f"  {mode:9}{about}\n" in text
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from quick import quick_jit, with_devices
+from quick import quick_jit, random_parameters, with_devices
 from tiny_runs import rows
 
 import losses
@@ -100,7 +100,7 @@ def test_it_is_the_loss_of_chosen_examples_under_fixed_noise(case):
     """Eleven of each at most, and nine are held out; by hand, one at a time."""
     task, _, transform = CASES[case]
     measure = measure_of(case, most=11)
-    params = task.init(jax.random.key(0))
+    params = random_parameters(task.init, jax.random.key(0))
     assert measure.about == "the loss of 9 examples each: held-out; train"
     found = measure(Context(params, params), at_once=4)
 
@@ -137,7 +137,7 @@ def test_without_dropout_and_condition_by_hand():
     """The loss of the given labels at the times and noise of the keys, by `losses` alone."""
     task, _, transform = CASES["labels"]
     measure = measure_of("labels", most=4)
-    held_out, params = measure.held_out, task.init(jax.random.key(0))
+    held_out, params = measure.held_out, random_parameters(task.init, jax.random.key(0))
     order = permutation(SEED, 0, len(held_out))[:4]
     x_0 = 2 * held_out.images[order].astype(np.float32) / 255 - 1
     batch = dataclasses.replace(transform, flip=False)(held_out.take(order), range(4), SEED)
@@ -157,9 +157,10 @@ ON_DEVICES = """
 import json
 import jax
 from tasks.task import Context
+from quick import random_parameters
 from test_measurements import CASES, measure_of
 task = CASES["labels"][0]
-params = jax.device_get(task.init(jax.random.key(0)))
+params = jax.device_get(random_parameters(task.init, jax.random.key(0)))
 found = measure_of("labels", most=11)(Context(params, params), at_once=1)
 print(json.dumps({"devices": jax.local_device_count(), **found}))
 """
@@ -175,13 +176,13 @@ def test_several_devices_give_the_same(tmp_path):
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found.pop("devices") == 4
-    params = CASES["labels"][0].init(jax.random.key(0))
+    params = random_parameters(CASES["labels"][0].init, jax.random.key(0))
     alone = measure_of("labels", most=11)(Context(params, params), at_once=4)
     assert found == pytest.approx(alone, rel=1e-5)
 
 
 def test_a_single_example_has_a_gap_without_an_error():
-    params = CASES["labels"][0].init(jax.random.key(0))
+    params = random_parameters(CASES["labels"][0].init, jax.random.key(0))
     found = measure_of("labels", most=1)(Context(params, params), at_once=4)
     assert found.keys() == {"held_out_loss", "training_loss", "loss_gap"}
 

@@ -350,7 +350,7 @@ def _images_at_home(tmp_path, monkeypatch):
     write_lines(tmp_path / "lines.npz")
 
 
-@pytest.mark.one_in(10)
+@pytest.mark.one_in(16)
 @pytest.mark.usefixtures("_images_at_home")
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: str(path.relative_to(ROOT / "configs")))
 def test_a_shipped_config_works(path):

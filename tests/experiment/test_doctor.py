@@ -378,7 +378,7 @@ def test_steps_of_a_training_are_timed_and_leave_nothing(tmp_path, monkeypatch):
 # No false alarms.
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: str(path.relative_to(ROOT / "configs")))
 def test_nothing_shipped_is_warned_of(path, tmp_path, monkeypatch):
     """Of those whose data are here all is examined, of others the configuration."""

@@ -9,6 +9,7 @@ import sys
 import jax
 import numpy as np
 import pytest
+from quick import random_parameters
 
 from experiment import kinds, modes
 from experiment.modes import Command
@@ -256,7 +257,7 @@ def test_a_task_and_a_classifier_of_ones_own(mine, forget_own, capsys):
     section |= {"data": {"source": "own_parts:BarsData", "image_size": (8, 8)}}
     classifier = kinds.experiment(kinds.complete(section))
     classifier.check_all(1)
-    params = classifier.task.init(jax.random.key(0))
+    params = random_parameters(classifier.task.init, jax.random.key(0))
     assert jax.tree.leaves(params)[0].shape[-1] == 2
     section["model"] = "own_parts:Net"
     with pytest.raises(InvalidValue, match="expected a network with a field `num_classes`"):

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny_weights
+from quick import random_parameters
 
 from experiment import kinds, modes
 from experiment.modes import Command
@@ -110,7 +111,7 @@ def sequence_experiment(folder, precision="tf32"):
 
 def test_latent_codes_are_not_rounded(tmp_path):
     made = sequence_experiment(tmp_path, "bfloat16")
-    predict = made.task.predictor(made.task.init(jax.random.key(0)))
+    predict = made.task.predictor(random_parameters(made.task.init, jax.random.key(0)))
     with dumped(tmp_path / "programs"):
         probability_flow.encode(made.process, predict, jnp.zeros((1, *made.shape)), rtol=1.0)
     assert precisions(tmp_path / "programs") == UNROUNDED
@@ -176,7 +177,7 @@ def test_a_precision_is_one_of_three():
 def test_samples_in_float32_are_those_of_a_caller_with_other_defaults(tmp_path):
     """JAX's own default does not reach the network."""
     made = sequence_experiment(tmp_path)
-    predict = made.task.predictor(made.task.init(jax.random.key(0)))
+    predict = made.task.predictor(random_parameters(made.task.init, jax.random.key(0)))
     x, node = jnp.ones((1, *made.shape)), made.process.node(jnp.array([0.5]))
     with jax.default_matmul_precision("bfloat16"):
         text = jax.jit(lambda predict: predict(x, node)).lower(predict).as_text()

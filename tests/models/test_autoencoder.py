@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from quick import quick_jit
+from quick import quick_jit, random_parameters
 
 from models.autoencoder import LEAST, MOST, AutoencoderKL
 from models.importers import diffusers_autoencoder as layout
@@ -76,7 +76,7 @@ def test_without_the_convolutions_between_the_parts(theirs):
 @pytest.mark.slow
 def test_a_convolution_that_is_the_identity_is_none():
     x = jax.random.normal(jax.random.key(1), (1, 4, 4, 1))
-    variables = quick_jit(TINY.init)(jax.random.key(0), x)
+    variables = random_parameters(TINY.init, jax.random.key(0), x)
     plain = TINY.clone(quant=False, post_quant=False)
     parts = {k: variables["params"][k] for k in ("encoder", "decoder")}
     given = parts | {

@@ -6,9 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from quick import quick_jit
+from quick import quick_jit, random_parameters
 
 from models.handwriting import ALIGNMENT, HandwritingNetwork
+from models.layers.places import NEAR
 from options.errors import InvalidValue
 from tasks.conditions import ClassLabel, Style, Text
 
@@ -33,20 +34,12 @@ def test_parameters_are_as_many_as_published():
     assert count(HandwritingNetwork(conditions=conditions)) == 10_028_451
 
 
-def lively(network, x, c_noise, cond):
-    params = quick_jit(network.init)(KEY, x, c_noise, **cond)["params"]
-    leaves, tree = jax.tree.flatten(params)
-    keys = jax.random.split(jax.random.key(1), len(leaves))
-    noise = [0.1 * jax.random.normal(k, leaf.shape) for k, leaf in zip(keys, leaves, strict=True)]
-    return {"params": jax.tree.unflatten(tree, [a + b for a, b in zip(leaves, noise, strict=True)])}
-
-
 @pytest.fixture(scope="module")
 def tiny():
     x, c_noise = jax.random.normal(KEY, (3, 16, 2)), jnp.array([0.2, 0.5, 0.9])
     text = jnp.array([[1, 2, 3, 0], [4, 5, 0, 0], [6, 1, 2, 3]])
     cond = {"text": text, "style": jax.random.normal(jax.random.key(3), (3, 2, 8))}
-    params = lively(TINY, x, c_noise, cond)
+    params = random_parameters(TINY.init, KEY, x, c_noise, **cond)
     apply = quick_jit(lambda x, c, mask, cond: TINY.apply(params, x, c, mask=mask, **cond))
     lengths = np.array([16, 8, 5])
     mask = jnp.arange(16)[:, None] < lengths[:, None, None]
@@ -109,17 +102,18 @@ def test_characters_are_placed_where_they_are_expected():
     network = TINY.clone(expected_places=True, points=(0.0, 1.0, 3.0, 2.0, 1.0, 1.0, 1.0))
     x, c_noise = jnp.zeros((1, 16, 2)), jnp.full(1, 0.5)
     text, mask = jnp.array([[1, 2, 0]]), jnp.arange(16)[:, None] < 8
-    params = quick_jit(network.init)(KEY, x, c_noise, text=text)["params"]
+    params = random_parameters(network.init, KEY, x, c_noise, text=text)["params"]
     for name in ("query", "key"):
         params["attend_1"]["cross"][name] = jax.tree.map(
             jnp.zeros_like, params["attend_1"]["cross"][name]
         )
+    params["attend_1"]["nearness"] = jnp.full(2, -2 * math.log(NEAR))
     kept = intermediates(network, {"params": params}, x, c_noise, mask[None], {"text": text})
     weights = kept["intermediates"]["attend_1"][ALIGNMENT][0][0]
     places = 8 * np.array([0.5, 2.5]) / 4  # of 8 points the first character takes a quarter
     points = 2 * (np.arange(8) + 0.5)
     distance = (points[:, None] - places) / 4  # in characters of 8 / 2 points
-    want = np.exp(-((distance / 1.5) ** 2) / 2)
+    want = np.exp(-((distance / NEAR) ** 2) / 2)
     close(weights[:, :2], want / want.sum(1, keepdims=True))
 
 
@@ -127,7 +121,7 @@ def test_characters_are_placed_where_they_are_expected():
 def test_labels_are_conditions_too():
     network = TINY.clone(conditions=(Text("abc"), ClassLabel(3)))
     x, c_noise = jnp.ones((2, 16, 2)), jnp.full(2, 0.5)
-    params = lively(network, x, c_noise, {})
+    params = random_parameters(network.init, KEY, x, c_noise)
     labels = jnp.array([0, 1])
     found = quick_jit(lambda p: network.apply(p, x, c_noise, labels=labels))(params)
     assert jnp.abs(found.output[0] - found.output[1]).max() > 1e-4

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from quick import quick_jit
+from quick import quick_jit, random_parameters
 
 from models import NCSN, NCSNpp, NCSNv2
 from models.layers.refinement import InstanceNormPlus
@@ -27,15 +27,6 @@ def shapes(model, size=32) -> dict:
     model.check(size, size)
     arguments = jax.random.key(0), jnp.zeros((1, size, size, 3)), jnp.zeros(1)
     return jax.eval_shape(model.init, *arguments)["params"]
-
-
-def random_params(model):
-    """Parameters that are all at work."""
-    params = quick_jit(model.init)(jax.random.key(1), x, levels)
-    leaves, tree = jax.tree.flatten(params)
-    keys = jax.random.split(jax.random.key(2), len(leaves))
-    noisy = [p + 0.1 * jax.random.normal(k, p.shape) for p, k in zip(leaves, keys, strict=True)]
-    return tree.unflatten(noisy)
 
 
 @pytest.mark.one_in(2)
@@ -80,10 +71,11 @@ def test_the_norm_is_its_definition():
         np.testing.assert_allclose(got[i], gamma[row] * z + beta[row], atol=2e-5)
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.slow
 @pytest.mark.parametrize("model", [NCSN(num_levels=3, **SMALL), NCSNv2(**SMALL)])
 def test_an_image_depends_on_its_own_level_alone_and_v2_on_none(model):
-    params, apply = random_params(model), quick_jit(model.apply)
+    params = random_parameters(model.init, jax.random.key(1), x, levels)
+    apply = quick_jit(model.apply)
     y = apply(params, x, levels)
     assert (y.shape, y.dtype) == (x.shape, jnp.float32)
     z = apply(params, x, jnp.array([2.0, 1.0, 2.0]))
@@ -94,7 +86,7 @@ def test_an_image_depends_on_its_own_level_alone_and_v2_on_none(model):
 @pytest.mark.slow
 def test_every_parameter_is_used():
     for model in (NCSN(num_levels=3, **SMALL), NCSNv2(**SMALL)):
-        params = random_params(model)
+        params = random_parameters(model.init, jax.random.key(1), x, levels)
         loss = lambda p, model=model: jnp.sum(model.apply(p, x, levels) ** 3)  # noqa: E731
         gradient = quick_jit(jax.grad(loss))(params)
         assert all(float(jnp.abs(leaf).max()) > 0 for leaf in jax.tree.leaves(gradient))

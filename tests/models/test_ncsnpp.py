@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from quick import quick_jit
+from quick import quick_jit, random_parameters
 
 from models import DDPM, NCSNpp
 from models.layers.attention import ALIGNMENT, CrossAttention, Tokens
@@ -32,7 +32,7 @@ def network(**options) -> NCSNpp:
 
 
 def initialise(model, x=x):
-    return quick_jit(model.init)(jax.random.key(2), x, c_noise)
+    return random_parameters(model.init, jax.random.key(2), x, c_noise)
 
 
 @pytest.fixture(scope="module")
@@ -230,7 +230,7 @@ def test_outputs_at_real_columns_do_not_depend_on_the_padding(options):
     model = network(**{"dropout": 0.0, **options})
     cond = {"text": jnp.array([[1, 2, 3], [3, 1, 0]]), "style": jnp.ones((2, 3, 4))}
     cond = cond if "cross_heads" in options else {"labels": jnp.array([1, 2])}
-    params = quick_jit(model.init)(jax.random.key(2), x[:2], c_noise[:2], **cond)
+    params = random_parameters(model.init, jax.random.key(2), x[:2], c_noise[:2], **cond)
     apply = quick_jit(model.apply)
 
     def of(x, width, rows=slice(None)):

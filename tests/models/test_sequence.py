@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from quick import quick_jit
+from quick import random_parameters
 
 from models import MODELS
 from models.layers.attention import Tokens
@@ -19,15 +19,6 @@ from options.errors import InvalidValue
 
 KEY = jax.random.key(0)
 TINY = SequenceNetwork(nf=16, num_blocks=2, num_heads=2)
-
-
-def lively(network, x, c_noise):
-    """Parameters without the zeros that a new network has at the end of every branch."""
-    params = quick_jit(network.init)(KEY, x, c_noise)
-    leaves, tree = jax.tree.flatten(params)
-    keys = jax.random.split(jax.random.key(1), len(leaves))
-    noise = [0.3 * jax.random.normal(k, leaf.shape) for k, leaf in zip(keys, leaves, strict=True)]
-    return jax.tree.unflatten(tree, [a + b for a, b in zip(leaves, noise, strict=True)])
 
 
 @pytest.mark.one_in(4)
@@ -44,7 +35,7 @@ def test_outputs_at_real_positions_do_not_depend_on_the_padding(options, toleran
     network = TINY.clone(**options)
     x = jax.random.normal(KEY, (3, 12, 2))
     c_noise = jnp.array([-1.0, 0.0, 1.5])
-    params, apply = lively(network, x, c_noise), jax.jit(network.apply)
+    params, apply = random_parameters(network.init, KEY, x, c_noise), jax.jit(network.apply)
     lengths = np.array([12, 7, 1])
     mask = jnp.arange(12)[:, None] < lengths[:, None, None]
     y = apply(params, x, c_noise, mask=mask)
@@ -102,7 +93,7 @@ def test_conditions_come_in_by_every_way(num_heads):
     vector = jax.random.normal(jax.random.key(3), (2, 2))
     words = jax.random.normal(jax.random.key(4), (2, 4, 3)).at[1, 3:].set(jnp.nan)
     given = vector, words
-    params = lively(network.clone(parent=None), x, c_noise)
+    params = random_parameters(network.clone(parent=None).init, KEY, x, c_noise)
     apply = jax.jit(lambda x, c, given, mask: network.apply(params, x, c, mask=mask, said=given))
     mask = jnp.arange(9)[:, None] < jnp.array([9, 5])[:, None, None]
     y = apply(x, c_noise, given, mask)
@@ -123,7 +114,7 @@ def test_conditions_come_in_by_every_way(num_heads):
 @pytest.mark.slow
 def test_without_a_mask_all_is_real():
     x, c_noise = jax.random.normal(KEY, (2, 6, 3)), jnp.zeros(2)
-    params, apply = lively(TINY, x, c_noise), jax.jit(TINY.apply)
+    params, apply = random_parameters(TINY.init, KEY, x, c_noise), jax.jit(TINY.apply)
     y = apply(params, x, c_noise)
     masked = apply(params, x, c_noise, mask=jnp.ones((2, 6, 1)))
     np.testing.assert_allclose(y, masked, rtol=0, atol=2e-6)
@@ -137,7 +128,7 @@ def test_without_a_mask_all_is_real():
 def test_dropout_belongs_to_the_keys_of_the_examples():
     network = TINY.clone(dropout=0.5)
     x, c_noise, keys = jnp.ones((3, 6, 2)), jnp.zeros(3), jax.random.split(KEY, 3)
-    params, apply = lively(network, x, c_noise), jax.jit(network.apply)
+    params, apply = random_parameters(network.init, KEY, x, c_noise), jax.jit(network.apply)
     y = apply(params, x, c_noise, dropout_keys=keys)
     assert jnp.abs(y - apply(params, x, c_noise)).max() > 1e-3
     alone = apply(params, x[1:2], c_noise[1:2], dropout_keys=keys[1:2])
@@ -153,7 +144,7 @@ def test_it_learns_sines_of_different_lengths():
     turns = jnp.linspace(0, 2 * jnp.pi, 16)[:, None] + 0.6 * jnp.arange(length)
     x = jnp.sin(turns)[..., None] * mask
     c_noise = jnp.full(16, np.log(sigma))
-    params = quick_jit(TINY.init)(KEY, x, c_noise)
+    params = random_parameters(TINY.init, KEY, x, c_noise)
     optimizer = optax.adam(3e-3)
 
     def loss(params, key):

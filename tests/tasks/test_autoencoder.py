@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from quick import quick_jit
+from quick import quick_jit, random_parameters
 
 from models.autoencoder import AutoencoderKL, AutoencoderVQ, Reconstruction
 from options.errors import InvalidValue
@@ -49,7 +49,9 @@ def test_kl_is_that_of_normal_distributions():
     network = AutoencoderKL(**SMALL)
     x = jax.random.normal(jax.random.key(1), (1, 4, 4, 1))
     keys = jax.random.split(jax.random.key(2), 1)
-    params = jax.tree.map(jnp.zeros_like, quick_jit(network.init)(jax.random.key(0), x)["params"])
+    params = jax.tree.map(
+        jnp.zeros_like, random_parameters(network.init, jax.random.key(0), x)["params"]
+    )
     params["quant_conv"]["bias"] = jnp.array([0.5, -1.0, np.log(4.0), 0.0])
     made = network.apply({"params": params}, x, keys, method="reconstruct")
     exact = 4 * ((0.25 + 4 - 1 - np.log(4)) + 1) / 2  # of 2 x 2 places
@@ -60,7 +62,7 @@ def test_kl_is_that_of_normal_distributions():
 def test_a_codebook_is_searched_pulled_and_passed_through():
     network = AutoencoderVQ(**SMALL, codes=3)
     x = jax.random.normal(jax.random.key(1), (1, 4, 4, 1))
-    variables = quick_jit(network.init)(jax.random.key(0), x)
+    variables = random_parameters(network.init, jax.random.key(0), x)
     codebook = jnp.array([[0.0, 0.0], [1.0, 0.0], [0.0, 2.0]])
     variables["params"]["codebook"] = codebook
     h = jnp.array([[[[0.2, 0.1], [0.9, 0.3]], [[0.2, 1.5], [3.0, -1.0]]]])
@@ -104,7 +106,7 @@ def test_layers_of_a_classifier_as_a_distance():
     network = WideResNet(2, nf=4, stem=4, ch_mult=(1, 2), num_res_blocks=1, embed_dim=8)
     x = jax.random.uniform(jax.random.key(1), (3, 8, 8, 1))
     noise = jax.random.normal(jax.random.key(2), x.shape)
-    params = quick_jit(network.init)(jax.random.key(0), x, jnp.zeros(3))["params"]
+    params = random_parameters(network.init, jax.random.key(0), x, jnp.zeros(3))["params"]
     distance = OfClassifier(NoisyClassifier(network, params), VPSDE(), CENTERED)
 
     @quick_jit

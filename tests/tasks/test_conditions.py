@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from quick import quick_jit
+from quick import quick_jit, random_parameters
 
 from controllable.classifier_free import classifier_free
 from models import DDPM, NCSNpp
@@ -131,7 +131,7 @@ def test_conditions_of_ones_own_train_and_guide_without_an_edit_elsewhere(cls):
         updates, state = optimizer.update(grads, state)
         return optax.apply_updates(params, updates), state, value, grads
 
-    params = quick_jit(task.init)(jax.random.key(2))
+    params = random_parameters(task.init, jax.random.key(2))
     names = {"labels", "style", "sketch"}
     assert names <= set(params["embedding"]) and "cross" in params["middle_attention"]
     state, before = optimizer.init(params), step(params, optimizer.init(params), KEYS[0])[2]

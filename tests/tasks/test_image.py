@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from quick import quick_jit
+from quick import quick_jit, random_parameters
 from solver_cases import make_process
 
 from losses import COUPLINGS, TIMES, WEIGHTINGS, LikelihoodTimes, VariationalBound, transport
@@ -85,7 +85,7 @@ def test_every_process_and_output_trains_with_every_loss(case):
         bound=VariationalBound(num_steps=50) if learned else None,
     )
     batch, keys = examples()
-    params = quick_jit(task.init)(jax.random.key(2))
+    params = random_parameters(task.init, jax.random.key(2))
     (value, metrics), grads = gradient_of(task)(params, batch, keys)
     assert bool(jnp.isfinite(value)) and metrics["loss"].shape == (N,)
     assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(grads))
@@ -96,7 +96,7 @@ def test_every_process_and_output_trains_with_every_loss(case):
 @pytest.mark.parametrize("times", TIMES)
 def test_the_loss_of_an_example_depends_on_its_key_alone(times):
     task = make_task(learned=True, times=TIMES[times](), bound=VariationalBound())
-    params, (batch, keys) = quick_jit(task.init)(jax.random.key(2)), examples()
+    params, (batch, keys) = random_parameters(task.init, jax.random.key(2)), examples()
     whole = loss_of(task)(params, batch, keys)[1]["loss"]
     part = loss_of(task)(params, jax.tree.map(lambda x: x[4:], batch), keys[4:])[1]["loss"]
     np.testing.assert_allclose(whole[4:], part, rtol=1e-5)
@@ -112,7 +112,7 @@ def test_transport_pairs_the_noise_within_the_batch_that_it_is_given():
     options = {"process": FlowMatching(), "output": "velocity", "weighting": "velocity"}
     task = make_task(**options, conditions=(ClassLabel(10),))
     paired = make_task(**options, conditions=(ClassLabel(10),), coupling="optimal_transport")
-    params, (batch, keys) = quick_jit(task.init)(jax.random.key(2)), examples(40)
+    params, (batch, keys) = random_parameters(task.init, jax.random.key(2)), examples(40)
     seen = []
 
     class Spy(ImageTask):
@@ -161,7 +161,8 @@ def test_padding_leaves_the_loss_of_every_example_alone(output, coupling):
     task = ImageTask(
         VP, Parameterization(output, "edm"), Padded(), (6, 2), labels, coupling=coupling
     )
-    params, keys = quick_jit(task.init)(jax.random.key(2)), jax.random.split(jax.random.key(1), 4)
+    params = random_parameters(task.init, jax.random.key(2))
+    keys = jax.random.split(jax.random.key(1), 4)
     x, lengths = jax.random.normal(jax.random.key(0), (4, 6, 2)), np.array([6, 3, 4, 1])
     mask = jnp.asarray((np.arange(6) < lengths[:, None])[..., None])
     batch = {"image": jnp.where(mask, x, 0.0), "label": jnp.arange(4) % 3, "mask": mask}
@@ -179,7 +180,7 @@ def test_importance_sampling_weights_the_loss_by_how_likely_a_time_is():
     options = {"output": "v", "weighting": "likelihood"}
     uniform = make_task(VPSDE(t_min=0.01), **options)
     sampled = make_task(VPSDE(t_min=0.01), **options, times=LikelihoodTimes())
-    params, (batch, keys) = quick_jit(uniform.init)(jax.random.key(2)), examples(20_000)
+    params, (batch, keys) = random_parameters(uniform.init, jax.random.key(2)), examples(20_000)
     values = [loss_of(task)(params, batch, keys)[1]["loss"] for task in (uniform, sampled)]
     error = max(float(v.std()) for v in values) / 20_000**0.5
     assert abs(float(values[0].mean() - values[1].mean())) < 5 * error
@@ -188,7 +189,7 @@ def test_importance_sampling_weights_the_loss_by_how_likely_a_time_is():
 
 def test_the_bound_is_added_and_leaves_what_else_is_trained():
     plain, bound = make_task(learned=True), make_task(learned=True, bound=VariationalBound())
-    params, (batch, keys) = quick_jit(plain.init)(jax.random.key(2)), examples()
+    params, (batch, keys) = random_parameters(plain.init, jax.random.key(2)), examples()
 
     def of_last_layer(task):
         (_, metrics), grads = gradient_of(task)(params, batch, keys)

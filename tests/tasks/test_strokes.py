@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from quick import quick_jit
+from quick import quick_jit, random_parameters
 
 import losses
 from models.handwriting import HandwritingNetwork
@@ -43,8 +43,7 @@ def batch():
 
 @pytest.fixture(scope="module")
 def params():
-    found = quick_jit(make_task().init)(jax.random.key(0))
-    return jax.tree.map(lambda p: p + 0.05 * jnp.sin(jnp.arange(p.size)).reshape(p.shape), found)
+    return random_parameters(make_task().init, jax.random.key(0))
 
 
 @pytest.mark.one_in(2)
@@ -83,7 +82,7 @@ def test_what_stands_in_the_padding_does_not_count(batch, params):
 def test_the_pen_is_trained_and_hidden_conditions_are(batch):
     """The gradient reaches the pen's layer; with dropout near 1 text and style change nothing."""
     task = make_task()
-    start = quick_jit(task.init)(jax.random.key(0))
+    start = random_parameters(task.init, jax.random.key(0))
     gradient = quick_jit(jax.grad(lambda p: task.loss(Context(p), batch, KEYS)[0]))(start)
     assert all(jnp.abs(leaf).max() > 0 for leaf in jax.tree.leaves(gradient["pen"]))
     hidden = (Text("abc", dropout=1 - 1e-7), Style(2, 8, 8, dropout=1 - 1e-7))

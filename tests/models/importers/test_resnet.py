@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from quick import quick_jit
+from quick import quick_jit, random_parameters
 
 from experiment import kinds
 from models.importers.resnet import params_of, path_of
@@ -68,7 +68,8 @@ def network(width, blocks, classes):
 
 
 def initialised(model, size=32):
-    return quick_jit(model.init)(jax.random.key(0), jnp.zeros((1, size, size, 3)), jnp.zeros(1))
+    images = jnp.zeros((1, size, size, 3))
+    return random_parameters(model.init, jax.random.key(0), images, jnp.zeros(1))
 
 
 def by_definition(state, x, blocks):

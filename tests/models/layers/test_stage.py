@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from quick import quick_jit
+from quick import quick_jit, random_parameters
 
 from models.layers.attention import AttentionBlock
 from models.layers.residual import ResidualBlock
@@ -25,7 +25,7 @@ def stage(**options) -> Stage:
 
 
 def initialise():
-    return quick_jit(stage().init)(jax.random.key(4), x, skips, embedding, keys)
+    return random_parameters(stage().init, jax.random.key(4), x, skips, embedding, keys)
 
 
 def loss(layer: Stage, params, x):
