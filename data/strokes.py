@@ -14,20 +14,19 @@ above the paper, as it does in row 0, which is (0, 0, 1) or comes from outside o
 """
 
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int, Int32
+from jaxtyping import Float, Int
 
 from data.alphabet import Alphabet
 from data.line_file import (
     Files,
     alphabet_of,
     expect,
-    fitting,
     longest,
     opened,
     packed,
@@ -35,7 +34,7 @@ from data.line_file import (
     split_of,
     splits_of,
 )
-from data.source import Record, Records
+from data.source import Records
 from data.styled_lines import StyledLines
 from options.choices import require, require_non_negative
 from storage.pictures import write_npz
@@ -100,97 +99,42 @@ class Strokes:
 
 
 class StrokeSource(StyledLines):
-    """Lines of one split, padded to (length, 3) float32; the classes are the writers.
-
-    Records also have "text", the tokens int32 (characters,), padded by 0, "writer", int32, and
-    "style", features of an image of the writer's hand, where `with_style` says which.
-
-    Attributes:
-      alphabet: of the tokens.
-      texts, writers: of every line; writers are numbers of `class_names`.
-    """
+    """Lines of one split, padded to (length, 3) float32 and masked by point; see `StyledLines`."""
 
     dtype = np.dtype(np.float32)
-    masked = True
+    length_field, rows = "length", "points"
 
     def __init__(
         self,
         name: str,
-        arrays: Mapping[str, np.ndarray],
+        arrays: Files,
         unit: float,
         writer_names: tuple[str, ...],
         alphabet: Alphabet,
         sizes: tuple[int, int],
     ) -> None:
-        """arrays: those of a split, by ALIKE. sizes: points and characters to pad to."""
-        length, characters = sizes
-        self.name, self.class_names, self.alphabet = name, writer_names, alphabet
-        self.shape = (length, 3)
+        """arrays: of a split, by their names in it. sizes: points and characters to pad to."""
+        super().__init__(name, arrays, writer_names, alphabet, sizes)
+        self.shape = (sizes[0], 3)
         self._offsets, self._pen, self._unit = arrays["offsets"], arrays["pen"], unit
-        starts = np.cumsum(arrays["lengths"], dtype=np.int64) - arrays["lengths"]
-        fits, self.remark = fitting(name, arrays, sizes, "length", "points")
-        self._starts, self._lengths = starts[fits], arrays["lengths"][fits]
-        self.texts: Sequence[str] = [str(text) for text in arrays["texts"][fits]]
-        self.writers: Int32[np.ndarray, " n"] = arrays["writers"][fits]
-        self._tokens = np.stack([alphabet.encode(text, characters) for text in self.texts])
-
-    def __len__(self) -> int:
-        return len(self._starts)
-
-    def __getitem__(self, index: int) -> Record:
-        found = self.take(np.array([index]))
-        record = Record(
-            image=found["image"][0],
-            label=int(found["label"][0]),
-            mask=found["mask"][0],
-            text=found["text"][0],
-            writer=int(found["writer"][0]),
-        )
-        if "style" in found:
-            record["style"] = found["style"][0]
-        return record
-
-    @property
-    def lengths(self) -> Int32[np.ndarray, " n"]:
-        """Points of every line."""
-        return self._lengths
-
-    @property
-    def tokens(self) -> Int32[np.ndarray, "n characters"]:
-        """The texts of every line."""
-        return self._tokens
 
     def take(self, indices: Int[np.ndarray, "b"]) -> Records:
         """As `Source.take`, in one array; 0 in the padding."""
         assert self.shape is not None
-        steps = np.arange(self.shape[0])
-        mask = steps < self._lengths[indices, None]
-        at = np.where(mask, self._starts[indices, None] + steps, 0)
+        at, mask = self._places(indices, self.shape[0])
         rows = np.concatenate([self._offsets[at] * self._unit, self._pen[at][..., None]], -1)
-        writers = self.writers[indices]
-        found = Records(
-            image=np.where(mask[..., None], rows, 0).astype(np.float32),
-            label=writers,
-            mask=mask[..., None],
-            text=self._tokens[indices],
-            writer=writers,
-        )
-        if self.is_styled:
-            found["style"] = self.styles(indices)
-        return found
+        images = np.where(mask[..., None], rows, 0).astype(np.float32)
+        return self._records(indices, images, mask[..., None])
 
     def line(self, index: int) -> Line:
         """A line without its padding."""
-        rows = self.take(np.array([index]))["image"][0][: self._lengths[index]]
+        rows = self.take(np.array([index]))["image"][0][: self.lengths[index]]
         return Line(rows, self.texts[index], self.class_names[self.writers[index]])
-
-    def each_label(self) -> Int32[np.ndarray, "n"]:
-        return self.writers
 
     def checksum(self) -> str:
         """See `Source.checksum`; of the lines as the file has them."""
         crc = zlib.crc32(repr((self.shape, self.class_names, self._unit)).encode())
-        for array in (self._offsets, self._pen, self._starts, self._lengths, self._tokens):
+        for array in (self._offsets, self._pen, self._starts, self.lengths, self.tokens):
             crc = zlib.crc32(np.ascontiguousarray(array).tobytes(), crc)
         return f"{zlib.crc32(self.writers.tobytes(), crc):08x}"
 
@@ -199,7 +143,7 @@ class StrokeSource(StyledLines):
         """The one standard deviation of dx and dy, over all lines; for the space `strokes`."""
         mask = np.zeros(len(self._offsets) + 1, int)
         np.add.at(mask, self._starts, 1)
-        np.add.at(mask, self._starts + self._lengths, -1)
+        np.add.at(mask, self._starts + self.lengths, -1)
         return float(self._offsets[np.cumsum(mask[:-1]) > 0].std() * self._unit)
 
 

@@ -1,17 +1,98 @@
-"""Lines of handwriting, each in a style that features of another line of the writer's show."""
+"""Lines of handwriting of one split of a file, whatever they are made of."""
 
 import copy
+from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
-from jaxtyping import Float32, Int, Shaped
+from jaxtyping import Float32, Int, Int32, Shaped
 
-from data.source import Source
+from data.alphabet import Alphabet
+from data.line_file import Files, fitting
+from data.source import Record, Records, Source
 
 
 class StyledLines(Source):
-    """Lines whose records have a "style", (places, channels), where `with_style` gave one."""
+    """Padded lines with their texts; the classes are the writers.
 
+    Records have "image" and "mask", by the kind of line, "label" and "writer", int32, "text", the
+    tokens int32 (characters,), padded by 0, and, where `with_style` gave one, "style", float32
+    (places, channels), what the features of another line of the writer's show.
+
+    Attributes:
+      alphabet: of the tokens.
+      texts, writers: of every line; writers are numbers of `class_names`.
+      tokens: the texts as the records have them.
+      lengths: rows of every line of the file, without padding.
+      length_field, rows: the setting that says how many are the most, and what they are called.
+    """
+
+    masked = True
+    length_field: ClassVar[str]
+    rows: ClassVar[str]
     _style: tuple[np.ndarray, np.ndarray] | None = None
+
+    def __init__(
+        self,
+        name: str,
+        arrays: Files,
+        writer_names: tuple[str, ...],
+        alphabet: Alphabet,
+        sizes: tuple[int, int],
+    ) -> None:
+        """arrays: of a split, by their names in it. sizes: rows and characters to pad to."""
+        self.name, self.class_names, self.alphabet = name, writer_names, alphabet
+        fits, self.remark = fitting(name, arrays, sizes, self.length_field, self.rows)
+        starts = np.cumsum(arrays["lengths"], dtype=np.int64) - arrays["lengths"]
+        self._starts = starts[fits]
+        self.lengths: Int32[np.ndarray, " n"] = arrays["lengths"][fits]
+        self.texts: Sequence[str] = [str(text) for text in arrays["texts"][fits]]
+        self.writers: Int32[np.ndarray, " n"] = arrays["writers"][fits].astype(np.int32)
+        self.tokens: Int32[np.ndarray, "n characters"] = np.stack(
+            [alphabet.encode(text, sizes[1]) for text in self.texts]
+        )
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __getitem__(self, index: int) -> Record:
+        found = self.take(np.array([index]))
+        record = Record(
+            image=found["image"][0],
+            label=int(found["label"][0]),
+            mask=found["mask"][0],
+            text=found["text"][0],
+            writer=int(found["writer"][0]),
+        )
+        if "style" in found:
+            record["style"] = found["style"][0]
+        return record
+
+    def each_label(self) -> Int32[np.ndarray, "n"]:
+        return self.writers
+
+    def _places(self, indices: Int[np.ndarray, "b"], rows: int) -> tuple[np.ndarray, np.ndarray]:
+        """Where the rows of lines stand in the file, (b, rows), and which are not padding."""
+        steps = np.arange(rows)
+        mask = steps < self.lengths[indices, None]
+        return np.where(mask, self._starts[indices, None] + steps, 0), mask
+
+    def _records(
+        self, indices: Int[np.ndarray, "b"], images: np.ndarray, mask: np.ndarray
+    ) -> Records:
+        """What all kinds of lines have, beside their images."""
+        writers = self.writers[indices]
+        found = Records(
+            image=images, label=writers, mask=mask, text=self.tokens[indices], writer=writers
+        )
+        if self.is_styled:
+            found["style"] = self.styles(indices)
+        return found
+
+    @property
+    def is_styled(self) -> bool:
+        """Whether its lines have styles."""
+        return self._style is not None
 
     def with_style(
         self, features: Shaped[np.ndarray, "n places c"], of: Int[np.ndarray, " n"]
@@ -20,11 +101,6 @@ class StyledLines(Source):
         found = copy.copy(self)
         found._style = features, of
         return found
-
-    @property
-    def is_styled(self) -> bool:
-        """Whether its lines have styles."""
-        return self._style is not None
 
     def styles(self, indices: Int[np.ndarray, "b"]) -> Float32[np.ndarray, "b places c"]:
         """Those of some lines."""

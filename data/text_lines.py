@@ -12,20 +12,19 @@ there is of every split, of which `data.holdout` sets some aside.
 """
 
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Int, Int32, UInt8
+from jaxtyping import Int, UInt8
 
 from data.alphabet import Alphabet
 from data.line_file import (
     Files,
     alphabet_of,
     expect,
-    fitting,
     longest,
     opened,
     packed,
@@ -33,7 +32,7 @@ from data.line_file import (
     split_of,
     splits_of,
 )
-from data.source import Record, Records
+from data.source import Records
 from data.styled_lines import StyledLines
 from options.choices import require, require_non_negative
 from options.errors import Words
@@ -96,17 +95,12 @@ class TextLines:
 
 
 class TextLineSource(StyledLines):
-    """Lines of one split, padded to uint8 (64, width, 1); the classes are the writers.
+    """Lines of one split, padded to uint8 (64, width, 1); see `StyledLines`.
 
-    The mask (1, width, 1) is of the columns that a line has. Records also have "text", the tokens
-    int32 (characters,), padded by 0, and "writer", int32; see `data.styled_lines` for their styles.
-
-    Attributes:
-      alphabet: of the tokens.
-      texts, writers: of every line; writers are numbers of `class_names`.
+    The mask (1, width, 1) is of the columns that a line has, which are its length.
     """
 
-    masked = True
+    length_field, rows = "width", "columns"
 
     def __init__(
         self,
@@ -116,76 +110,29 @@ class TextLineSource(StyledLines):
         alphabet: Alphabet,
         sizes: tuple[int, int],
     ) -> None:
-        """arrays: those of a split, by ALIKE. sizes: columns and characters to pad to."""
-        width, characters = sizes
-        self.name, self.class_names, self.alphabet = name, writer_names, alphabet
-        self.shape = (HEIGHT, width, 1)
-        fits, self.remark = fitting(name, arrays, sizes, "width", "columns")
-        starts = np.cumsum(arrays["lengths"], dtype=np.int64) - arrays["lengths"]
-        self._pixels, self._starts = arrays["pixels"], starts[fits]
-        self._widths = arrays["lengths"][fits]
-        self.texts: Sequence[str] = [str(text) for text in arrays["texts"][fits]]
-        self.writers: Int32[np.ndarray, " n"] = arrays["writers"][fits].astype(np.int32)
-        self._tokens = np.stack([alphabet.encode(text, characters) for text in self.texts])
-
-    def __len__(self) -> int:
-        return len(self._starts)
-
-    def __getitem__(self, index: int) -> Record:
-        found = self.take(np.array([index]))
-        record = Record(
-            image=found["image"][0],
-            label=int(found["label"][0]),
-            mask=found["mask"][0],
-            text=found["text"][0],
-            writer=int(found["writer"][0]),
-        )
-        if self.is_styled:
-            record["style"] = found["style"][0]
-        return record
-
-    @property
-    def widths(self) -> Int32[np.ndarray, " n"]:
-        """Columns of every line, without padding."""
-        return self._widths
-
-    @property
-    def tokens(self) -> Int32[np.ndarray, "n characters"]:
-        """The texts of every line."""
-        return self._tokens
+        """arrays: of a split, by their names in it. sizes: columns and characters to pad to."""
+        super().__init__(name, arrays, writer_names, alphabet, sizes)
+        self.shape = (HEIGHT, sizes[0], 1)
+        self._pixels = arrays["pixels"]
 
     def take(self, indices: Int[np.ndarray, "b"]) -> Records:
         """As `Source.take`, in one array; white in the padding."""
         assert self.shape is not None
-        columns = np.arange(self.shape[1])
-        mask = columns < self._widths[indices, None]
-        at = np.where(mask, self._starts[indices, None] + columns, 0)
-        images = np.where(mask[..., None], self._pixels[at], np.uint8(WHITE))
-        writers = self.writers[indices]
-        found = Records(
-            image=np.ascontiguousarray(images.swapaxes(1, 2))[..., None],
-            label=writers,
-            mask=mask[:, None, :, None],
-            text=self._tokens[indices],
-            writer=writers,
-        )
-        if self.is_styled:
-            found["style"] = self.styles(indices)
-        return found
+        at, mask = self._places(indices, self.shape[1])
+        columns = np.where(mask[..., None], self._pixels[at], np.uint8(WHITE))
+        images = np.ascontiguousarray(columns.swapaxes(1, 2))[..., None]
+        return self._records(indices, images, mask[:, None, :, None])
 
     def line(self, index: int) -> TextLine:
         """A line without its padding."""
         start = self._starts[index]
-        image = self._pixels[start : start + self._widths[index]].T
+        image = self._pixels[start : start + self.lengths[index]].T
         return TextLine(image, self.texts[index], self.class_names[self.writers[index]])
-
-    def each_label(self) -> Int32[np.ndarray, "n"]:
-        return self.writers
 
     def checksum(self) -> str:
         """See `Source.checksum`; of the lines as the file has them."""
         crc = zlib.crc32(repr((self.shape, self.class_names)).encode())
-        for array in (self._pixels, self._starts, self._widths, self._tokens, self.writers):
+        for array in (self._pixels, self._starts, self.lengths, self.tokens, self.writers):
             crc = zlib.crc32(np.ascontiguousarray(array).data, crc)
         return f"{crc:08x}"
 

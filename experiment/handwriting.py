@@ -136,7 +136,7 @@ class HandwritingExperiment(Experiment):
         if not lengths:
             return None
         lines, numbers = self.lines_of(self.train_source)
-        sizes = self.medium.lengths(lines)[numbers]
+        sizes = lines.lengths[numbers]
         with within("training"):
             return Buckets(sizes, (*lengths, lines.shape[axis]), axis + 1)
 
@@ -202,7 +202,7 @@ class HandwritingExperiment(Experiment):
         if self.options.style.length.points:
             return self.options.style.length
         lines, chosen = self.lines_of(self.train_source)
-        tokens, lengths = lines.tokens[chosen], self.medium.lengths(lines)[chosen]
+        tokens, lengths = lines.tokens[chosen], lines.lengths[chosen]
         styles = np.zeros((len(chosen), 0))
         if self.style is not None:
             styles = mean_style(lines.styles(chosen))
@@ -217,7 +217,7 @@ class HandwritingExperiment(Experiment):
         if known.points:
             return known.points, known.writers
         lines = self._whole
-        lengths = self.medium.lengths(lines)
+        lengths = lines.lengths
         return points_of(lines.tokens, lengths, lines.writers, len(lines.alphabet))
 
     # Writing.

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, UInt8
 
 from data.space import Space
-from data.text_lines import HEIGHT, WHITE, TextLine, TextLineSource, write
+from data.text_lines import HEIGHT, WHITE, TextLine, write
 from handwriting.medium import Medium
 from handwriting.page import Layout
 from handwriting.photo import ink_picture
@@ -46,9 +46,6 @@ class InkMedium(Medium):
         x = np.zeros((1, *self.shape(length)), np.float32)
         x[0, :, : trace.shape[1]] = space.encode(trace[..., None])
         return x
-
-    def lengths(self, source: TextLineSource) -> Int[np.ndarray, "n"]:
-        return source.widths
 
     def line(self, trace: Image, text: str, writer: str) -> TextLine:
         return TextLine(trace, text, writer)

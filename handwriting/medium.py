@@ -61,10 +61,6 @@ class Medium(abc.ABC):
     # Of the data.
 
     @abc.abstractmethod
-    def lengths(self, source: Any) -> Int[np.ndarray, "n"]:
-        """Of every line of a source."""
-
-    @abc.abstractmethod
     def line(self, trace: Trace, text: str, writer: str) -> Any:
         """A line of the data of this kind, whose first field is the trace."""
 

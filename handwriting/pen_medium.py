@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, UInt8
 
 from data.space import Space
-from data.strokes import Line, StrokeSource, write
+from data.strokes import Line, write
 from handwriting import formats
 from handwriting.drawing import Drawing, Look
 from handwriting.medium import Medium
@@ -50,9 +50,6 @@ class PenMedium(Medium):
         x = np.zeros((1, length, 2), np.float32)
         x[0, : len(trace)] = space.encode(trace)[:, :2]
         return x
-
-    def lengths(self, source: StrokeSource) -> Int[np.ndarray, "n"]:
-        return source.lengths
 
     def line(self, trace: Rows, text: str, writer: str) -> Line:
         return Line(trace, text, writer)

@@ -17,7 +17,7 @@ def source(tmp_path_factory):
 
 
 def loader(source, **options):
-    buckets = Buckets(source.widths, (16, 32, 64), axis=2)
+    buckets = Buckets(source.lengths, (16, 32, 64), axis=2)
     return Loader(source, 4, seed=3, buckets=buckets, **options)
 
 
@@ -55,4 +55,4 @@ def test_the_order_is_that_of_the_seed_on_any_hosts_and_resumed(source):
 @pytest.mark.parametrize("lengths", [(32, 16, 64), (0, 64), (64, 64)])
 def test_lengths_ascend(source, lengths):
     with pytest.raises(InvalidValue, match="buckets: got .*ascending numbers from 1 on, below 64"):
-        Buckets(source.widths, lengths, axis=2)
+        Buckets(source.lengths, lengths, axis=2)

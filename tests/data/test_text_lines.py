@@ -54,7 +54,7 @@ def test_a_record_is_padded_with_white_and_has_a_mask(path):
 
 def test_longer_lines_are_left_out_and_counted(path):
     source = TextLines(str(path), width=20).read()
-    assert source.texts == ["ab", "a"] and source.widths.tolist() == [20, 7]
+    assert source.texts == ["ab", "a"] and source.lengths.tolist() == [20, 7]
     assert source.remark == (
         "1 of 3 lines are longer than 20 columns or 4 characters, and left out"
     )
