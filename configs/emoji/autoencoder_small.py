@@ -4,7 +4,9 @@ Command: python main.py --config configs/emoji/autoencoder_small.py \
     --workdir runs/emoji_autoencoder_small --mode train
     python -m tools.export_weights --workdir runs/emoji_autoencoder_small \
     --out runs/emoji_latents.npz
-Result: not yet run.
+Took: 17 minutes on one core of an AMD EPYC that did other work beside it.
+Result, shipped as pretrained/emoji_autoencoder.npz (of 760 held-out emoji): 25.0 +- 0.1 dB, FID of
+reconstructions 63 (EfficientNet-Lite0). Small faces lose their features.
 """
 
 from ml_collections import ConfigDict

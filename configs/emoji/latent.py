@@ -1,7 +1,8 @@
 r"""Latent diffusion on the embedded emoji: class-conditional NCSN++ of latents of 8 x 8 x 4, VP.
 
-The latents are those of configs/emoji/autoencoder.py, which is trained and exported first. They are
-encoded once, and kept in the user's cache.
+The latents are those of the shipped autoencoder, pretrained/emoji_autoencoder.npz, which
+configs/emoji/autoencoder_small.py says of how it was trained. They are encoded once, and kept in
+the user's cache.
 Command: python main.py --config configs/emoji/latent.py --workdir runs/emoji_latent --mode train
 Of another autoencoder: --config.data.space.weights=runs/mine.npz
 Pixels and latents at equal time: that command and configs/emoji/vp.py, both with
@@ -16,7 +17,7 @@ from configs.emoji.vp import get_config as pixels
 
 def get_config() -> ConfigDict:
     config = pixels()
-    config.data.space = {"name": "latents", "weights": "runs/emoji_latents.npz"}
+    config.data.space = {"name": "latents", "weights": "emoji_autoencoder"}
     config.data.dequantize = False
     config.data.random_flip = True
     config.model.nf = 96

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from line_images import write_lines
 from PIL import Image
-from stand_ins import emoji_autoencoder
 
 from configs import cifar10
 from experiment import kinds
@@ -340,11 +339,9 @@ def test_every_part_is_built_once():
 
 @pytest.fixture
 def _images_at_home(tmp_path, monkeypatch):
-    """Where configurations for folders look for them, since some leave their size to them; and the
-    autoencoder of one of latents."""
+    """Where configurations for folders look for them, since some leave their size to them."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    emoji_autoencoder(tmp_path)
     (tmp_path / "images").mkdir()
     Image.new("RGB", (40, 32)).save(tmp_path / "images" / "1.png")
     write_lines(tmp_path / "lines.npz")

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from line_images import write_lines
 from PIL import Image
-from stand_ins import emoji_autoencoder
 
 from experiment import kinds, modes
 from experiment.doctor import CHECKS, prior
@@ -384,7 +383,6 @@ def test_nothing_shipped_is_warned_of(path, tmp_path, monkeypatch):
     """Of those whose data are here all is examined, of others the configuration."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    emoji_autoencoder(tmp_path)
     (tmp_path / "images").mkdir()
     Image.new("RGB", (40, 32)).save(tmp_path / "images" / "1.png")
     write_lines(tmp_path / "lines.npz")
