@@ -14,6 +14,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from data.source import Source
+from options.choices import require
 from options.classes import ask
 from options.errors import InvalidValue, UserError, within
 from options.fields import flat
@@ -58,6 +59,16 @@ def check_process(process: Process) -> None:
     if not float(process.sigma(jnp.float32(process.t_min))) > 0:
         but = "there this process has no noise and no score"
         raise InvalidValue("process.t_min", process.t_min, but=but)
+
+
+def check_judge(experiment: Any) -> None:
+    """What a network of noisy images that says numbers of them needs."""
+    model = experiment.options.model
+    counts = hasattr(model, "num_classes")
+    require(counts, "model", type(model).__name__, "a network with a field `num_classes`")
+    check_process(experiment.process)
+    with within("model"):
+        ask(model, "check", *experiment.shape[:-1])
 
 
 def check_image(experiment: Any) -> None:

@@ -10,8 +10,6 @@ from experiment import checks, configuration
 from experiment.experiment import Experiment, PlacesOf, Trained, at
 from experiment.settings import ClassifierSettings
 from metrics.report import Report
-from options.choices import require
-from options.classes import ask
 from options.errors import InvalidValue, within
 from sde_lib import Process
 from tasks.classifier import ClassifierTask
@@ -60,13 +58,8 @@ class ClassifierExperiment(Experiment):
         checks.check_classes_of(found, "model.num_classes", self.options.model.num_classes)
 
     def check(self) -> None:
-        model = self.options.model
-        counts = hasattr(model, "num_classes")
-        require(counts, "model", type(model).__name__, "a network with a field `num_classes`")
-        checks.check_process(self.process)
-        with within("model"):
-            ask(model, "check", *self.shape[:-1])
-        checks.check_classes(self, "model.num_classes", model.num_classes)
+        checks.check_judge(self)
+        checks.check_classes(self, "model.num_classes", self.options.model.num_classes)
 
     def subject(self) -> ClassifierSubject:
         """What an evaluation is of, and its images. Reads the disk."""

@@ -14,8 +14,6 @@ from losses import TIMES, UniformTimes
 from metrics.report import Report
 from models.two_towers import TwoTowers
 from options.choices import require
-from options.classes import ask
-from options.errors import within
 from options.fields import chosen, several
 from sde_lib import Process
 from tasks.conditions import CONDITIONS, Condition
@@ -77,12 +75,7 @@ class MatchingExperiment(CaptionedExperiment):
         names = [condition.name for condition in self.options.conditions]
         one = len(names) == 1 and self.captioned is not None
         require(one, "conditions", names, "one, of captions")
-        model = self.options.model
-        counts = hasattr(model, "num_classes")
-        require(counts, "model", type(model).__name__, "a network with a field `num_classes`")
-        checks.check_process(self.process)
-        with within("model"):
-            ask(model, "check", *self.shape[:-1])
+        checks.check_judge(self)
 
     def subject(self) -> RetrievalSubject:
         """What an evaluation is of, and its images. Reads the disk."""
