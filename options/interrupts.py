@@ -8,6 +8,10 @@ is written whole or not at all, so that this harms nothing.
 
     with Interruptible():
         work()
+
+A limit of CPU time (`ulimit -t`; SIGXCPU) is signalled to whichever thread runs, and in the machine
+code of XLA's threads a handler's frame has corrupted memory. So all threads that begin inside leave
+that signal to the one that waits for signals.
 """
 
 import contextlib
@@ -22,6 +26,7 @@ from typing import Any, NoReturn, Self
 
 STATUS = 128 + signal.SIGINT  # as a shell reports a program that a signal ended
 PATIENCE = 1.0  # seconds
+OF_THE_WATCH = {signal.SIGXCPU}  # signals that all threads leave to the one that waits
 
 
 class Interruptible:
@@ -40,6 +45,7 @@ class Interruptible:
             self._fd = signal.set_wakeup_fd(self._waking.fileno(), warn_on_full_buffer=False)
             self._before = signal.signal(signal.SIGINT, self._handle)
             self._hook, sys.unraisablehook = sys.unraisablehook, self._unraisable
+            self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, OF_THE_WATCH)
             threading.Thread(target=self._watch, daemon=True).start()
         return self
 
@@ -56,6 +62,7 @@ class Interruptible:
         if kind is KeyboardInterrupt or (self.interrupted and fault):
             end()
         sys.unraisablehook = self._hook
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
         signal.signal(signal.SIGINT, self._before)
         signal.set_wakeup_fd(self._fd)
         self._waking.close()  # by which the thread ends
@@ -74,6 +81,7 @@ class Interruptible:
 
     def _watch(self) -> None:
         """In a thread: reads the numbers of the signals as they arrive."""
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, OF_THE_WATCH)
         received = 0
         with self._woken:
             while number := self._woken.recv(1):

@@ -33,7 +33,10 @@ class Interrupts:
 
     def __exit__(self, *error: object) -> None:
         for number, handler in self._before.items():
-            signal.signal(number, handler)
+            # A limit of CPU time is signalled every second from then on, and what was said of it
+            # once is enough: what is left to be done is little.
+            again = number == self.received == signal.SIGXCPU
+            signal.signal(number, signal.SIG_IGN if again else handler)
 
     def finish_steps(self) -> None:
         """From here on a SIGINT waits for the step that is being computed."""
