@@ -23,6 +23,7 @@ from handwriting.line_features import features_of_lines
 from handwriting.medium import Medium
 from handwriting.pairing import pair
 from handwriting.pen_medium import PenMedium
+from handwriting.style import StyleExtractor
 from handwriting.writing import Asked, DrawLines, Scribe
 from metrics.report import Report
 from options.choices import require
@@ -83,6 +84,12 @@ class HandwritingExperiment(Experiment):
         return find(self.conditions, Style.name)
 
     @functools.cached_property
+    def extractor(self) -> StyleExtractor | None:
+        """What sees the styles of hands, if the model is conditioned on them. Reads the disk."""
+        styled = find(self.options.conditions, Style.name) is not None
+        return self.options.style.load() if styled else None
+
+    @functools.cached_property
     def network(self) -> Any:
         """The Flax module, with the conditions, the text first."""
         model = self.options.model
@@ -112,11 +119,10 @@ class HandwritingExperiment(Experiment):
     def _read(self, field: str) -> Source:
         """The lines of a split, each with the style of another of its writer's."""
         found = super()._read(field)
-        if find(self.options.conditions, Style.name) is None:
+        if self.extractor is None:
             return found
         lines, _ = self.lines_of(found)
-        extractor = self.options.style.extractor.load()
-        features = features_of_lines(lines, extractor, medium=self.medium)
+        features = features_of_lines(lines, self.extractor, medium=self.medium)
         return lines.with_style(features, pair(lines.writers).other)
 
     def _split(self, name: str) -> Source:
@@ -194,6 +200,7 @@ class HandwritingExperiment(Experiment):
             "style.length.points": length.points,
             "style.length.hand": length.hand,
             "style.length.writers": length.writers,
+            "style.fingerprint": "" if self.extractor is None else self.extractor.identity,
         }
 
     @functools.cached_property
@@ -309,7 +316,7 @@ class HandwritingExperiment(Experiment):
             self.scribe,
             lambda chosen: self.asked_of(self.held_out, chosen),
             self.guided,
-            self.options.style.extractor.load() if self.style is not None else None,
+            self.extractor,
         )
 
     def evaluate(self, trained: Trained, places: PlacesOf) -> dict[int, Report]:

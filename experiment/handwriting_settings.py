@@ -14,6 +14,7 @@ from handwriting.extractors import EXTRACTORS, Shipped
 from handwriting.length import LengthModel
 from handwriting.page import Layout
 from handwriting.reading import RENDERINGS
+from handwriting.style import StyleExtractor
 from losses import TIMES, WEIGHTINGS, NoiseWeighting, UniformTimes
 from models import MODELS, HandwritingNetwork
 from options.choices import (
@@ -23,6 +24,7 @@ from options.choices import (
     require_at_least_one,
     require_non_negative,
 )
+from options.errors import InvalidValue, Words
 from options.fields import chosen, several
 from parameterization import Alpha, Noise, Parameterization
 from sampling import Solver
@@ -41,11 +43,22 @@ class StyleOptions:
 
     Attributes:
       extractor: what sees the style in an image of a line.
+      fingerprint: of the extractor's weights, which a run remembers; another one is refused.
       length: how long a line is; a run takes it from the data that it is trained on.
     """
 
     extractor: Any = chosen(EXTRACTORS, Shipped())
+    fingerprint: str = ""
     length: LengthModel = LengthModel()
+
+    def load(self) -> StyleExtractor:
+        """The extractor; InvalidValue for another than the model was trained with. Reads the
+        disk."""
+        found = self.extractor.load()
+        if self.fingerprint not in ("", found.identity):
+            but = f"the model was trained with the features of {self.fingerprint}"
+            raise InvalidValue("style.extractor", Words(found.identity), but=but)
+        return found
 
 
 @dataclasses.dataclass(frozen=True)

@@ -65,9 +65,9 @@ class Writer:
     def hands(self) -> Hands:
         """The writers of its data, and what sees the styles of others."""
         experiment = self.experiment
-        styled = experiment.style is not None
-        extractor = experiment.options.style.extractor.load() if styled else None
-        return Hands(experiment.writers, experiment.each_split, extractor, experiment.medium)
+        return Hands(
+            experiment.writers, experiment.each_split, experiment.extractor, experiment.medium
+        )
 
     def lines(self, text: str) -> list[str]:
         """The lines that a text is written in, none longer than `write.wrap`.

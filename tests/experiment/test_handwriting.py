@@ -1,5 +1,6 @@
 """Models of handwriting, as the command line trains, evaluates and lets them write."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -92,7 +93,18 @@ def test_a_run_remembers_characters_and_lengths_of_its_data(run):
     assert len(remembered["style"]["length"]["points"]) == 5
     assert len(remembered["style"]["length"]["hand"]) == 128
     assert remembered["data"]["class_names"] == ["adam", "eve"]
+    assert remembered["style"]["fingerprint"] == EXTRACTOR.identity
     assert next((run / "pictures").glob("*lines*.png")).is_file()
+
+
+def test_styles_of_another_extractor_are_refused(run, monkeypatch):
+    other = dataclasses.replace(EXTRACTOR, version="1")
+    monkeypatch.setattr(Shipped, "load", lambda self: other)
+    but = "got parts_of_ink@1, but the model was trained with the features of parts_of_ink@0"
+    with pytest.raises(InvalidValue, match=f"style.extractor: {but}"):
+        load_writer(run).hands("eve")
+    with pytest.raises(InvalidValue, match=but):
+        modes.run("eval", Command(kinds.load(run), run))
 
 
 def test_it_goes_on_and_is_evaluated(run, lines, capsys):
@@ -299,7 +311,7 @@ def test_errors_are_relative_to_those_of_real_lines():
 
     made = [rate(0.3, "a"), Figure("read without error", 0.1, 3, extractor="a"), rate(0.2, "b")]
     real = [rate(0.2, "a", " of real lines"), rate(0.0, "b", " of real lines")]
-    assert ratios(made, real) == {"CER of real, a": "1.50"}
+    assert ratios(made, real) == {"CER over real, a": "1.50"}
 
 
 def test_text_is_guided_by_a_scale_of_its_own(run):

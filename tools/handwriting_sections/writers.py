@@ -57,7 +57,7 @@ def ratios(made: Sequence[Figure], real: Sequence[Figure]) -> dict[str, str]:
     """Character error rates over those of real lines, by recogniser."""
     floor = {f.extractor: f.value for f in real if f.name == RATE + OF_REAL}
     return {
-        f"{HEADS[RATE]} of real, {f.extractor}": f"{f.value / floor[f.extractor]:.2f}"
+        f"{HEADS[RATE]} over real, {f.extractor}": f"{f.value / floor[f.extractor]:.2f}"
         for f in made
         if f.name == RATE and floor[f.extractor]
     }
@@ -66,12 +66,12 @@ def ratios(made: Sequence[Figure], real: Sequence[Figure]) -> dict[str, str]:
 def named(writer: Writer, lines: Sequence[Line]) -> dict[str, str]:
     """How often the classifier names the writer, where it was trained on the training's writers."""
     experiment = writer.experiment
-    if experiment.style is None:
+    extractor = experiment.extractor
+    if extractor is None:
         return {}
     train = next(experiment.each_split())
     known = np.array(train.class_names)[np.unique(train.writers)]
     writers = np.array([line.writer for line in lines])
-    extractor = experiment.options.style.extractor.load()
     logits = extractor.activations([experiment.medium.for_style(line[0]) for line in lines]).logits
     if logits.shape[1] != len(known) or not np.isin(writers, known).all():
         return {}
