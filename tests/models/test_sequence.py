@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from quick import random_parameters
+from quick import quick_jit, random_parameters
 
 from models import MODELS
 from models.layers.attention import Tokens
@@ -144,7 +144,7 @@ def test_it_learns_sines_of_different_lengths():
     turns = jnp.linspace(0, 2 * jnp.pi, 16)[:, None] + 0.6 * jnp.arange(length)
     x = jnp.sin(turns)[..., None] * mask
     c_noise = jnp.full(16, np.log(sigma))
-    params = random_parameters(TINY.init, KEY, x, c_noise)
+    params = quick_jit(TINY.init)(KEY, x, c_noise)
     optimizer = optax.adam(3e-3)
 
     def loss(params, key):

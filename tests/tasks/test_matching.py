@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from quick import quick_jit, random_parameters
+from quick import quick_jit
 
 from controllable.likelihood_guidance import by_states
 from losses import UniformTimes
@@ -87,7 +87,7 @@ def test_a_judge_learns_what_texts_say_and_says_nothing_at_first():
     )  # fmt: skip
     network = TwoTowers(image, Text("ab", dropout=0.1))
     task = MatchingTask(VPSDE(beta_max=1.0), network, SHAPE, LogSigma(), UniformTimes(), "float32")
-    params = random_parameters(task.init, jax.random.key(0))
+    params = quick_jit(task.init)(jax.random.key(0))
     colours = jnp.array([-1.0, 1.0])[jnp.arange(16) % 2]
     texts = jnp.array([[1, 0], [2, 2]])[jnp.arange(16) % 2]
     batch = {"image": jnp.broadcast_to(colours[:, None, None, None], (16, *SHAPE)), "text": texts}
