@@ -22,6 +22,7 @@ from typing import Any, cast
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import UInt8
 
 from controllable.classifier_free import classifier_free
 from controllable.likelihood_guidance import by_states
@@ -165,7 +166,9 @@ def grid(args: argparse.Namespace, model: Pipeline, train: Sequence[str]) -> pic
     texts = [f"{colour} {thing}" for colour in colours for thing in objects]
     images = model.guide(texts=texts, scale=args.grid_scale, seed=args.seed).data
     for where in filter(None, args.enlarge.split(",")):
-        made = load(where, sampling_of(args)).control("upscale", images, seed=args.seed)
+        upsampler = load(where, sampling_of(args))
+        whole = of_squares(images, upsampler.experiment.shape[0])
+        made = upsampler.control("upscale", whole, seed=args.seed)
         images = made.results[:, 0]
     seen = set(train)
     names = [
@@ -175,6 +178,13 @@ def grid(args: argparse.Namespace, model: Pipeline, train: Sequence[str]) -> pic
     return pictures.Panel(
         images.reshape(len(colours), len(objects), *images.shape[1:]), objects, names
     )
+
+
+def of_squares(images: UInt8[np.ndarray, "n h w c"], height: int) -> UInt8[np.ndarray, "n H W c"]:
+    """Images of this height, each pixel a square: an upsampler takes whole images, and sees the
+    means over such squares."""
+    factor = height // images.shape[1]
+    return images.repeat(factor, axis=1).repeat(factor, axis=2)
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ from experiment.settings import CaptionOptions
 from experiment.texts import CharacterText, FrozenText
 from models.bert import Bert
 from options.errors import InvalidValue, StorageError, UserError
-from tasks.conditions import Caption, Text
+from tasks.conditions import Caption, LowResolution, Text
 from tools import caption_report
 
 WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "red", "blue", "square", "disc")
@@ -256,3 +256,10 @@ def test_a_judge_is_trained_and_looks_for_captions_in_samples(
     monkeypatch.setattr("sys.argv", ["caption_report", *arguments[:1], f"--judge={model.workdir}"])
     with pytest.raises(SystemExit):
         caption_report.main()
+
+
+def test_an_upsampler_sees_of_a_small_image_what_it_is():
+    small = np.random.default_rng(0).integers(0, 256, (2, 4, 4, 3), np.uint8)
+    whole = caption_report.of_squares(small, 8)
+    seen = LowResolution(4).of(jnp.asarray(whole, jnp.float32))
+    np.testing.assert_array_equal(seen, small)
