@@ -111,7 +111,7 @@ def batch_of(n):
     return {"image": image, "label": jnp.arange(n) % 3, "style": style}
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.slow  # docs/extending.md trains one in the fast suite
 @pytest.mark.parametrize("cls", [NCSNpp, DDPM])
 def test_conditions_of_ones_own_train_and_guide_without_an_edit_elsewhere(cls):
     options = {k: v for k, v in TINY.items() if hasattr(cls, k)}
