@@ -22,7 +22,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from data.alphabet import Alphabet
 from data.line_file import (
     Files,
     alphabet_of,
@@ -35,7 +34,7 @@ from data.line_file import (
     splits_of,
 )
 from data.source import Records
-from data.styled_lines import StyledLines
+from data.styled_lines import LineArrays, StyledLines
 from options.choices import require, require_non_negative
 from storage.pictures import write_npz
 
@@ -86,14 +85,14 @@ class Strokes:
         arrays = opened(path, "strokes", _check)
         split, unsplit = split_of(path, arrays, split)
         points, most = longest(arrays)
-        source = StrokeSource(
+        given = LineArrays(
             f"{arrays['about']}, {split}",
             {name: arrays[f"{split}_{name}"] for name in ALIKE},
-            float(arrays["unit"]),
             tuple(map(str, arrays["writer_names"])),
             alphabet_of(arrays, split, self.replacement),
             (self.length or -(-points // MULTIPLE) * MULTIPLE, self.characters or most),
         )
+        source = StrokeSource(given, float(arrays["unit"]))
         source.unsplit = unsplit
         return source
 
@@ -104,19 +103,10 @@ class StrokeSource(StyledLines):
     dtype = np.dtype(np.float32)
     length_field, rows = "length", "points"
 
-    def __init__(
-        self,
-        name: str,
-        arrays: Files,
-        unit: float,
-        writer_names: tuple[str, ...],
-        alphabet: Alphabet,
-        sizes: tuple[int, int],
-    ) -> None:
-        """arrays: of a split, by their names in it. sizes: points and characters to pad to."""
-        super().__init__(name, arrays, writer_names, alphabet, sizes)
-        self.shape = (sizes[0], 3)
-        self._offsets, self._pen, self._unit = arrays["offsets"], arrays["pen"], unit
+    def __init__(self, given: LineArrays, unit: float) -> None:
+        super().__init__(given)
+        self.shape = (given.sizes[0], 3)
+        self._offsets, self._pen, self._unit = given.arrays["offsets"], given.arrays["pen"], unit
 
     def take(self, indices: Int[np.ndarray, "b"]) -> Records:
         """As `Source.take`, in one array; 0 in the padding."""

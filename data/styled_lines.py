@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, Int, Int32, Shaped
@@ -10,6 +10,20 @@ from jaxtyping import Float32, Int, Int32, Shaped
 from data.alphabet import Alphabet
 from data.line_file import Files, fitting
 from data.source import Record, Records, Source
+
+
+class LineArrays(NamedTuple):
+    """What a file has of one split.
+
+    arrays: of the split, by their names in it.
+    sizes: rows and characters that lines are padded to; longer ones are left out.
+    """
+
+    name: str
+    arrays: Files
+    writer_names: tuple[str, ...]
+    alphabet: Alphabet
+    sizes: tuple[int, int]
 
 
 class StyledLines(Source):
@@ -23,7 +37,7 @@ class StyledLines(Source):
       alphabet: of the tokens.
       texts, writers: of every line; writers are numbers of `class_names`.
       tokens: the texts as the records have them.
-      lengths: rows of every line of the file, without padding.
+      lengths: rows of every line, without padding.
       length_field, rows: the setting that says how many are the most, and what they are called.
     """
 
@@ -32,16 +46,9 @@ class StyledLines(Source):
     rows: ClassVar[str]
     _style: tuple[np.ndarray, np.ndarray] | None = None
 
-    def __init__(
-        self,
-        name: str,
-        arrays: Files,
-        writer_names: tuple[str, ...],
-        alphabet: Alphabet,
-        sizes: tuple[int, int],
-    ) -> None:
-        """arrays: of a split, by their names in it. sizes: rows and characters to pad to."""
-        self.name, self.class_names, self.alphabet = name, writer_names, alphabet
+    def __init__(self, given: LineArrays) -> None:
+        name, arrays, self.class_names, alphabet, sizes = given
+        self.name, self.alphabet = name, alphabet
         fits, self.remark = fitting(name, arrays, sizes, self.length_field, self.rows)
         starts = np.cumsum(arrays["lengths"], dtype=np.int64) - arrays["lengths"]
         self._starts = starts[fits]

@@ -20,7 +20,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Int, UInt8
 
-from data.alphabet import Alphabet
 from data.line_file import (
     Files,
     alphabet_of,
@@ -33,7 +32,7 @@ from data.line_file import (
     splits_of,
 )
 from data.source import Records
-from data.styled_lines import StyledLines
+from data.styled_lines import LineArrays, StyledLines
 from options.choices import require, require_non_negative
 from options.errors import Words
 from storage.pictures import write_npz
@@ -83,13 +82,14 @@ class TextLines:
         arrays = opened(path, KIND, _check)
         split, unsplit = split_of(path, arrays, split)
         columns, most = longest(arrays)
-        source = TextLineSource(
+        given = LineArrays(
             f"{arrays['about']}, {split}",
             {name: arrays[f"{split}_{name}"] for name in ALIKE},
             tuple(map(str, arrays["writer_names"])),
             alphabet_of(arrays, split, self.replacement),
             (self.width or -(-columns // MULTIPLE) * MULTIPLE, self.characters or most),
         )
+        source = TextLineSource(given)
         source.unsplit = unsplit
         return source
 
@@ -102,18 +102,10 @@ class TextLineSource(StyledLines):
 
     length_field, rows = "width", "columns"
 
-    def __init__(
-        self,
-        name: str,
-        arrays: Files,
-        writer_names: tuple[str, ...],
-        alphabet: Alphabet,
-        sizes: tuple[int, int],
-    ) -> None:
-        """arrays: of a split, by their names in it. sizes: columns and characters to pad to."""
-        super().__init__(name, arrays, writer_names, alphabet, sizes)
-        self.shape = (HEIGHT, sizes[0], 1)
-        self._pixels = arrays["pixels"]
+    def __init__(self, given: LineArrays) -> None:
+        super().__init__(given)
+        self.shape = (HEIGHT, given.sizes[0], 1)
+        self._pixels = given.arrays["pixels"]
 
     def take(self, indices: Int[np.ndarray, "b"]) -> Records:
         """As `Source.take`, in one array; white in the padding."""
