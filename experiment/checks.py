@@ -62,7 +62,7 @@ def check_process(process: Process) -> None:
 
 
 def check_judge(experiment: Any) -> None:
-    """What a network of noisy images that says numbers of them needs."""
+    """What a classifier of noisy images or a text-image judge needs."""
     model = experiment.options.model
     counts = hasattr(model, "num_classes")
     require(counts, "model", type(model).__name__, "a network with a field `num_classes`")

@@ -1,8 +1,7 @@
 r"""Latent diffusion on the embedded emoji: class-conditional NCSN++ of latents of 8 x 8 x 4, VP.
 
-The latents are those of the shipped autoencoder, pretrained/emoji_autoencoder.npz, which
-configs/emoji/autoencoder_small.py says of how it was trained. They are encoded once, and kept in
-the user's cache.
+The latents are those of the shipped autoencoder, pretrained/emoji_autoencoder.npz, as
+configs/emoji/autoencoder_small.py trains it. They are encoded once, and kept in the user's cache.
 Command: python main.py --config configs/emoji/latent.py --workdir runs/emoji_latent --mode train
 Of another autoencoder: --config.data.space.weights=runs/mine.npz
 Pixels and latents at equal time: that command and configs/emoji/vp.py, both with

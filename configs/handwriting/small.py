@@ -4,7 +4,7 @@ Command: python main.py --config configs/handwriting/small.py --workdir runs/han
          --config.data.source.path=lines.npz, which tools.prepare_strokes or make strokes made
 Result: 7,717 steps on lines of `make strokes`, 4,117 (65 minutes on 2 busy cores of an AMD EPYC VM;
 learning rate 1e-3, warm-up 300, no decay) and, on the features of a better classifier of writers,
-3,600 (an hour of one core; 1.2e-3, warm-up 200, cosine decay): character error rate of 60 lines
+3,600 (75 minutes of one core; 1.2e-3, warm-up 200, cosine decay): character error rate of 60 lines
 0.140 +- 0.022 by PP-OCRv5 and 0.218 +- 0.033 by Tesseract; of real lines 0.043 and 0.134. The whole
 run: not yet run.
 """
