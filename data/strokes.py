@@ -22,25 +22,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from data.line_file import (
-    Files,
-    alphabet_of,
-    expect,
-    longest,
-    opened,
-    packed,
-    rows_of,
-    split_of,
-    splits_of,
-)
+from data.line_file import Files, expect, opened, packed, rows_of, splits_of
 from data.source import Records
 from data.styled_lines import LineArrays, StyledLines
 from options.choices import require, require_non_negative
 from storage.pictures import write_npz
 
 EMBEDDED = Path(__file__).parent / "strokes.npz"
-MULTIPLE = 8  # of which padded lengths are, for networks that halve them three times
-ALIKE = ("offsets", "pen", "lengths", "texts", "writers")  # arrays of a split
 
 
 class Line(NamedTuple):
@@ -81,20 +69,9 @@ class Strokes:
 
     def read(self, split: str = "train") -> "StrokeSource":
         """The lines of a split; InvalidValue where the file is none, or lacks the split."""
-        path = self._file
-        arrays = opened(path, "strokes", _check)
-        split, unsplit = split_of(path, arrays, split)
-        points, most = longest(arrays)
-        given = LineArrays(
-            f"{arrays['about']}, {split}",
-            {name: arrays[f"{split}_{name}"] for name in ALIKE},
-            tuple(map(str, arrays["writer_names"])),
-            alphabet_of(arrays, split, self.replacement),
-            (self.length or -(-points // MULTIPLE) * MULTIPLE, self.characters or most),
-        )
-        source = StrokeSource(given, float(arrays["unit"]))
-        source.unsplit = unsplit
-        return source
+        arrays = opened(self._file, "strokes", _check)
+        given = LineArrays.of(self._file, arrays, split, self.replacement)
+        return StrokeSource(given, (self.length, self.characters), float(arrays["unit"]))
 
 
 class StrokeSource(StyledLines):
@@ -102,10 +79,11 @@ class StrokeSource(StyledLines):
 
     dtype = np.dtype(np.float32)
     length_field, rows = "length", "points"
+    multiple = 8  # networks halve lengths three times
 
-    def __init__(self, given: LineArrays, unit: float) -> None:
-        super().__init__(given)
-        self.shape = (given.sizes[0], 3)
+    def __init__(self, given: LineArrays, sizes: tuple[int, int], unit: float) -> None:
+        super().__init__(given, sizes)
+        self.shape = (self.padded_rows, 3)
         self._offsets, self._pen, self._unit = given.arrays["offsets"], given.arrays["pen"], unit
 
     def take(self, indices: Int[np.ndarray, "b"]) -> Records:

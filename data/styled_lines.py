@@ -2,28 +2,45 @@
 
 import copy
 from collections.abc import Sequence
+from pathlib import Path
 from typing import ClassVar, NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, Int, Int32, Shaped
 
 from data.alphabet import Alphabet
-from data.line_file import Files, fitting
+from data.line_file import Files, alphabet_of, fitting, longest, split_of
 from data.source import Record, Records, Source
 
 
 class LineArrays(NamedTuple):
     """What a file has of one split.
 
-    arrays: of the split, by their names in it.
-    sizes: rows and characters that lines are padded to; longer ones are left out.
+    arrays: of the split, by their names without its own.
+    longest: rows and characters of the longest lines and texts of all splits.
+    unsplit: see `Source.unsplit`.
     """
 
     name: str
     arrays: Files
     writer_names: tuple[str, ...]
     alphabet: Alphabet
-    sizes: tuple[int, int]
+    longest: tuple[int, int]
+    unsplit: bool
+
+    @classmethod
+    def of(cls, path: Path, arrays: Files, split: str, replacement: str) -> "LineArrays":
+        """Those of the arrays of a file; InvalidValue where it lacks the split."""
+        split, unsplit = split_of(path, arrays, split)
+        own = {
+            name.removeprefix(f"{split}_"): array
+            for name, array in arrays.items()
+            if name.startswith(f"{split}_")
+        }
+        alphabet = alphabet_of(arrays, split, replacement)
+        writer_names = tuple(map(str, arrays["writer_names"]))
+        name = f"{arrays['about']}, {split}"
+        return cls(name, own, writer_names, alphabet, longest(arrays), unsplit)
 
 
 class StyledLines(Source):
@@ -39,24 +56,29 @@ class StyledLines(Source):
       tokens: the texts as the records have them.
       lengths: rows of every line, without padding.
       length_field, rows: the setting that says how many are the most, and what they are called.
+      multiple: of which the rows of padded lines are where it does not say.
     """
 
     masked = True
     length_field: ClassVar[str]
     rows: ClassVar[str]
+    multiple: ClassVar[int]
     _style: tuple[np.ndarray, np.ndarray] | None = None
 
-    def __init__(self, given: LineArrays) -> None:
-        name, arrays, self.class_names, alphabet, sizes = given
-        self.name, self.alphabet = name, alphabet
-        fits, self.remark = fitting(name, arrays, sizes, self.length_field, self.rows)
+    def __init__(self, given: LineArrays, sizes: tuple[int, int]) -> None:
+        """Lines padded to so many rows and characters, 0 for as many as the longest have."""
+        arrays, alphabet, (rows, characters) = given.arrays, given.alphabet, given.longest
+        self.padded_rows = sizes[0] or -(-rows // self.multiple) * self.multiple
+        self.name, self.class_names, self.unsplit = given.name, given.writer_names, given.unsplit
+        self.alphabet, limits = alphabet, (self.padded_rows, sizes[1] or characters)
+        fits, self.remark = fitting(given.name, arrays, limits, self.length_field, self.rows)
         starts = np.cumsum(arrays["lengths"], dtype=np.int64) - arrays["lengths"]
         self._starts = starts[fits]
         self.lengths: Int32[np.ndarray, " n"] = arrays["lengths"][fits]
         self.texts: Sequence[str] = [str(text) for text in arrays["texts"][fits]]
         self.writers: Int32[np.ndarray, " n"] = arrays["writers"][fits].astype(np.int32)
         self.tokens: Int32[np.ndarray, "n characters"] = np.stack(
-            [alphabet.encode(text, sizes[1]) for text in self.texts]
+            [alphabet.encode(text, limits[1]) for text in self.texts]
         )
 
     def __len__(self) -> int:

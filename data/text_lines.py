@@ -20,17 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Int, UInt8
 
-from data.line_file import (
-    Files,
-    alphabet_of,
-    expect,
-    longest,
-    opened,
-    packed,
-    rows_of,
-    split_of,
-    splits_of,
-)
+from data.line_file import Files, expect, opened, packed, rows_of, splits_of
 from data.source import Records
 from data.styled_lines import LineArrays, StyledLines
 from options.choices import require, require_non_negative
@@ -38,9 +28,7 @@ from options.errors import Words
 from storage.pictures import write_npz
 
 HEIGHT = 64  # of every image
-MULTIPLE = 16  # of which padded widths are, for networks that halve them four times
 WHITE = 255
-ALIKE = ("pixels", "lengths", "texts", "writers")  # arrays of a split
 
 
 class TextLine(NamedTuple):
@@ -79,19 +67,8 @@ class TextLines:
     def read(self, split: str = "train") -> "TextLineSource":
         """The lines of a split; InvalidValue where the file is none, or lacks the split."""
         path = Path(self.path).expanduser()
-        arrays = opened(path, KIND, _check)
-        split, unsplit = split_of(path, arrays, split)
-        columns, most = longest(arrays)
-        given = LineArrays(
-            f"{arrays['about']}, {split}",
-            {name: arrays[f"{split}_{name}"] for name in ALIKE},
-            tuple(map(str, arrays["writer_names"])),
-            alphabet_of(arrays, split, self.replacement),
-            (self.width or -(-columns // MULTIPLE) * MULTIPLE, self.characters or most),
-        )
-        source = TextLineSource(given)
-        source.unsplit = unsplit
-        return source
+        given = LineArrays.of(path, opened(path, KIND, _check), split, self.replacement)
+        return TextLineSource(given, (self.width, self.characters))
 
 
 class TextLineSource(StyledLines):
@@ -101,10 +78,11 @@ class TextLineSource(StyledLines):
     """
 
     length_field, rows = "width", "columns"
+    multiple = 16  # networks halve widths four times
 
-    def __init__(self, given: LineArrays) -> None:
-        super().__init__(given)
-        self.shape = (HEIGHT, given.sizes[0], 1)
+    def __init__(self, given: LineArrays, sizes: tuple[int, int]) -> None:
+        super().__init__(given, sizes)
+        self.shape = (HEIGHT, self.padded_rows, 1)
         self._pixels = given.arrays["pixels"]
 
     def take(self, indices: Int[np.ndarray, "b"]) -> Records:
