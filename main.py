@@ -66,7 +66,7 @@ HELP = {"help", "helpshort", "h", "?"}
 PRETRAINED = ROOT / "pretrained" / "digits.npz"
 # Choices that --help names: a field, and the table that it is chosen from.
 NAMED = {
-    "control.task": ("generation/controls.py", "TASKS"),
+    "control.task": ("generation/control_tasks.py", "TASKS"),
     "guidance.strategy": ("controllable/strategies.py", "STRATEGIES"),
     "sampling.solver": ("solvers/__init__.py", "SOLVERS"),
 }

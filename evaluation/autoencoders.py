@@ -21,10 +21,10 @@ from evaluation.examples import Examples, Losses
 from evaluation.image_models import held_out_of
 from evaluation.options import MOST, check_checkpoints
 from evaluation.places import Places
-from generation.controls import psnr
 from metrics import distances, extractors
 from metrics.extractors import MissingWeights
 from metrics.features import FeatureExtractor, extract
+from metrics.pixels import psnr
 from metrics.report import Figure, Report
 from metrics.resumable import fingerprint
 from metrics.statistics import Statistics

@@ -34,7 +34,7 @@ from experiment.handwriting import HandwritingExperiment
 from experiment.image import ImageExperiment
 from experiment.settings import BEYOND
 from experiment.writing import Writer
-from generation import controls
+from generation import control_tasks
 from generation.controls import Asked, Controlled
 from generation.sampler import Generated, Generator
 from likelihood import LogLikelihood, log_likelihood
@@ -212,13 +212,13 @@ class Pipeline:
         """Controlled generation: images completed, restored, coloured, edited or enlarged.
 
         Args:
-          task: of `generation.controls.TASKS`: a name with its defaults, or the task itself.
+          task: of `generation.control_tasks.TASKS`: a name with its defaults, or the task itself.
           images: uint8 (n, height, width, channels), of the model's size.
           labels: their classes; None for none. texts: their captions, one each; empty for none.
           results: for each image.
         """
         images = self._images(images)
-        task = named_or_alike(controls.TASKS, task, "task")
+        task = named_or_alike(control_tasks.TASKS, task, "task")
         classes = self._classes(labels, len(images), UNKNOWN)
         results = whole_number("results", results, 1, MOST_SAMPLES)
         texts = arguments.texts(texts, len(images)) if len(texts) else ()
@@ -232,12 +232,12 @@ class Pipeline:
 
         mask: of `controllable.masks.MASKS`: a name with its defaults, or the mask itself.
         """
-        task = controls.Inpaint(named_or_alike(MASKS, mask, "mask"))
+        task = control_tasks.Inpaint(named_or_alike(MASKS, mask, "mask"))
         return self.control(task, images, **options)
 
     def colorize(self, images: np.ndarray, **options: Any) -> Controlled:
         """Images in colours that their greys allow; `options` as of `control`."""
-        return self.control(controls.Colorize(), images, **options)
+        return self.control(control_tasks.Colorize(), images, **options)
 
     def _captioned(self, generator: Generator, texts: Sequence[str]) -> Generator:
         """The generator with these captions of samples, if there are any."""

@@ -16,8 +16,8 @@ from data.augment import Augment
 from evaluation.classifiers import ClassifierEvalOptions
 from evaluation.options import EvalOptions
 from experiment.latent_space import spaces
-from generation.controls import TASKS as CONTROLS
-from generation.controls import Inpaint
+from generation.control_tasks import TASKS as CONTROLS
+from generation.control_tasks import Inpaint
 from losses import (
     COUPLINGS,
     REDUCTIONS,

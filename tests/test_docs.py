@@ -19,7 +19,7 @@ import sde_lib
 import solvers
 from experiment import configuration, kinds
 from experiment.doctor import CHECKS
-from generation import controls
+from generation import control_tasks
 from options.fields import choices, entries, fields, flat
 from options.project import find
 from tasks import conditions
@@ -50,7 +50,7 @@ TABLES = (
     conditions.CONDITIONS,
     data.SOURCES,
     data.SPACES,
-    controls.TASKS,
+    control_tasks.TASKS,
     kinds.KINDS,
     CHECKS,
 )

@@ -16,7 +16,7 @@ from PIL import Image
 import main
 from controllable.strategies import STRATEGIES
 from experiment import modes
-from generation import controls
+from generation import control_tasks
 from solvers import SOLVERS
 from tools import export_weights
 
@@ -113,7 +113,7 @@ def test_help_names_what_there_is():
     text = main.help_text()
     assert set(main.MODES) == set(modes.MODES)
     for field, table in (
-        ("control.task", controls.TASKS),
+        ("control.task", control_tasks.TASKS),
         ("guidance.strategy", STRATEGIES),
         ("sampling.solver", SOLVERS),
     ):

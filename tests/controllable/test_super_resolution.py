@@ -9,7 +9,8 @@ from quick import quick_jit
 from controllable.super_resolution import CascadeStage, cascade
 from data.source import ArraySource
 from data.space import CENTERED, Pixels
-from generation.controls import Asked, Controls, Inpaint, Upscale
+from generation.control_tasks import Inpaint, Upscale
+from generation.controls import Asked, Controls
 from generation.sampler import Generator, HeldOutLow
 from oracles import Gaussian
 from parameterization import NO_COND, Parameterization, Prediction, Time

@@ -16,16 +16,8 @@ from data import CENTERED, ArraySource, Loader, Transform
 from experiment import kinds
 from experiment.latent_space import LatentSpace
 from experiment.latents import LatentCoder, fingerprint_of
-from generation.controls import (
-    Asked,
-    Colorize,
-    Controls,
-    Edit,
-    Guide,
-    Inpaint,
-    PosteriorSampling,
-    Restore,
-)
+from generation.control_tasks import Colorize, Edit, Guide, Inpaint, PosteriorSampling, Restore
+from generation.controls import Asked, Controls
 from generation.sampler import Generator
 from likelihood import log_likelihood
 from options.errors import InvalidValue, StorageError

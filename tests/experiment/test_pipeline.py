@@ -10,7 +10,7 @@ import tiny_weights
 
 from experiment import kinds
 from experiment.pipeline import load
-from generation import controls
+from generation import control_tasks
 from likelihood import LogLikelihood, log_likelihood
 from options.errors import InvalidValue
 from solvers.ddim import DDIM
@@ -99,7 +99,7 @@ def test_likelihood_and_control(pipeline, made):
             lambda p: p.inpaint(ONE, mask=ONE),
             "^mask: got an array of shape .* but it has no __call__$",
         ),
-        (lambda p: p.control(controls.Edit, ONE), "^task: got the class .*Edit'>"),
+        (lambda p: p.control(control_tasks.Edit, ONE), "^task: got the class .*Edit'>"),
         (lambda p: p.sample(2, solver="dpmm"), "^solver: got 'dpmm', expected one of .*'dpm'"),
         (lambda p: p.sample(2, steps=0), "^steps: got 0, expected at least 1"),
         (

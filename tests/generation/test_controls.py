@@ -11,24 +11,22 @@ from controllable import masks
 from controllable.classifier_free import classifier_free
 from data.space import CENTERED, UNIT
 from experiment import kinds
-from generation.controls import (
+from generation.control_tasks import (
     METHODS,
     OPERATORS,
     TASKS,
-    Asked,
     Colorize,
-    Controls,
     Edit,
     Guide,
     Inpaint,
     PosteriorSampling,
     PseudoInverse,
     Restore,
-    colourfulness,
-    psnr,
 )
+from generation.controls import Asked, Controls
 from metrics.feature_distance import FeatureDistance
 from metrics.features import Activations, FeatureExtractor
+from metrics.pixels import colourfulness, psnr
 from options import memory
 from options.errors import InvalidValue
 from oracles import Gaussian

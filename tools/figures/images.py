@@ -13,7 +13,7 @@ from controllable.masks import Mask
 from controllable.strategies import Amplified, GuidanceInputs, Linear, Strategy, Truncated, Zones
 from evaluation.plots import pyplot
 from experiment.pipeline import Pipeline
-from generation.controls import Colorize, Edit, Inpaint
+from generation.control_tasks import Colorize, Edit, Inpaint
 from sde_lib import VESDE
 from storage.pictures import Panel, name_of
 from tools import cascade
