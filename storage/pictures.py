@@ -24,7 +24,7 @@ OPAQUE = 255
 # Of a picture as it is shown, in pixels.
 SHORTER, LONGER = 512, 4096  # its sides: at least, and at most by enlarging
 LEAST_IMAGE = 32  # the shorter side of an image
-GAP = 4  # between images
+GAP, FRAME = 4, 2  # between images; around one that is framed
 TEXT, LEAST_TEXT = 15, 9  # height of a line; of titles that are wider than their columns
 LONGEST_NAME = 12  # width of a name beside a row, in heights of a line
 STRIPE = 4  # width of a stripe of what is hidden, beside a line of text
@@ -41,6 +41,7 @@ class Panel:
       titles: above the columns. names: beside the rows. () for none.
       hidden: pixels that are hatched, since they are not known; None for none.
       filled: cells that have an image; None for all.
+      framed: images with a dark frame; None for none.
     """
 
     images: UInt8[np.ndarray, "rows columns height width channels"]
@@ -48,12 +49,14 @@ class Panel:
     names: Sequence[str] = ()
     hidden: Bool[np.ndarray, "rows columns height width"] | None = None
     filled: Bool[np.ndarray, "rows columns"] | None = None
+    framed: Bool[np.ndarray, "rows columns"] | None = None
 
     def first(self, rows: int) -> "Panel":
         """The first rows."""
-        hidden = None if self.hidden is None else self.hidden[:rows]
-        filled = None if self.filled is None else self.filled[:rows]
-        return Panel(self.images[:rows], self.titles, self.names[:rows], hidden, filled)
+        cells = ("hidden", "filled", "framed")
+        given = {name: getattr(self, name) for name in cells if getattr(self, name) is not None}
+        first = {name: value[:rows] for name, value in given.items()}
+        return Panel(self.images[:rows], self.titles, self.names[:rows], **first)
 
 
 def in_square(images: Shaped[np.ndarray, "n *shape"], columns: int | None = None) -> Panel:
@@ -187,6 +190,9 @@ class _Layout:
             stripe = self.size * STRIPE // TEXT
             shown[y, x, :3] = np.array(HATCH)[(x + y) // stripe % 2][:, None]
         top, left = self.corner(row, column)
+        if self.panel.framed is not None and self.panel.framed[row, column]:
+            below, right = top + len(shown) + FRAME, left + shown.shape[1] + FRAME
+            canvas[top - FRAME : below, left - FRAME : right, :3] = INK
         canvas[top : top + len(shown), left : left + shown.shape[1]] = shown
 
     def _lettered(self, canvas: np.ndarray) -> UInt8[np.ndarray, "h w c"]:

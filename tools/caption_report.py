@@ -10,7 +10,7 @@ the model under the null caption, and that guided by the judge itself (--guide, 
 another (--guide_by). What a judge guides it also finds: its own row is no measure of quality.
 
 Leaves in --out, by default below runs/captions: report.json, report.md, and grid.png, a grid of
---colours by --objects, in which combinations that training had are marked, enlarged by upsamplers.
+--colours by --objects, in which combinations that training had are framed, enlarged by upsamplers.
 """
 
 import argparse
@@ -161,7 +161,7 @@ def rows_of(
 
 
 def grid(args: argparse.Namespace, model: Pipeline, train: Sequence[str]) -> pictures.Panel:
-    """Colours by objects; what training had has its name in brackets."""
+    """Colours by objects; what training had is framed."""
     colours, objects = args.colours.split(","), args.objects.split(",")
     texts = [f"{colour} {thing}" for colour in colours for thing in objects]
     images = model.guide(texts=texts, scale=args.grid_scale, seed=args.seed).data
@@ -171,13 +171,9 @@ def grid(args: argparse.Namespace, model: Pipeline, train: Sequence[str]) -> pic
         made = upsampler.control("upscale", whole, seed=args.seed)
         images = made.results[:, 0]
     seen = set(train)
-    names = [
-        f"{colour}: {', '.join(t for t in objects if f'{colour} {t}' in seen) or 'none'} seen"
-        for colour in colours
-    ]
-    return pictures.Panel(
-        images.reshape(len(colours), len(objects), *images.shape[1:]), objects, names
-    )
+    framed = np.array([text in seen for text in texts]).reshape(len(colours), len(objects))
+    cells = images.reshape(*framed.shape, *images.shape[1:])
+    return pictures.Panel(cells, objects, colours, framed=framed)
 
 
 def of_squares(images: UInt8[np.ndarray, "n h w c"], height: int) -> UInt8[np.ndarray, "n H W c"]:

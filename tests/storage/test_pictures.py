@@ -117,6 +117,16 @@ def test_what_is_hidden_is_hatched_and_unlike_the_gaps():
     assert (images == 255).all()
 
 
+def test_a_frame_stands_around_its_image_alone():
+    images = np.full((1, 2, 128, 128, 3), 255, np.uint8)
+    plain = pictures.drawn(pictures.Panel(images))
+    picture = pictures.drawn(pictures.Panel(images, framed=np.array([[False, True]])))
+    side = (plain.shape[0] - 2 * 4, plain.shape[0] - 2 * 4 + 2 * 2)  # of the image, of the frame
+    y, x = np.nonzero((picture != plain).any(-1))
+    assert (picture[y, x] == 0).all() and len(y) == side[1] ** 2 - side[0] ** 2
+    assert x.min() == 4 + side[0] + 4 - 2 and y.min() == 4 - 2
+
+
 def test_without_matplotlib_there_are_letters_all_the_same(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     letters = pictures._font.__wrapped__(20)
