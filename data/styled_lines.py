@@ -46,9 +46,10 @@ class LineArrays(NamedTuple):
 class StyledLines(Source):
     """Padded lines with their texts; the classes are the writers.
 
-    Records have "image" and "mask", by the kind of line, "label" and "writer", int32, "text", the
-    tokens int32 (characters,), padded by 0, and, where `with_style` gave one, "style", float32
-    (places, channels), what the features of another line of the writer's show.
+    Records have "image" and, where padding is masked, "mask", by the kind of line, "label" and
+    "writer", int32, "text", the tokens int32 (characters,), padded by 0, and, where `with_style`
+    gave one, "style", float32 (places, channels), what the features of another line of the
+    writer's show.
 
     Attributes:
       alphabet: of the tokens.
@@ -89,10 +90,11 @@ class StyledLines(Source):
         record = Record(
             image=found["image"][0],
             label=int(found["label"][0]),
-            mask=found["mask"][0],
             text=found["text"][0],
             writer=int(found["writer"][0]),
         )
+        if "mask" in found:
+            record["mask"] = found["mask"][0]
         if "style" in found:
             record["style"] = found["style"][0]
         return record
@@ -107,13 +109,13 @@ class StyledLines(Source):
         return np.where(mask, self._starts[indices, None] + steps, 0), mask
 
     def _records(
-        self, indices: Int[np.ndarray, "b"], images: np.ndarray, mask: np.ndarray
+        self, indices: Int[np.ndarray, "b"], images: np.ndarray, mask: np.ndarray | None
     ) -> Records:
-        """What all kinds of lines have, beside their images."""
+        """What all kinds of lines have, beside their images and where these are real."""
         writers = self.writers[indices]
-        found = Records(
-            image=images, label=writers, mask=mask, text=self.tokens[indices], writer=writers
-        )
+        found = Records(image=images, label=writers, text=self.tokens[indices], writer=writers)
+        if mask is not None:
+            found["mask"] = mask
         if self.is_styled:
             found["style"] = self.styles(indices)
         return found

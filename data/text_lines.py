@@ -49,12 +49,15 @@ class TextLines:
         many as the longest has in any split, rounded up to a multiple of 16.
       characters: the same for the texts, 0 for as many as the longest has.
       replacement: what characters become that no training text has; empty, they are an error.
+      masked: False makes the padding a part of the images, which are then images as any other: of
+        one size, for an autoencoder.
     """
 
     path: str = ""
     width: int = 0
     characters: int = 0
     replacement: str = ""
+    masked: bool = True
 
     def __post_init__(self) -> None:
         require(self.path, "path", self.path, "an .npz file of images of lines")
@@ -68,21 +71,21 @@ class TextLines:
         """The lines of a split; InvalidValue where the file is none, or lacks the split."""
         path = Path(self.path).expanduser()
         given = LineArrays.of(path, opened(path, KIND, _check), split, self.replacement)
-        return TextLineSource(given, (self.width, self.characters))
+        return TextLineSource(given, (self.width, self.characters), self.masked)
 
 
 class TextLineSource(StyledLines):
     """Lines of one split, padded to uint8 (64, width, 1); see `StyledLines`.
 
-    The mask (1, width, 1) is of the columns that a line has, which are its length.
+    The mask (1, width, 1), if any, is of the columns that a line has, which are its length.
     """
 
     length_field, rows = "width", "columns"
     multiple = 16  # networks halve widths four times
 
-    def __init__(self, given: LineArrays, sizes: tuple[int, int]) -> None:
+    def __init__(self, given: LineArrays, sizes: tuple[int, int], masked: bool) -> None:
         super().__init__(given, sizes)
-        self.shape = (HEIGHT, self.padded_rows, 1)
+        self.shape, self.masked = (HEIGHT, self.padded_rows, 1), masked
         self._pixels = given.arrays["pixels"]
 
     def take(self, indices: Int[np.ndarray, "b"]) -> Records:
@@ -91,7 +94,7 @@ class TextLineSource(StyledLines):
         at, mask = self._places(indices, self.shape[1])
         columns = np.where(mask[..., None], self._pixels[at], np.uint8(WHITE))
         images = np.ascontiguousarray(columns.swapaxes(1, 2))[..., None]
-        return self._records(indices, images, mask[:, None, :, None])
+        return self._records(indices, images, mask[:, None, :, None] if self.masked else None)
 
     def line(self, index: int) -> TextLine:
         """A line without its padding."""

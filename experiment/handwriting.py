@@ -183,6 +183,7 @@ class HandwritingExperiment(Experiment):
 
     def check_source(self, found: Source) -> None:
         super().check_source(found)
+        require(found.masked, "data.source.masked", False, "True, where lines end")
         text = find(self.options.conditions, Text.name)
         label = find(self.options.conditions, ClassLabel.name)
         if label is not None:

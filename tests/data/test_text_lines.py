@@ -52,6 +52,14 @@ def test_a_record_is_padded_with_white_and_has_a_mask(path):
     assert np.array_equal(taken["mask"][1], record["mask"])
 
 
+def test_without_a_mask_lines_are_images_as_any_other(path):
+    source = TextLines(str(path), width=40, masked=False).read()
+    assert source.is_images and "mask" not in source[1]
+    assert np.array_equal(source[1]["image"], TextLines(str(path), width=40).read()[1]["image"])
+    half = next(Loader(source, 3, Transform(image_size=(32, 20)), shuffle=False))
+    assert half["image"].shape == (3, 32, 20, 1) and (half["image"][2, :, 8:] == 1).all()
+
+
 def test_longer_lines_are_left_out_and_counted(path):
     source = TextLines(str(path), width=20).read()
     assert source.texts == ["ab", "a"] and source.lengths.tolist() == [20, 7]

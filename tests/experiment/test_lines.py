@@ -175,6 +175,7 @@ def test_what_cannot_be_written_is_refused(run, tmp_path, monkeypatch, order, me
         ({"data.source": "digits"}, "data.source"),
         ({"training.read_lines": 0}, "training.read_lines: got 0"),
         ({"conditions.labels.num_classes": 7}, "conditions.labels.num_classes: got 7"),
+        ({"data.source.masked": False}, "data.source.masked: got False, expected True"),
     ],
 )
 def test_what_does_not_go_together_is_refused(lines, tmp_path, changes, message):
