@@ -2,7 +2,8 @@
 
 Command: python main.py --config configs/handwriting/paper.py --workdir runs/paper --mode train
          --config.data.source.path=lines.npz, which tools.prepare_strokes or make strokes made
-Result: not yet run.
+Result: not yet run. After an hour of one core, with the flags of docs/handwriting.md (1,058 steps),
+lines cannot yet be read: character error rate 0.740 +- 0.015 by PP-OCRv5.
 """
 
 from ml_collections import ConfigDict
