@@ -4,8 +4,8 @@ The latents are those of the shipped autoencoder, pretrained/emoji_autoencoder.n
 configs/emoji/autoencoder_small.py trains it. They are encoded once, and kept in the user's cache.
 Command: python main.py --config configs/emoji/latent.py --workdir runs/emoji_latent --mode train
 Of another autoencoder: --config.data.space.weights=runs/mine.npz
-Pixels and latents at equal time: that command and configs/emoji/vp.py, both with
---config.training.max_seconds=300, and --mode eval of both runs.
+Pixels and latents at equal time: that command and configs/emoji/vp_small.py, both with
+--config.training.max_seconds=1800, and --mode eval of both runs.
 Result: not yet run.
 """
 
@@ -19,7 +19,11 @@ def get_config() -> ConfigDict:
     config.data.space = {"name": "latents", "weights": "emoji_autoencoder"}
     config.data.dequantize = False
     config.data.random_flip = True
-    config.model.nf = 96
     config.model.ch_mult = (1, 2)
     config.model.attn_resolutions = (8, 4)
+    config.optim = {"lr": 1e-3, "warmup": 200, "decay": "cosine"}
+    config.ema = {"decay": 0.998, "warmup": True}
+    config.precision = {"training": "float32"}
+    config.training.update({"steps": 5_000, "batch_size": 64, "microbatch": "64"})
+    config.training.update({"n_jitted_steps": 5, "log_every": 100, "checkpoint_every": 500})
     return config
