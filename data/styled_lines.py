@@ -57,7 +57,8 @@ class StyledLines(Source):
       tokens: the texts as the records have them.
       lengths: rows of every line, without padding.
       length_field, rows: the setting that says how many are the most, and what they are called.
-      multiple: of which the rows of padded lines are where it does not say.
+      padded_rows: of every record's image and mask.
+      multiple: by which `padded_rows` divides where that setting leaves it open.
     """
 
     masked = True

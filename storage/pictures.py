@@ -53,10 +53,8 @@ class Panel:
 
     def first(self, rows: int) -> "Panel":
         """The first rows."""
-        cells = ("hidden", "filled", "framed")
-        given = {name: getattr(self, name) for name in cells if getattr(self, name) is not None}
-        first = {name: value[:rows] for name, value in given.items()}
-        return Panel(self.images[:rows], self.titles, self.names[:rows], **first)
+        of_rows = {k: v for k, v in vars(self).items() if k != "titles" and v is not None}
+        return dataclasses.replace(self, **{k: v[:rows] for k, v in of_rows.items()})
 
 
 def in_square(images: Shaped[np.ndarray, "n *shape"], columns: int | None = None) -> Panel:
