@@ -122,7 +122,7 @@ def test_help_names_what_there_is():
         assert f"  {mode:9}{about}\n" in text
 
 
-@pytest.mark.one_in(4)
+@pytest.mark.one_in(8)
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
@@ -232,6 +232,7 @@ def test_what_is_measured_may_change_when_a_run_is_resumed(workdir, tmp_path):
     assert rows[-2]["held_out_loss"] == pytest.approx(figures["loss"]["value"], rel=1e-4)
 
 
+@pytest.mark.slow
 def test_a_workdir_of_another_config_is_refused(workdir):
     line = error_of(CONFIG, f"--workdir={workdir}", "--mode=train", *TINY, "--config.optim.lr=0.5")
     assert "was made by another config: optim.lr was 0.001, now 0.5" in line

@@ -261,7 +261,12 @@ def _fit(
             ahead = AHEAD if jax.process_count() == 1 else 0
             late = Late(partial(take, options, log, checkpoints, started), ahead)
             while upcoming is not None and stopped is Stop.FINISHED:
-                chunk, began = upcoming, time.monotonic()
+                chunk = upcoming
+                if not program.is_prepared(chunk.batches):
+                    late.settle()  # the time that steps take is without that of compiling
+                    with log.doing("compiling"):
+                        program.prepare(state, chunk.batches)
+                began = time.monotonic()
                 state, summaries = program(state, chunk.batches)
                 upcoming = next(chunks, None)  # read by the host while the devices compute
                 late.add(step, summaries, began)

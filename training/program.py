@@ -62,6 +62,10 @@ class Program:
         """Bytes of a device that the programs which are prepared need, the largest of them."""
         return max(map(footprint, self._compiled.values()))
 
+    def is_prepared(self, batches: PyTree) -> bool:
+        """Whether the program for chunks like `batches` is compiled."""
+        return _shapes(batches) in self._compiled
+
     def prepare(self, state: State, batches: PyTree) -> None:
         """Compile for chunks like `batches`, choosing the microbatch if that is still open."""
         shapes = _shapes(batches)

@@ -48,13 +48,15 @@ def trial(task: Task, loader: Loader, options: TrainOptions, seconds: float = TI
         program.prepare(state, first.batches)
     state, summaries = program(state, first.batches)
     jax.block_until_ready(summaries)
-    steps, began = 0, time.monotonic()
+    steps, spent = 0, 0.0
     with busy("timing training steps"):
-        while steps < MOST_STEPS and (not steps or time.monotonic() - began < seconds):
+        while steps < MOST_STEPS and (not steps or spent < seconds):
             chunk = next(chunks, first)
+            program.prepare(state, chunk.batches)  # of another shape than those before
+            began = time.monotonic()
             state, summaries = program(state, chunk.batches)
             jax.block_until_ready(summaries)
+            spent += time.monotonic() - began
             steps += chunk.steps
-    spent = time.monotonic() - began
     has = options.device_memory or device_memory()
     return Trial(program.footprint, has, program.reason, steps, spent)

@@ -14,7 +14,7 @@ def test_the_line_through_two_batches_says_what_fits():
     assert line.largest(260) == 16 and line.largest(269) == 16 and line.largest(90) == 0
 
 
-@pytest.mark.one_in(3)
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["sample", "train", "evaluate"])
 def test_another_batch_needs_what_two_small_ones_foretell(kind):
     experiment, cpu = image_experiment(config_of("small toy")), no_gpu.cpu()

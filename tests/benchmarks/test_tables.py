@@ -114,6 +114,7 @@ def test_lines_a_second_are_relative_to_the_better_of_the_published_samplers():
     ]
 
 
+@pytest.mark.slow
 def test_the_benchmark_of_handwriting_writes_lines():
     run, parameters = handwriting.writing("small", 2, dry=True)
     run()  # which asserts that there are two, whole

@@ -255,6 +255,7 @@ def asked_of(run):
     return Asked(str(run), splits=("test", "train"), lines=2, draws=1, extractors=("inception",))
 
 
+@pytest.mark.slow
 def test_a_report_has_a_row_for_each_sampler_and_one_of_the_real_lines(run, monkeypatch, tmp_path):
     monkeypatch.setattr(speed_and_legibility, "SAMPLERS", SAMPLERS[5:6])
     page = tmp_path / "page.md"
@@ -314,6 +315,7 @@ def test_errors_are_relative_to_those_of_real_lines():
     assert ratios(made, real) == {"CER over real, a": "1.50"}
 
 
+@pytest.mark.slow
 def test_text_is_guided_by_a_scale_of_its_own(run):
     """At scale 0 the text does not matter, at 2 the difference to scale 0 is twice that of 1."""
 

@@ -1,5 +1,6 @@
 """Models of images of handwriting, as the command line trains, evaluates and lets them write."""
 
+import dataclasses
 import json
 
 import jax
@@ -10,6 +11,7 @@ from PIL import Image
 from style_stand_in import EXTRACTOR
 
 from data import TextLines
+from data.text_lines import TextLine
 from evaluation import handwriting as evaluation
 from experiment import kinds, modes
 from experiment.experiment import at
@@ -19,8 +21,12 @@ from handwriting import line_features
 from handwriting.extractors import Shipped
 from handwriting.ink_medium import InkMedium
 from metrics.character_error import ErrorRate
+from metrics.features import Activations, FeatureExtractor
+from metrics.kid import kid
 from options.errors import InvalidValue
 from tasks.task import Context
+from tools.handwriting_sections import distributions
+from tools.handwriting_sections.section import Asked
 from tools.writing_desk import desk_of
 
 TINY = {
@@ -193,6 +199,28 @@ def test_a_line_does_not_depend_on_the_others_that_are_longer(run):
     among = writer.write(["ab", "abba cab abba cab abba"], hand, seed=3)
     assert among[1].image.shape[1] > 128 > alone.shape[1]
     np.testing.assert_allclose(among[0].image.astype(int), alone, atol=1)
+
+
+def test_distances_of_ink_are_of_images_as_they_are(lines, monkeypatch, capsys):
+    """Padded to the width of the data; the score of strokes is left out, which is said."""
+    means = FeatureExtractor(
+        "means",
+        "1",
+        2,
+        lambda x: Activations(np.stack([x.mean((1, 2, 3)), x.std((1, 2, 3))], 1), None),
+    )
+    monkeypatch.setattr(distributions, "load", lambda name: means)
+    subject = dataclasses.replace(kinds.experiment(config(lines)).subject(), extractor=None)
+    (metric,) = distributions.metrics_of(Asked("", extractors=("means",)), subject, 100)
+    grey = [TextLine(np.full((64, 4 + k), 10 * k, np.uint8), "ab", "eve") for k in range(6)]
+    found = metric.of(grey)
+    expected = [(10 * k * (4 + k) + 255 * (60 - k)) / 64 for k in range(6)]
+    np.testing.assert_allclose(found[:, 0], expected, rtol=1e-6)
+    assert metric.distances["FID, means"](found, found) == pytest.approx(0, abs=1e-3)
+    moved = found + [[9.0, 0.0]]
+    assert metric.distances["FID, means"](found, moved) == pytest.approx(81, rel=1e-4)
+    assert metric.distances["KID, means"](found, moved) == kid(moved, found).value
+    assert "no Geometry Score: it is of pen strokes" in capsys.readouterr().out
 
 
 @pytest.mark.slow

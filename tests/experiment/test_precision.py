@@ -71,7 +71,7 @@ COMMANDS = {
 }
 
 
-SLOW = {"loss, likelihood and features", "linear measurements"}
+SLOW = {"loss, likelihood and features", "linear measurements", "gradients of a classifier"}
 
 
 @pytest.mark.parametrize(

@@ -134,6 +134,7 @@ def test_what_cannot_work_is_refused_before_anything_is_compiled(change, size, e
         TINY.clone(**change).check(size, 4)
 
 
+@pytest.mark.slow
 def test_a_step_of_training_reaches_every_parameter(params):
     """Both conditions are hidden from some of the examples; the null embedding of labels too."""
     batch = {"image": jnp.ones((8, 4, 4, 1)), "label": jnp.arange(8) % 3, "caption": captions(8)}

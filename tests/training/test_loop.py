@@ -26,9 +26,10 @@ from options.progress import Bar
 from storage import checkpoint, weights
 from storage.workdir import Claim, sole_writer
 from tasks.task import Context, Task
-from training import loop
+from training import late, loop
 from training.loop import fit
 from training.optimizer import Optimizer
+from training.program import Program
 
 TESTS = pathlib.Path(__file__).parent.parent
 
@@ -193,6 +194,27 @@ def test_a_time_limit_stops_cleanly_and_can_be_resumed(tmp_path, monkeypatch):
     goal = stopped.steps + 10
     whole = run(tmp_path / "whole", steps=goal, checkpoint_every=0)
     assert equal(whole.state, jax.device_get(run(tmp_path, steps=goal).state))
+
+
+class OfTwoShapes(TinyLoader):
+    """From the fourth on, batches of another shape come between."""
+
+    def __next__(self):
+        size = self.batch_size
+        return {"unread": np.zeros((size, 1 + max(self.position - 2, 0) % 2))} | super().__next__()
+
+
+def test_the_time_of_steps_is_without_that_of_compiling(tmp_path, monkeypatch):
+    """Also where batches of another shape come later."""
+    compiled, monotonic = [], time.monotonic
+    clock = types.SimpleNamespace(monotonic=lambda: monotonic() + 1000 * len(compiled))
+    monkeypatch.setattr(loop, "time", clock)
+    monkeypatch.setattr(late, "time", clock)
+    compile_for = Program._compile
+    monkeypatch.setattr(Program, "_compile", lambda *of: compiled.append(of) or compile_for(*of))
+    run(tmp_path, OfTwoShapes(OPTIONS.batch_size), steps=8, log_every=4, n_jitted_steps=1)
+    assert len(compiled) == 2
+    assert all(4 / row["steps_per_second"] < 1000 for row in rows(tmp_path))
 
 
 class Interrupting(TinyLoader):

@@ -1,37 +1,38 @@
-"""Whether lines are distributed as real ones: the Frechet distance and the Geometry Score by
-sampler.
+"""Whether lines are distributed as real ones: Frechet and kernel distances and the Geometry Score
+by sampler.
 
 A is a set of held-out lines; what is written are the texts of another set B as large, in the style
 of their writers. Each value compares A with what is written; beside it are values of A against real
-sets, B and others as large that share no line with A, as mean and standard deviation over them:
-both metrics depend on the number of lines, so no value means anything beside one of another number.
+sets, B and others as large that share no line with A, as mean and standard deviation over them.
+All but the kernel distance, which is unbiased, depend on the number of lines, so no value means
+anything beside one of another number.
 
-*FID* is of lines drawn 96 px high, padded with white to 1400 px, by the named network; *style* of
-the mean features of the style network; *geometry* of the rows (dx, dy, pen), dx and dy over their
-standard deviation, padded with 0.
+*FID* and *KID* are of lines as images by the named network, padded with white: strokes drawn 96 px
+high to 1400 px, ink as it is to the width of its data; *style* is the Frechet distance of the mean
+features of the style network; *geometry*, of strokes alone, of the rows (dx, dy, pen), dx and dy
+over their standard deviation, padded with 0.
 """
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
-from data.strokes import Line
 from evaluation.handwriting import HandwritingSubject, written
 from handwriting.length import mean_style
-from handwriting.render import STYLE
-from handwriting.style import StyleExtractor
+from handwriting.render import STYLE, padded
 from metrics.extractors import MissingWeights, load
 from metrics.features import FeatureExtractor, extract
 from metrics.fid import Moments, frechet_distance
 from metrics.geometry_score import GeometryScore
+from metrics.kid import kid
 from options.choices import require
 from options.errors import NotInstalled, Words
 from tools.handwriting_sections.samplers import SAMPLERS
-from tools.handwriting_sections.section import Asked, as_table, chosen_of, real_lines, require_pen
+from tools.handwriting_sections.section import Asked, as_table, chosen_of, is_of_pen, real_lines
 from tools.markdown import table
 
 MOST_SETS = 5  # of real lines beside A
@@ -41,8 +42,14 @@ PUBLISHED = [
     ["algorithm 2", "7.10", "3.3e-3"],
     ["equation 9", "8.05", "2.7e-3"],
 ]
-# What is kept of a set of lines, and the distance of two such.
-Metric = tuple[Callable[[Sequence[Line]], Any], Callable[[Any, Any], float]]
+Lines = Sequence[Any]  # of whatever medium
+
+
+class Metric(NamedTuple):
+    """What is kept of a set of lines, and distances of two such by the heads of their columns."""
+
+    of: Callable[[Lines], Any]
+    distances: Mapping[str, Callable[[Any, Any], float]]
 
 
 @dataclass(frozen=True)
@@ -55,13 +62,16 @@ class Distributions:
         """See `Section`; InvalidValue where a split has fewer than twice as many lines."""
         split = asked.splits[0]
         subject = asked.writer(split).experiment.subject()
-        require_pen(subject, "distributions")
         sets = np.array_split(*equal_sets(subject, count))
         metrics = metrics_of(asked, subject, count)
-        against = {name: of(real_lines(subject, sets[0])) for name, (of, _) in metrics.items()}
+        against = [metric.of(real_lines(subject, sets[0])) for metric in metrics]
 
-        def distances(lines: Sequence[Line]) -> dict[str, float]:
-            return {name: d(against[name], of(lines)) for name, (of, d) in metrics.items()}
+        def distances(lines: Lines) -> dict[str, float]:
+            found: dict[str, float] = {}
+            for metric, real in zip(metrics, against, strict=True):
+                kept = metric.of(lines)
+                found |= {name: d(real, kept) for name, d in metric.distances.items()}
+            return found
 
         reals = [distances(real_lines(subject, chosen)) for chosen in sets[1:]]
         rows = []
@@ -98,48 +108,68 @@ def spread(values: Sequence[Mapping[str, float]]) -> dict[str, str]:
     return found
 
 
-def metrics_of(asked: Asked, subject: HandwritingSubject, count: int) -> dict[str, Metric]:
+def metrics_of(asked: Asked, subject: HandwritingSubject, count: int) -> list[Metric]:
     """Those of so many lines whose networks and packages there are; of others it is printed why
     not."""
-    found: dict[str, Metric] = {}
+    found: list[Metric] = []
     for name in asked.extractors:
         try:
-            found[f"FID, {name}"] = functools.partial(drawn_moments, load(name)), frechet_distance
+            of = functools.partial(drawn_features, load(name), subject)
         except MissingWeights as error:
             print(f"no FID by {name}: {error}")
+            continue
+        found.append(Metric(of, {f"FID, {name}": frechet, f"KID, {name}": kernel}))
     if subject.extractor is not None:
-        moments = functools.partial(style_moments, subject.extractor)
-        found["style"] = moments, frechet_distance
+        found.append(Metric(functools.partial(style_features, subject), {"style": frechet}))
     score = GeometryScore(draws=asked.draws)
-    if count < score.landmarks:
-        print(f"no Geometry Score: {count} lines, and it has {score.landmarks} landmarks")
-        return found
-    try:
-        score.lifetimes(np.random.default_rng(0).normal(size=(score.landmarks, 2)))
-    except NotInstalled as error:
-        print(f"no Geometry Score: {error}")
+    without = ""
+    if not is_of_pen(subject):
+        without = "it is of pen strokes"
+    elif count < score.landmarks:
+        without = f"{count} lines, and it has {score.landmarks} landmarks"
+    else:
+        try:
+            score.lifetimes(np.random.default_rng(0).normal(size=(score.landmarks, 2)))
+        except NotInstalled as error:
+            without = str(error)
+    if without:
+        print(f"no Geometry Score: {without}")
         return found
     lifetimes = lambda lines: score.lifetimes(padded_rows(subject, lines))  # noqa: E731
-    found["geometry"] = lifetimes, lambda a, b: float(np.sum((a - b) ** 2))
-    return found
+    return [*found, Metric(lifetimes, {"geometry": lambda a, b: float(np.sum((a - b) ** 2))})]
 
 
-def drawn_moments(extractor: FeatureExtractor, lines: Sequence[Line]) -> Moments:
+def frechet(a: Float[np.ndarray, "n c"], b: Float[np.ndarray, "m c"]) -> float:
+    """The Frechet distance of two sets of features."""
+    return frechet_distance(Moments.of(a), Moments.of(b))
+
+
+def kernel(a: Float[np.ndarray, "n c"], b: Float[np.ndarray, "m c"]) -> float:
+    """The kernel distance of two sets of features."""
+    return kid(b, a).value
+
+
+def drawn_features(
+    extractor: FeatureExtractor, subject: HandwritingSubject, lines: Lines
+) -> Float[np.ndarray, "n c"]:
     """Of lines as images of one size."""
-    images = (STYLE.batch([line.offsets], STYLE.widest)[0, ..., None] for line in lines)
-    channels = extractor.channels
-    grey = (np.repeat(image, channels, axis=-1) for image in images)
-    return Moments.of(np.asarray(extract(extractor, grey, 16, len(lines)).features))
+    images = padded([subject.medium.shown(line[0]) for line in lines], width_of(subject))
+    grey = (np.repeat(image, extractor.channels, axis=-1) for image in images[..., None])
+    return np.asarray(extract(extractor, grey, 16, len(lines)).features)
 
 
-def style_moments(extractor: StyleExtractor, lines: Sequence[Line]) -> Moments:
-    """Of the mean features of style."""
-    return Moments.of(mean_style(extractor([STYLE(line.offsets) for line in lines])))
+def width_of(subject: HandwritingSubject) -> int:
+    """Of such images, px."""
+    return STYLE.widest if is_of_pen(subject) else subject.lines.padded_rows
 
 
-def padded_rows(
-    subject: HandwritingSubject, lines: Sequence[Line]
-) -> Float[np.ndarray, "n coordinates"]:
+def style_features(subject: HandwritingSubject, lines: Lines) -> Float[np.ndarray, "n c"]:
+    """The mean features of style."""
+    assert subject.extractor is not None
+    return mean_style(subject.extractor([subject.medium.for_style(line[0]) for line in lines]))
+
+
+def padded_rows(subject: HandwritingSubject, lines: Lines) -> Float[np.ndarray, "n coordinates"]:
     """Lines as points of one space; distances do not depend on how far they are padded."""
     std = subject.lines.std
     longest = max(len(line.offsets) for line in lines)

@@ -100,11 +100,15 @@ def real_figures(subject: HandwritingSubject, real: Sequence[Line]) -> list[Figu
     return legibility_of(subject.medium, real, OF_REAL) + [f for f in of_style if OF_REAL in f.name]
 
 
+def is_of_pen(subject: HandwritingSubject) -> bool:
+    """Whether the model writes movements of a pen."""
+    return subject.medium.source == PenMedium.source
+
+
 def require_pen(subject: HandwritingSubject, section: str) -> None:
     """InvalidValue for a model of something else than movements of a pen."""
-    source = subject.medium.source
-    but = f"it is of pen strokes, and the model writes {source}"
-    if source != PenMedium.source:
+    if not is_of_pen(subject):
+        but = f"it is of pen strokes, and the model writes {subject.medium.source}"
         raise InvalidValue("sections", section, but=but)
 
 
