@@ -41,10 +41,11 @@ import pytest  # noqa: E402
 ROOT = pathlib.Path(__file__).parent.parent
 CACHE = os.environ.get("JAX_COMPILATION_CACHE_DIR")
 if CACHE:
-    # For the programs that tests start, too: what one compiled the others read.
-    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
+    # For the programs that tests start, too: what one compiled the others read, small ones as well,
+    # of which there are most.
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     jax.config.update("jax_compilation_cache_dir", CACHE)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 
 # A compiled program holds some ten mappings of memory, of which Linux gives a process 65,530: past

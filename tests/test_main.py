@@ -295,6 +295,7 @@ def test_evaluation_of_samples_and_density(workdir):
     assert figures["fid"]["samples"] == 20 and figures["fid"]["evaluations"] == 5
 
 
+@pytest.mark.slow
 def test_exported_weights_give_the_samples_of_the_run(workdir, samples, tmp_path):
     file = tmp_path / "weights.npz"
     assert export_weights.export(workdir, file, dtype="float32") == 4

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
+from quick import quick_jit
 
 from data import ArraySource
 from evaluation import classifiers
@@ -171,9 +172,10 @@ def test_guidance_gets_the_trained_classifier(workdir, exported):
     node = made.process.node(jnp.array([0.2, 0.7]))
     params = checkpoint.load_ema(workdir / "checkpoints")[0]
     network = made.task.network
-    logits = network.apply({"params": params}, x, jnp.log(node.sigma / node.alpha) / 4)
+    c_noise = jnp.log(node.sigma / node.alpha) / 4
+    logits = quick_jit(network.apply)({"params": params}, x, c_noise)
     for where in (exported, workdir):
-        found = judged_by(where).classifier.log_probs(x, node)
+        found = quick_jit(judged_by(where).classifier.log_probs)(x, node)
         np.testing.assert_allclose(found, jax.nn.log_softmax(logits), atol=1e-5)
 
 

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from quick import quick_jit
+from quick import quick_jit, random_parameters
 
 from models.bert import Bert, mean_pooled
 from models.importers.bert import network_of, params_from_transformers
@@ -95,11 +95,12 @@ def test_texts_that_are_too_long_and_those_without_tokens():
     network = Bert(**TINY)
     ids = jnp.ones((2, 4), jnp.int32)
     mask = jnp.array([[1, 1, 1, 0], [0, 0, 0, 0]])
-    variables = network.init(jax.random.key(0), ids, mask)
-    hidden = network.apply(variables, ids, mask)
+    variables = random_parameters(network.init, jax.random.key(0), ids, mask)
+    apply = quick_jit(network.apply)
+    hidden = apply(variables, ids, mask)
     np.testing.assert_array_equal(mean_pooled(hidden, mask)[1], 0)
     # What stands in the padding, and how much there is, is not seen.
-    other = network.apply(variables, jnp.where(mask > 0, ids, 5)[:, :3], mask[:, :3])
+    other = apply(variables, jnp.where(mask > 0, ids, 5)[:, :3], mask[:, :3])
     np.testing.assert_allclose(hidden[0, :3], other[0], atol=1e-6)
     with pytest.raises(InvalidValue, match="text: got 7 tokens, expected at most 6"):
-        network.apply(variables, jnp.ones((1, 7), jnp.int32), jnp.ones((1, 7), jnp.int32))
+        apply(variables, jnp.ones((1, 7), jnp.int32), jnp.ones((1, 7), jnp.int32))

@@ -1,5 +1,7 @@
 """What must hold of the networks whatever their weights; outputs are in test_golden_networks."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -209,10 +211,11 @@ PLACED = {
 def test_a_filter_of_a_block_carries_nothing_into_the_padding():
     block = ResidualBlock(4, jax.nn.swish, resample=lambda h: resize_up(h, (1.0, 3.0, 3.0, 1.0)))
     image = x[:1, :4, :6].repeat(2, axis=-1)
-    params = block.init(jax.random.key(2), image)
+    params = random_parameters(block.init, jax.random.key(2), image)
+    apply = quick_jit(block.apply)
     wide = jnp.pad(image, ((0, 0), (0, 0), (0, 2), (0, 0)), constant_values=9.0)
-    y = block.apply(params, wide, real=jnp.arange(16)[None, None, :, None] < 12)
-    np.testing.assert_allclose(y[:, :, :12], block.apply(params, image), atol=1e-5)
+    y = apply(params, wide, real=jnp.arange(16)[None, None, :, None] < 12)
+    np.testing.assert_allclose(y[:, :, :12], apply(params, image), atol=1e-5)
 
 
 @pytest.mark.slow
@@ -259,9 +262,10 @@ def test_characters_are_seen_first_where_they_are_expected():
     tokens = Tokens(jax.random.normal(keys[0], (1, 6, 4)), mask, places)
     layer, image = CrossAttention(num_heads=2), x[:1, :2, :, :].repeat(2, axis=-1)
     real = jnp.arange(8)[None, None, :, None] < 6
-    params = layer.init(jax.random.key(2), image, tokens, real)
+    params = quick_jit(layer.init)(jax.random.key(2), image, tokens, real)
     params["params"]["query"] = jax.tree.map(jnp.zeros_like, params["params"]["query"])
-    _, kept = layer.apply(params, image, tokens, real, mutable=["intermediates"])
+    attend = quick_jit(functools.partial(layer.apply, mutable=["intermediates"]))
+    _, kept = attend(params, image, tokens, real)
     weights = kept["intermediates"][ALIGNMENT][0][0, :6]
     # A character is a third of a line of 6 columns.
     distance = 3 * ((np.arange(6) + 0.5)[:, None] / 6 - np.array([1, 3.5, 7]) / 9)

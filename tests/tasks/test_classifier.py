@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from quick import quick_jit
 
 from losses import LikelihoodTimes, UniformTimes
 from oracles import Mixture
@@ -83,7 +84,7 @@ def noisy(process, t, n=4000):
 @pytest.mark.parametrize("t", [0.05, 0.3, 0.6, 0.9])
 def test_a_trained_classifier_is_the_exact_one(t):
     x, node, _ = noisy(VP, t)
-    exact, found = DATA.log_probs(x, node), trained().log_probs(x, node)
+    exact, found = (quick_jit(of.log_probs)(x, node) for of in (DATA, trained()))
     divergence = jnp.sum(jnp.exp(exact) * (exact - found), axis=1)
     assert float(jnp.mean(divergence)) < 0.003  # nats
 
@@ -98,7 +99,7 @@ def test_the_gradient_of_the_exact_classifier_is_bayes_rule():
     alpha, sigma = node.alpha[:, None], node.sigma[:, None]
     of_component = (alpha * DATA.means[labels] - x) / (alpha**2 * DATA.std**2 + sigma**2)
     expected = of_component - DATA(x, node).score
-    np.testing.assert_allclose(jax.grad(chosen)(x), expected, atol=1e-4, rtol=1e-4)
+    np.testing.assert_allclose(quick_jit(jax.grad(chosen))(x), expected, atol=1e-4, rtol=1e-4)
 
 
 def test_the_gradient_is_that_of_finite_differences():
@@ -111,10 +112,11 @@ def test_the_gradient_is_that_of_finite_differences():
         def log_p(x):
             return classifier.log_probs(x, node)[:, 1]
 
-        g, h = jax.grad(lambda x: jnp.sum(log_p(x)))(x), 1e-5
+        g, h = quick_jit(jax.grad(lambda x: jnp.sum(log_p(x))))(x), 1e-5
+        values = quick_jit(log_p)
         for axis in range(2):
             e = h * jnp.eye(2)[axis]
-            slope = (log_p(x + e) - log_p(x - e)) / (2 * h)
+            slope = (values(x + e) - values(x - e)) / (2 * h)
             np.testing.assert_allclose(g[:, axis], slope, rtol=1e-6, atol=1e-8)
 
 
@@ -134,11 +136,12 @@ def test_the_loss_is_that_of_the_noised_examples(process):
     task = make_task(process=process, label_smoothing=0.1, times=LikelihoodTimes())
     params = task.init(jax.random.key(0))
     batch, keys = batch_of(jax.random.key(1), 8), jax.random.split(jax.random.key(2), 8)
-    loss, metrics = task.loss(Context(params), batch, keys)
+    of = quick_jit(lambda batch, keys: task.loss(Context(params), batch, keys))
+    loss, metrics = of(batch, keys)
     assert float(loss) == pytest.approx(float(jnp.mean(metrics["loss"])))
     # An example's part depends on its own key alone.
     turned = jnp.array([4, 5, 6, 7, 0, 1, 2, 3])
-    again = task.loss(Context(params), jax.tree.map(lambda a: a[turned], batch), keys[turned])[1]
+    again = of(jax.tree.map(lambda a: a[turned], batch), keys[turned])[1]
     for name in ("loss", "level", "accuracy"):
         np.testing.assert_allclose(again[name], metrics[name][turned], rtol=1e-4, atol=1e-5)
     # By hand, from the times that it says it has taken.

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from quick import quick_jit, random_parameters
 
 from models.layers.attention import Tokens
 from models.layers.conditioning import Embedding, Encoding, join
@@ -96,9 +97,9 @@ def test_the_mean_of_a_caption_is_embedded_and_its_null_is_zero(condition):
     vectors = np.random.default_rng(0).normal(size=(3, 3, 5)).astype(np.float32)
     given = {"caption": {"vectors": vectors, "mask": mask}, "text": np.where(mask, 2, 0)}
     cond = {condition.name: jax.tree.map(jnp.asarray, given[condition.name])}
-    first, variables = embedding(condition).init_with_output(
-        jax.random.key(0), None, cond, SHAPE, 3
-    )
+    first, variables = quick_jit(
+        lambda cond: embedding(condition).init_with_output(jax.random.key(0), None, cond, SHAPE, 3)
+    )(cond)
     assert not first.embedding.any()  # at first
     kernel = jnp.ones_like(variables["params"][condition.name]["pooled"]["kernel"])
     variables["params"][condition.name]["pooled"]["kernel"] = kernel
@@ -114,8 +115,11 @@ def test_the_padding_of_a_text_changes_nothing():
     condition = Text("ab", layers=1)
     short, long = jnp.array([[1, 2]]), jnp.array([[1, 2, 0, 0]])
     model = embedding(condition)
-    found, variables = model.init_with_output(jax.random.key(0), None, {"text": short}, SHAPE, 1)
-    padded = model.apply(variables, None, {"text": long}, SHAPE, 1)
+    variables = random_parameters(
+        lambda key: model.init(key, None, {"text": short}, SHAPE, 1), jax.random.key(0)
+    )
+    apply = quick_jit(lambda text: model.apply(variables, None, {"text": text}, SHAPE, 1))
+    found, padded = apply(short), apply(long)
     np.testing.assert_allclose(
         padded.tokens.values[:, :2], found.tokens.values, rtol=1e-4, atol=1e-5
     )
