@@ -25,8 +25,8 @@ def get_config() -> ConfigDict:
     }
     config.model = {
         "name": "ncsnpp",
-        "nf": 64,
-        "ch_mult": (1, 2, 2),
+        "nf": 32,
+        "ch_mult": (1, 2, 4),
         "num_res_blocks": 1,
         "attn_resolutions": (8, 4),
         "cross_heads": 4,
@@ -39,9 +39,9 @@ def get_config() -> ConfigDict:
     }
     config.loss = {"weighting": "v"}
     config.data.source = {"name": "text_lines", "path": "~/lines.npz", "width": 256}
-    config.optim = {"lr": 1e-3, "b2": 0.98, "warmup": 500, "decay": "cosine", "grad_clip": 1.0}
+    config.optim = {"lr": 1e-3, "b2": 0.98, "warmup": 300, "decay": "cosine", "grad_clip": 1.0}
     config.ema = {"decay": 0.999, "warmup": True}
-    config.training = {"steps": 20_000, "batch_size": 32, "microbatch": "32", "draw_every": 1000}
+    config.training = {"steps": 8_000, "batch_size": 24, "microbatch": "24", "draw_every": 1000}
     config.training.buckets = (64, 128, 192)
     config.sampling = {"num_steps": 50}
     config.write = {"wrap": 24}  # the longest lines that it is trained on have about as many
