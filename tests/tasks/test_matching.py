@@ -53,9 +53,10 @@ def test_a_model_without_captions_is_guided_to_texts_by_a_judge():
         (400, 4), cond={"caption": wanted}, guidance=by_states(likelihood),
     ).x  # fmt: skip
 
+    @quick_jit
     def retrieved(x):
         node = process.node(jnp.full(len(x), 1e-3))
-        return float(jnp.mean(jnp.argmax(judge.images(x, node), axis=1) == wanted))
+        return jnp.mean(jnp.argmax(judge.images(x, node), axis=1) == wanted)
 
     assert abs(retrieved(data.sample(jax.random.key(1), 400)) - 0.25) < 0.08
     assert retrieved(guided) > 0.98
@@ -64,7 +65,9 @@ def test_a_model_without_captions_is_guided_to_texts_by_a_judge():
     node, unseen = process.node(jnp.full(4, 0.5)), TextLikelihood(judge, jnp.eye(4)[:3], "caption")
     expected = jnp.diag(data.log_probs(data.means, node))
     for some in (likelihood, unseen):  # the last is not among those of the second
-        found = some(data.means, node, {"caption": jnp.arange(4)})
+        found = quick_jit(lambda x, some=some: some(x, node, {"caption": jnp.arange(4)}))(
+            data.means
+        )
         of = slice(0, 4) if some is likelihood else slice(3, 4)
         np.testing.assert_allclose(found[of], expected[of], rtol=1e-4, atol=1e-5)
 
