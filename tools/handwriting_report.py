@@ -8,7 +8,8 @@ samplers       legibility, style and speed of the paper's two samplers (Luhman &
 writers        writers of the training against writers never seen, relative to their real lines
 fifty          of fifty strings those wholly right, without and with a choice of four candidates
 photographs    style from photographs against style from lines as they are drawn
-distributions  FID and Geometry Score by sampler, beside real lines against real lines
+distributions  FID, KID and Geometry Score by sampler, beside real lines against real lines
+conditions     how much the loss rises with the text or the style of another line, by noise level
 
 Each writes as many lines as take about five minutes on a CPU; --lines says another number for all.
 Character error rates are those of `handwriting.reading`, where the recognisers are installed.

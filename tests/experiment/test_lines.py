@@ -4,6 +4,7 @@ import dataclasses
 import json
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from line_images import WORDS, write_lines
@@ -11,6 +12,7 @@ from PIL import Image
 from style_stand_in import EXTRACTOR
 
 from data import TextLines
+from data.randomness import permutation
 from data.text_lines import TextLine
 from evaluation import handwriting as evaluation
 from experiment import kinds, modes
@@ -24,8 +26,12 @@ from metrics.character_error import ErrorRate
 from metrics.features import Activations, FeatureExtractor
 from metrics.kid import kid
 from options.errors import InvalidValue
+from sde_lib import VPSDE
+from tasks.conditions import Text
 from tasks.task import Context
+from tools import handwriting_report
 from tools.handwriting_sections import distributions
+from tools.handwriting_sections.conditions import MOST, Conditions, mean
 from tools.handwriting_sections.section import Asked
 from tools.writing_desk import desk_of
 
@@ -221,6 +227,49 @@ def test_distances_of_ink_are_of_images_as_they_are(lines, monkeypatch, capsys):
     assert metric.distances["FID, means"](found, moved) == pytest.approx(81, rel=1e-4)
     assert metric.distances["KID, means"](found, moved) == kid(moved, found).value
     assert "no Geometry Score: it is of pen strokes" in capsys.readouterr().out
+
+
+@dataclasses.dataclass(frozen=True)
+class OfItsText:
+    """A loss that is the level times the number of characters."""
+
+    times: object = None
+    conditions = (Text(" abc"),)
+    process = VPSDE()
+
+    def for_evaluation(self):
+        return self
+
+    def loss(self, context, batch, keys):
+        level = jax.vmap(jax.random.uniform)(keys)
+        loss = level * jnp.sum(batch["text"] > 0, axis=1)
+        return jnp.mean(loss), {"loss": loss, "level": level}
+
+
+def test_how_much_the_loss_rises_with_the_text_of_another_line(lines):
+    subject = dataclasses.replace(kinds.experiment(config(lines)).subject(), task=OfItsText())
+    total = len(subject.held_out)
+    level, own, others = Conditions()._losses(subject, {}, 2 * MOST)
+    assert len(level) == 2 * total and len(np.unique(level)) == 2 * total  # noise of their own
+    for seed in range(2):
+        part = slice(seed * total, (seed + 1) * total)
+        texts = subject.held_out.take(permutation(seed, 0, total))["text"]
+        lengths = (texts > 0).sum(1)
+        np.testing.assert_allclose(own[part], level[part] * lengths, rtol=1e-6)
+        # The first is given the text of the last.
+        np.testing.assert_allclose(
+            others["text"][part], level[part] * np.roll(lengths, 1), rtol=1e-6
+        )
+    assert mean(np.array([1.0, 3.0], np.float32)) == "2.0000 ± 1.0000"
+
+
+@pytest.mark.slow
+def test_a_report_says_at_which_levels_conditions_are_heeded(run):
+    asked = Asked(str(run), splits=("test",), lines=2)
+    rows = handwriting_report.report(asked, ["conditions"]).splitlines()
+    (head,) = [row for row in rows if "sigma / alpha" in row]
+    names = [cell.strip() for cell in head.strip("| ").split("|")]
+    assert names[2:] == ["loss", "another label", "another style", "another text"]
 
 
 @pytest.mark.slow

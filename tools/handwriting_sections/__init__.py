@@ -1,5 +1,6 @@
 """Sections of `tools.handwriting_report`, each a table: a class each, a line of `SECTIONS`."""
 
+from tools.handwriting_sections.conditions import Conditions
 from tools.handwriting_sections.distributions import Distributions
 from tools.handwriting_sections.fifty_strings import FiftyStrings
 from tools.handwriting_sections.photographs import Photographs
@@ -13,4 +14,5 @@ SECTIONS: dict[str, type[Section]] = {
     "fifty": FiftyStrings,
     "photographs": Photographs,
     "distributions": Distributions,
+    "conditions": Conditions,
 }
