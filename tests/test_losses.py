@@ -433,7 +433,7 @@ def coupled(x, scale=1.0):
     return jnp.sin(scale * x) + 0.3 * x * jnp.sum(x**2, axis=(1, 2), keepdims=True)
 
 
-@pytest.mark.one_in(5)
+@pytest.mark.one_in(8)
 @pytest.mark.parametrize("dtype", [bool, jnp.float32])
 @pytest.mark.parametrize("weighting", WEIGHTINGS)
 @pytest.mark.parametrize("reduction", REDUCTIONS)

@@ -249,6 +249,7 @@ def samples(workdir):
         return dict(made)
 
 
+@pytest.mark.slow
 def test_sampling_needs_no_config(workdir, samples):
     assert samples["images"].shape == (10, 28, 28, 1)
     assert samples["labels"].tolist() == [3, 7] * 5

@@ -107,6 +107,7 @@ def test_styles_of_another_extractor_are_refused(run, monkeypatch):
         modes.run("eval", Command(kinds.load(run), run))
 
 
+@pytest.mark.slow
 def test_it_goes_on_and_is_evaluated(run, lines, capsys):
     more = config(lines, **{"training.steps": 3})
     assert modes.run("train", Command(more, run)) == 0

@@ -201,6 +201,7 @@ def train(where, workdir, **overrides):
     assert modes.run("train", Command(config, workdir)) == 0
 
 
+@pytest.mark.slow
 def test_a_run_of_nothing_but_own_classes(mine, tmp_path, forget_own, capsys):
     workdir, weights = tmp_path / "run", tmp_path / "mine.npz"
     train(mine / "bars.py", workdir)

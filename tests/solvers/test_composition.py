@@ -23,7 +23,7 @@ def run(process, solver, batch=150, start=None, steps=STEPS):
     return sample(jax.random.key(0), process, DATA, solver, grid, (batch, 32))
 
 
-@pytest.mark.one_in(7)
+@pytest.mark.one_in(14)
 @pytest.mark.parametrize("process", PROCESSES)
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_every_solver_samples_the_data_on_every_process(process, solver):
@@ -40,7 +40,7 @@ def test_every_solver_samples_the_data_on_every_process(process, solver):
     check_spread(solver, x.std(0) / np.asarray(DATA.std[:2]), 0.2)
 
 
-@pytest.mark.one_in(3)
+@pytest.mark.one_in(5)
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_evaluations_are_counted_as_they_happen(solver):
     process, solver, calls = make_process("vp"), make_solver(solver), []
@@ -63,7 +63,7 @@ def test_evaluations_are_counted_as_they_happen(solver):
         assert int(made.accepted[0]) >= 1
 
 
-@pytest.mark.one_in(3)
+@pytest.mark.one_in(5)
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_a_sample_does_not_depend_on_its_neighbours(solver):
     process, solver = make_process("vp"), make_solver(solver)
@@ -74,7 +74,7 @@ def test_a_sample_does_not_depend_on_its_neighbours(solver):
     np.testing.assert_array_equal(part.nfe, whole.nfe[3:])
 
 
-@pytest.mark.one_in(3)
+@pytest.mark.one_in(5)
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_a_constraint_acts_with_every_solver(solver):
     """Half of each sample is held at its noised value: it ends there, and the rest stays free."""

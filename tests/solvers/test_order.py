@@ -33,7 +33,7 @@ def flow_error(process, solver, grid):
     return float(jnp.abs(run.x - DATA.flow(x, node(start), node(end))).max())
 
 
-@pytest.mark.one_in(4)
+@pytest.mark.one_in(7)
 @pytest.mark.parametrize("process", PROCESSES, ids=ids)
 @pytest.mark.parametrize(
     "solver, order",
@@ -68,7 +68,7 @@ def test_the_order_holds_on_every_grid(make):
     assert abs(slope_of(steps, errors) - 2) < 0.4, errors
 
 
-@pytest.mark.one_in(4)
+@pytest.mark.one_in(7)
 @pytest.mark.parametrize("process", PROCESSES, ids=ids)
 @pytest.mark.parametrize("method", ["bosh3", "dopri5", "tsit5"])
 def test_the_adaptive_flow_keeps_its_tolerance(process, method):
@@ -106,7 +106,7 @@ def final_variance(process, solver, grid, data):
     return covariance[0, 0]
 
 
-@pytest.mark.one_in(4)
+@pytest.mark.one_in(7)
 @pytest.mark.parametrize("process", [VPSDE(), VESDE(0.05, 5.0), EDM(t_max=5.0)], ids=ids)
 @pytest.mark.parametrize(
     "make, order",

@@ -121,7 +121,7 @@ def check(process, solver, output, grid, control):
     check_spread(solver, away.reshape(-1, 2).std(0), 0.25)
 
 
-@pytest.mark.one_in(8)
+@pytest.mark.one_in(16)
 @pytest.mark.parametrize("choices", covering(), ids="-".join)
 def test_every_two_choices_work_together(choices):
     check(*choices)

@@ -71,7 +71,7 @@ CHOICES = [list(WEIGHTINGS), list(TIMES), list(COUPLINGS), [False, True]]
 CASES = [(*pair, *map(LOT.choice, CHOICES)) for pair in EVERY]
 
 
-@pytest.mark.one_in(4)
+@pytest.mark.one_in(8)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join(map(str, case)))
 def test_every_process_and_output_trains_with_every_loss(case):
     process, output, weighting, times, coupling, learned = case
@@ -152,7 +152,7 @@ class Padded(nn.Module):
         return nn.Dense(x.shape[-1])(h) + (0 if labels is None else labels[:, None, None])
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("output", ["noise", "v", "edm"])
 @pytest.mark.parametrize("coupling", COUPLINGS)
 def test_padding_leaves_the_loss_of_every_example_alone(output, coupling):
