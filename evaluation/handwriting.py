@@ -195,7 +195,7 @@ def style_of(
     if extractor is None:
         return []
     writers = np.array([line.writer for line in real])
-    written, theirs = (_styles(subject, lines) for lines in (made, real))
+    written, theirs = (styles_of(subject, lines) for lines in (made, real))
     about: dict[str, Any] = {"extractor": extractor.identity, "evaluations": evaluations}
     right = nearest(written, writers, theirs, writers)
     distance = frechet_distance(Moments.of(mean_style(written)), Moments.of(mean_style(theirs)))
@@ -217,13 +217,13 @@ def distances_of(
         return []
     rest = np.random.default_rng(seed).permutation(len(subject.numbers))[len(real) :][: len(real)]
     others = [subject.lines.line(int(i)) for i in subject.numbers[rest]]
-    theirs = mean_style(_styles(subject, real))
+    theirs = mean_style(styles_of(subject, real))
     about: dict[str, Any] = {"reference": "the real lines", "extractor": extractor.identity}
     figures: list[Figure] = []
     for lines, of in ((made, ""), (others, OF_OTHERS)):
         if min(len(lines), len(real)) < FEWEST:
             continue
-        found, n = mean_style(_styles(subject, lines)), len(lines)
+        found, n = mean_style(styles_of(subject, lines)), len(lines)
         kernel = kid(found, theirs)
         of_lines = about | ({} if of else {"evaluations": evaluations})
         name, error = f"kernel distance of style{of}", kernel.standard_error
@@ -234,7 +234,8 @@ def distances_of(
     return figures
 
 
-def _styles(subject: HandwritingSubject, lines: Lines) -> Float32[np.ndarray, "n parts c"]:
+def styles_of(subject: HandwritingSubject, lines: Lines) -> Float32[np.ndarray, "n parts c"]:
+    """What the style network, which there is, sees in lines."""
     assert subject.extractor is not None
     with busy("looking at styles"):
         return subject.extractor([subject.medium.for_style(line[0]) for line in lines])

@@ -50,7 +50,8 @@ def file_of(source: Path, split: str, what: str) -> Path:
 def parse(path: Path, axes: int) -> UInt8[np.ndarray, "..."]:
     """The array in an IDX file of unsigned bytes; StorageError for any other, or a part of one."""
     try:
-        content = (gzip.open if path.suffix == ".gz" else open)(path, "rb").read()
+        content = path.read_bytes()
+        content = gzip.decompress(content) if path.suffix == ".gz" else content
     except (OSError, EOFError, zlib.error) as error:
         raise StorageError("source", but=f"{path} cannot be read: {error}") from error
     start = 4 + 4 * axes

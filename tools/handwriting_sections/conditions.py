@@ -2,9 +2,9 @@
 lines rises when the text, or the style, is that of another line.
 
 Times are drawn uniformly, whatever the training draws; *sigma / alpha* is that in the middle of a
-row. A model that writes what it is told has a rise at the levels where that is decided; where all
-rises are within their standard errors, it has not begun to read, and more training, or times that
-are drawn from other levels (`loss.times`), is what it needs.
+row. A model that writes the text that it is given has a rise at the levels where that is decided;
+where all rises are within their standard errors, it has not begun to read, and more training, or
+times that are drawn from other levels (`loss.times`), is what it needs.
 """
 
 import dataclasses
@@ -74,7 +74,7 @@ class Conditions:
 
         total, parts = len(subject.held_out), []
         for first in range(0, count, MOST):
-            # Whoever begins anew has noise of its own.
+            # Lines that come again have another order, and noise of their own.
             seed, begin = divmod(first, -(-total // MOST) * MOST)
             examples = Examples(subject.held_out, subject.transform.for_evaluation(), seed)
             numbers = np.minimum(np.arange(begin, begin + MOST), total - 1)

@@ -21,7 +21,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from evaluation.handwriting import HandwritingSubject, written
+from evaluation.handwriting import HandwritingSubject, styles_of, written
 from handwriting.length import mean_style
 from handwriting.render import STYLE, padded
 from metrics.extractors import MissingWeights, load
@@ -165,8 +165,7 @@ def width_of(subject: HandwritingSubject) -> int:
 
 def style_features(subject: HandwritingSubject, lines: Lines) -> Float[np.ndarray, "n c"]:
     """The mean features of style."""
-    assert subject.extractor is not None
-    return mean_style(subject.extractor([subject.medium.for_style(line[0]) for line in lines]))
+    return mean_style(styles_of(subject, lines))
 
 
 def padded_rows(subject: HandwritingSubject, lines: Lines) -> Float[np.ndarray, "n coordinates"]:
