@@ -30,8 +30,9 @@ from sde_lib import VPSDE
 from tasks.conditions import Text
 from tasks.task import Context
 from tools import handwriting_report
-from tools.handwriting_sections import distributions
+from tools.handwriting_sections import distributions, speed_and_legibility
 from tools.handwriting_sections.conditions import MOST, Conditions, mean
+from tools.handwriting_sections.samplers import SAMPLERS
 from tools.handwriting_sections.section import Asked
 from tools.writing_desk import desk_of
 
@@ -270,6 +271,20 @@ def test_a_report_says_at_which_levels_conditions_are_heeded(run):
     (head,) = [row for row in rows if "sigma / alpha" in row]
     names = [cell.strip() for cell in head.strip("| ").split("|")]
     assert names[2:] == ["loss", "another label", "another style", "another text"]
+
+
+@pytest.mark.slow
+def test_a_report_on_images_has_the_tables_of_strokes_but_for_what_is_of_strokes(run, monkeypatch):
+    ddim = [sampler for sampler in SAMPLERS if sampler.name == "ddim, 4"]
+    for module in (speed_and_legibility, distributions):
+        monkeypatch.setattr(module, "SAMPLERS", ddim)
+    asked = Asked(str(run), splits=("test",), lines=2, extractors=())
+    sections = ["samplers", "writers", "distributions"]
+    found = handwriting_report.report(asked, sections)
+    assert [part.split("\n")[0] for part in found.split("## ")[1:]] == sections
+    assert found.count("| ddim, 4") == 2 and "| real lines" in found
+    assert "| test | 2 written" in found and "| test | 2 real" in found
+    assert "Geometry" not in found and "Luhman" not in found
 
 
 @pytest.mark.slow

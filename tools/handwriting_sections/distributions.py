@@ -21,7 +21,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from evaluation.handwriting import HandwritingSubject, styles_of, written
+from evaluation.handwriting import HandwritingSubject, Lines, styles_of, written
 from handwriting.length import mean_style
 from handwriting.render import STYLE, padded
 from metrics.extractors import MissingWeights, load
@@ -42,7 +42,6 @@ PUBLISHED = [
     ["algorithm 2", "7.10", "3.3e-3"],
     ["equation 9", "8.05", "2.7e-3"],
 ]
-Lines = Sequence[Any]  # of whatever medium
 
 
 class Metric(NamedTuple):
@@ -83,8 +82,10 @@ class Distributions:
             rows.append({"sampler": sampler.name, "evaluations": f"{nfe:.0f}"} | found)
         rows.append({"sampler": "real lines"} | spread(reals))
         about = f"{count} lines of {subject.held_out.name} and as many written"
-        about += f"; Geometry Score of {asked.draws} draws, 64 landmarks, gamma N / 5000 / 128"
         about += f"; real lines: {len(reals)} sets"
+        if not is_of_pen(subject):
+            return as_table(about, rows)
+        about += f"; Geometry Score of {asked.draws} draws, 64 landmarks, gamma N / 5000 / 128"
         paper = table(["Luhman and Luhman 2020, table 1, IAM-OnDB", "FID", "geometry"], PUBLISHED)
         return f"{as_table(about, rows)}\n{paper}\n"
 

@@ -95,7 +95,7 @@ def _row(
     writer: Writer,
     subject: HandwritingSubject,
     chosen: Int[np.ndarray, "n"],
-    real: list[Line],
+    real: Sequence[Line],
     images: Sequence[UInt8[np.ndarray, "_ _"]],
 ) -> dict[str, str]:
     """What is seen in images, and what is written in that style."""

@@ -7,8 +7,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from jaxtyping import Int
 
-from data.strokes import Line
-from evaluation.handwriting import OF_REAL, HandwritingSubject, legibility_of, style_of
+from evaluation.handwriting import OF_REAL, HandwritingSubject, Lines, legibility_of, style_of
 from experiment.pipeline import load_writer
 from experiment.writing import Writer
 from handwriting.pen_medium import PenMedium
@@ -70,7 +69,7 @@ class Section(Protocol):
 
 def chosen_of(
     subject: HandwritingSubject, count: int, seed: int = 0
-) -> tuple[Int[np.ndarray, "n"], list[Line]]:
+) -> tuple[Int[np.ndarray, "n"], Lines]:
     """Held-out lines at random, all if there are fewer: their numbers, and the lines."""
     total = len(subject.held_out)
     require(total >= 2, "split", Words(f"{total} lines of {subject.held_out.name}"), "at least 2")
@@ -78,7 +77,7 @@ def chosen_of(
     return chosen, real_lines(subject, chosen)
 
 
-def real_lines(subject: HandwritingSubject, chosen: Int[np.ndarray, "n"]) -> list[Line]:
+def real_lines(subject: HandwritingSubject, chosen: Int[np.ndarray, "n"]) -> Lines:
     """Held-out lines by their numbers."""
     return [subject.lines.line(int(i)) for i in subject.numbers[chosen]]
 
@@ -94,7 +93,7 @@ def cells(figures: Sequence[Figure]) -> dict[str, str]:
     return found
 
 
-def real_figures(subject: HandwritingSubject, real: Sequence[Line]) -> list[Figure]:
+def real_figures(subject: HandwritingSubject, real: Lines) -> list[Figure]:
     """Of real lines, what is measured of written ones."""
     of_style = style_of(subject, real, real, 0)
     return legibility_of(subject.medium, real, OF_REAL) + [f for f in of_style if OF_REAL in f.name]

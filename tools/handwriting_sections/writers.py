@@ -11,8 +11,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from data.strokes import Line
-from evaluation.handwriting import OF_REAL, legibility_of, style_of, written
+from evaluation.handwriting import OF_REAL, Lines, legibility_of, style_of, written
 from experiment.writing import Writer
 from handwriting.writer_recognition import recognised
 from metrics.report import Figure
@@ -63,7 +62,7 @@ def ratios(made: Sequence[Figure], real: Sequence[Figure]) -> dict[str, str]:
     }
 
 
-def named(writer: Writer, lines: Sequence[Line]) -> dict[str, str]:
+def named(writer: Writer, lines: Lines) -> dict[str, str]:
     """How often the classifier names the writer, where it was trained on the training's writers."""
     experiment = writer.experiment
     extractor = experiment.extractor
