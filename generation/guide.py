@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Array
 
 from controllable.automatic.gain import MeasurementOptions, measure
-from controllable.automatic.measurement import VERSION, GuidedModel, Measured, lower
+from controllable.automatic.measurement import VERSION, GuidedModel, Measured, Row, lower
 from controllable.strategies import GuidanceInputs, Strategy
 from metrics.calibration import Classifier
 from metrics.resumable import fingerprint
@@ -31,6 +31,36 @@ from tasks.conditions import Condition
 logger = logging.getLogger(__name__)
 
 
+class KeptParts:
+    """Parts of a measurement that is not yet at its end, so that one that is cut off goes on.
+
+    whole: the file that the measurement will have; theirs lies beside it. None: nothing is kept.
+    """
+
+    def __init__(self, whole: Path | None) -> None:
+        self._file = whole and whole.with_suffix(".parts.npz")
+        self._rows: dict[str, Any] = {}
+        if self._file is not None and self._file.exists():
+            try:
+                self._rows = npz.read(self._file)
+            except npz.UNREADABLE as error:
+                logger.warning("%s is damaged (%s); it is measured again", self._file, error)
+
+    def __call__(self, name: str, make: Callable[[], Row]) -> Row:
+        """The row of this part, made where it was not kept."""
+        if name not in self._rows:
+            self._rows[name] = np.array(make(), np.float64)
+            if self._file is not None:
+                with atomic_write(self._file) as file:
+                    np.savez(file, **self._rows)
+        return tuple(self._rows[name].tolist())
+
+    def drop(self) -> None:
+        """Removes what was kept, as the whole is."""
+        if self._file is not None:
+            self._file.unlink(missing_ok=True)
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Guide:
     """A guidance: predictor to predictor, towards the classes `labels` of a run's cond.
@@ -39,7 +69,8 @@ class Guide:
     classifier: for a strategy that needs one.
     held_out: gives data that neither network was trained on, in the process's range, with their
       classes; a strategy that needs a table has it measured on them, once for each predictor.
-    keep: a folder in which what was measured of a network is found again; None for none.
+    keep: a folder in which what was measured of a network is found again, in part where that was
+      cut off; None for none.
     batch_size: examples that are measured at once; None for the most that fit, up to those of
       `MeasurementOptions`.
     """
@@ -71,10 +102,12 @@ class Guide:
         model = GuidedModel(self.process, predict, self.classifier, self.conditions)
         with progress_bar(desc="measuring guidance", unit="part") as bar:
             options = MeasurementOptions(batch_size=self.batch_size or self._fitting(model, x_0))
-            found = measure(jax.random.key(0), model, x_0, labels, options, bar_updater(bar))
+            parts = KeptParts(kept)
+            found = measure(jax.random.key(0), model, x_0, labels, options, bar_updater(bar), parts)
         if kept is not None:
             with atomic_write(kept) as file:
                 np.savez(file, **dataclasses.asdict(found))
+            parts.drop()
         return found
 
     def _fitting(self, model: GuidedModel, x_0: Array) -> int:

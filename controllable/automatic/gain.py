@@ -20,6 +20,7 @@ the classifier likes, which new noise undoes.
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Sequence
 
@@ -35,8 +36,11 @@ from controllable.automatic.measurement import (
     GuidedModel,
     Level,
     Measured,
+    Part,
+    Row,
     best_pilot,
     levels_at,
+    made,
     mean_and_error,
     measure_levels,
     picked_log_probs,
@@ -86,6 +90,7 @@ def measure(
     labels: Int[np.ndarray, " n"],
     options: MeasurementOptions = MeasurementOptions(),
     progress: Callable[[int, int], None] | None = None,
+    part: Part = made,
 ) -> Measured:
     """Calibrates a classifier for guidance on held-out data of all classes.
 
@@ -93,6 +98,7 @@ def measure(
       model: its score network may be a plain function.
       x_0, labels: data that neither network was trained on, and its classes.
       progress: called as progress(levels and gains done, of at most so many).
+      part: for what a level or a gain was found to be before, where such is kept.
     """
     got = Words(f"{len(x_0)} and {len(labels)} labels")
     require(len(x_0) == len(labels) >= 2, "x_0", got, "as many, 2 or more")
@@ -106,13 +112,14 @@ def measure(
         if progress is not None:
             progress(count, total)
 
-    found = measure_levels(key, at, s, x_0, labels, done)
+    found = measure_levels(key, at, s, x_0, labels, done, part)
     if not options.pilots or not found.zone.any():
         return found
     search = GainSearch(at, found, x_0.shape[1:], labels[: options.pilots])
-    tried: list[tuple[float, float, float]] = []
+    tried: list[Row] = []
     for gain in GAINS:
-        tried.append((gain, *search.missed(jax.random.fold_in(key, options.levels), gain)))
+        missed = functools.partial(search.missed, jax.random.fold_in(key, options.levels), gain)
+        tried.append((gain, *part(f"gain {gain:g}", missed)))
         done(options.levels + len(tried))
         best = best_pilot(np.array(tried))
         if max(tried[best][1:]) <= 0 or len(tried) - 1 - best >= PATIENCE:
@@ -129,7 +136,7 @@ class GainSearch:
     shape: tuple[int, ...]
     labels: np.ndarray
 
-    def missed(self, key: Array, gain: float) -> tuple[float, float]:
+    def missed(self, key: Array, gain: float) -> Row:
         """By how much samples guided with this gain miss (1), and (2)."""
         x_0 = self.samples(key, gain)
         return self.missed_recognition(key, x_0), self.missed_likelihood(key, x_0)

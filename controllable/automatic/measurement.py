@@ -35,8 +35,16 @@ from parameterization import Predictor
 from sde_lib import Node, Process, expand_right
 from tasks.conditions import LABELS, Condition, unconditional
 
+Row = tuple[float, ...]
+# Gives the row of a part of a measurement by its name, made now or kept from before.
+Part = Callable[[str, Callable[[], Row]], Row]
 VERSION = 2  # of what is measured: another, and what was kept is not used
 SIGNIFICANT = 2.0  # standard errors by which (2) is positive in the zone
+
+
+def made(name: str, make: Callable[[], Row]) -> Row:
+    """A `Part` that keeps nothing."""
+    return make()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,11 +145,13 @@ def measure_levels(
     x_0: Float[Array, "n *shape"],
     labels: Int[np.ndarray, " n"],
     progress: Callable[[int], None] = lambda done: None,
+    part: Part = made,
 ) -> Measured:
     """The measurements at each level, `at` those of s; progress is called with the count."""
     rows = []
     for k, level in enumerate(at):
-        rows.append(level.row(jax.random.fold_in(key, k), x_0, labels))
+        row = functools.partial(level.row, jax.random.fold_in(key, k), x_0, labels)
+        rows.append(part(f"level {k}", row))
         progress(k + 1)
     return Measured(s, *(np.array(column) for column in zip(*rows, strict=True)))
 
@@ -154,7 +164,7 @@ class Level:
     t: float
     batch_size: int
 
-    def row(self, key: Array, x_0: Array, labels: np.ndarray) -> tuple[float, ...]:
+    def row(self, key: Array, x_0: Array, labels: np.ndarray) -> Row:
         """The fields of `Measured` but the level, in their order."""
         noise = jax.random.normal(key, x_0.shape)
         log_probs = self.log_probs(x_0, noise, labels)

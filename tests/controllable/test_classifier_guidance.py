@@ -10,7 +10,7 @@ from damage import NAMES, damages
 
 from controllable.automatic.gain import GainSearch, MeasurementOptions, measure
 from controllable.automatic.guidance import automatic_guidance
-from controllable.automatic.measurement import GuidedModel, Measured, levels_at
+from controllable.automatic.measurement import GuidedModel, Level, Measured, levels_at
 from controllable.classifier_guidance import clamped_level, class_gradient, classifier_guidance
 from controllable.schedules import Constant, Interval, Linear
 from controllable.strategies import (
@@ -21,7 +21,7 @@ from controllable.strategies import (
     Truncated,
     Zones,
 )
-from generation.guide import Guide
+from generation.guide import Guide, KeptParts
 from options.errors import InvalidValue
 from oracles import Gaussian, Mixture
 from parameterization import MASK, Prediction, as_pytree
@@ -372,6 +372,7 @@ def test_what_was_measured_is_kept(monkeypatch, tmp_path):
     guided.measured(score)
     assert not guided.keep.exists()  # a plain function does not say what it depends on
     found = guided.measured(DATA)
+    (kept,) = guided.keep.iterdir()  # no parts of it
     monkeypatch.setattr("generation.guide.measure", None)
     again = guided.measured(DATA)
     for field in dataclasses.fields(found):
@@ -381,6 +382,43 @@ def test_what_was_measured_is_kept(monkeypatch, tmp_path):
         other.measured(DATA)
     with pytest.raises(TypeError, match="not callable"):
         guided.measured(dataclasses.replace(DATA, std=0.4))
+
+
+@pytest.mark.slow
+def test_a_measurement_that_is_cut_off_goes_on(monkeypatch, tmp_path):
+    """Every level and gain is measured once, and what is found is as if nothing had happened."""
+    labels = np.repeat(np.arange(3), 40)
+    x_0 = DATA.means[labels] + DATA.std * jax.random.normal(jax.random.key(5), (120, 2))
+    row, missed = Level.row, GainSearch.missed
+    done = []
+
+    def stops(after, function):
+        def call(*args):
+            if len(done) == after:
+                raise KeyboardInterrupt
+            done.append(args)
+            return function(*args)
+
+        return call
+
+    def found_in(folder, after):
+        monkeypatch.setattr(Level, "row", stops(after, row))
+        monkeypatch.setattr(GainSearch, "missed", stops(after, missed))
+        return Guide(Automatic(), PROCESS, (), Exact(), lambda: (x_0, labels), folder).measured(
+            DATA
+        )
+
+    whole = found_in(tmp_path / "whole", None)
+    parts = len(done)
+    done.clear()
+    levels = MeasurementOptions.levels
+    for after in (2, levels + 1 if len(whole.pilots) > 1 else levels):
+        with pytest.raises(KeyboardInterrupt):
+            found_in(tmp_path / "cut", after)
+    again = found_in(tmp_path / "cut", None)
+    assert len(done) == parts
+    for field in dataclasses.fields(whole):
+        np.testing.assert_array_equal(getattr(again, field.name), getattr(whole, field.name))
 
 
 @pytest.mark.parametrize("how", NAMES)
@@ -396,6 +434,20 @@ def test_a_damaged_measurement_is_made_again(how, monkeypatch, tmp_path, caplog)
     kept.write_bytes(damages(whole)[how])
     assert guided.measured(DATA) is made and "is damaged" in caplog.text
     assert guided.measured(DATA) is not made  # but read
+
+
+@pytest.mark.parametrize("how", NAMES)
+def test_damaged_parts_of_a_measurement_are_made_again(how, tmp_path, caplog):
+    whole = tmp_path / "found.npz"
+    assert KeptParts(whole)("level 0", lambda: (1.0, 1 / 3)) == (1.0, 1 / 3)
+    assert KeptParts(whole)("level 0", lambda: (2.0,)) == (1.0, 1 / 3)
+    (kept,) = tmp_path.iterdir()
+    kept.write_bytes(damages(kept.read_bytes())[how])
+    assert KeptParts(whole)("level 0", lambda: (2.0,)) == (2.0,) and "is damaged" in caplog.text
+    parts = KeptParts(whole)
+    assert parts("level 0", lambda: (3.0,)) == (2.0,)
+    parts.drop()
+    assert not list(tmp_path.iterdir())
 
 
 def test_samples_of_measured_guidance_depend_on_what_it_is_measured_on():
