@@ -8,7 +8,8 @@
 
 `write` makes such a file; `tools.prepare_lines` makes one of the IAM Handwriting Database or of
 your own images, and `tools.build_lines` one derived from fonts. One with "train" alone is all
-there is of every split, of which `data.holdout` sets some aside.
+there is of every split, of which `data.holdout` sets some aside. `data/lines.npz` has a few lines
+of every hand derived from fonts, see data/README.md.
 """
 
 import zlib
@@ -29,6 +30,7 @@ from storage.pictures import write_npz
 
 HEIGHT = 64  # of every image
 WHITE = 255
+EMBEDDED = Path(__file__).parent / "lines.npz"
 
 
 class TextLine(NamedTuple):
@@ -44,7 +46,7 @@ class TextLines:
     """A file of images of lines; see `data.text_lines`.
 
     Attributes:
-      path: of the file.
+      path: of the file; empty for the embedded lines, which are derived from fonts.
       width: columns that every line is padded to, with white, without the longer ones; 0 for as
         many as the longest has in any split, rounded up to a multiple of 16.
       characters: the same for the texts, 0 for as many as the longest has.
@@ -60,17 +62,20 @@ class TextLines:
     masked: bool = True
 
     def __post_init__(self) -> None:
-        require(self.path, "path", self.path, "an .npz file of images of lines")
         require_non_negative(self, "width", "characters")
+
+    @property
+    def _file(self) -> Path:
+        return Path(self.path).expanduser() if self.path else EMBEDDED
 
     def splits(self) -> list[str]:
         """Those that the file has, the training's first."""
-        return splits_of(opened(Path(self.path).expanduser(), KIND, _check))
+        return splits_of(opened(self._file, KIND, _check))
 
     def read(self, split: str = "train") -> "TextLineSource":
         """The lines of a split; InvalidValue where the file is none, or lacks the split."""
-        path = Path(self.path).expanduser()
-        given = LineArrays.of(path, opened(path, KIND, _check), split, self.replacement)
+        arrays = opened(self._file, KIND, _check)
+        given = LineArrays.of(self._file, arrays, split, self.replacement)
         return TextLineSource(given, (self.width, self.characters), self.masked)
 
 

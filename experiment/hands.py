@@ -56,11 +56,11 @@ class Hands:
     medium: Medium = PEN
 
     def __call__(self, spec: str, seed: int = 0) -> Hand:
-        """A hand as the user gives it, "" for one by the seed; InvalidValue for what is none.
+        """A hand as the user gives it, "" for a writer by the seed; InvalidValue for what is none.
 
         seed: chooses the line from which the style of a writer is taken.
         """
-        spec = spec or self.names[seed % len(self.names)]
+        spec = spec or self._any(seed)
         parts = [part.strip() for part in spec.split(",")]
         found = [self._part(part, spec, seed) for part in parts]
         if self.extractor is None:
@@ -70,6 +70,13 @@ class Hands:
         styles = np.stack([hand.style for hand, _ in found])
         mean = np.einsum("p,pnc->nc", weights / weights.sum(), styles).astype(np.float32)
         return Hand(spec, mean, found[0][0].label)
+
+    def _any(self, seed: int) -> str:
+        """A writer, of whom there is a line where the model needs one."""
+        if self.extractor is None:
+            return self.names[seed % len(self.names)]
+        at_hand = np.unique(np.concatenate([source.writers for source in self.sources()]))
+        return self.names[at_hand[seed % len(at_hand)]]
 
     def _part(self, part: str, spec: str, seed: int) -> tuple[Hand, float]:
         """One hand of a mixture, and its weight."""

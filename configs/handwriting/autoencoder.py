@@ -17,8 +17,7 @@ from configs.emoji.autoencoder_small import get_config as emoji
 
 def get_config() -> ConfigDict:
     config = emoji()
-    config.data.source = {"name": "text_lines", "path": "~/lines.npz"}
-    config.data.source.update({"width": 256, "masked": False})
+    config.data.source = {"name": "text_lines", "width": 256, "masked": False}
     config.data.image_size = (64, 256)
     config.data.num_channels = 1
     config.data.random_flip = False

@@ -4,7 +4,7 @@ import pytest
 from data import SOURCES, Loader, TextLines, Transform, eval_batches
 from data.source import Subset, hold_out
 from data.space import Pixels
-from data.text_lines import TextLine, write
+from data.text_lines import EMBEDDED, TextLine, write
 from options.errors import InvalidValue
 
 
@@ -136,8 +136,6 @@ def test_a_missing_or_damaged_file_is_refused(path):
         TextLines(str(half)).read()
     with pytest.raises(InvalidValue, match="^path: got '/nowhere.npz'"):
         TextLines("/nowhere.npz").read()
-    with pytest.raises(InvalidValue, match="^path: got ''"):
-        TextLines()
     with pytest.raises(InvalidValue, match=r"^split: got 'val', expected one of \['test', 'tra"):
         TextLines(str(path)).read("val")
 
@@ -150,3 +148,21 @@ def test_what_is_no_line_is_not_written(tmp_path, shape):
     with pytest.raises(InvalidValue, match="train: got no line"):
         write(tmp_path / "a.npz", "some", {"train": []})
     assert not (tmp_path / "a.npz").exists()
+
+
+def test_the_embedded_lines_are_what_the_readme_says():
+    train, test, new = (TextLines().read(split) for split in ("train", "test", "new_writers"))
+    assert (len(train), len(test), len(new)) == (720, 180, 180)
+    assert (
+        EMBEDDED.stat().st_size < 4e6 and train.name == "images of lines derived from fonts, train"
+    )
+    assert train.alphabet.characters == "".join(map(chr, range(32, 127)))
+    writers = [np.bincount(source.writers, minlength=102) for source in (train, test, new)]
+    assert sorted(set(writers[0])) == [0, 8] and sorted(set(writers[1])) == [0, 2]
+    assert ((writers[0] > 0) == (writers[1] > 0)).all()
+    assert ((writers[0] > 0) != (writers[2] > 0)).all() and (writers[2] > 0).sum() == 12
+    fonts = [{train.class_names[w].split("/")[0] for w in np.flatnonzero(k)} for k in writers]
+    assert len(fonts[0] | fonts[2]) == 51 and not fonts[0] & fonts[2]
+    texts = [set(source.texts) for source in (train, test, new)]
+    assert not (texts[0] & texts[1] or texts[0] & texts[2] or texts[1] & texts[2])
+    assert max(source.lengths.max() for source in (train, test, new)) == 1041

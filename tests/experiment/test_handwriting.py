@@ -226,6 +226,9 @@ def test_hands_mix_by_their_weights(run):
     gone = Hands(("eve",), lambda: [], EXTRACTOR)
     with pytest.raises(InvalidValue, match="style: got 'eve', but no line of this writer"):
         gone("eve")
+    some = Hands((*hands.names, "zoe"), experiment.each_split, EXTRACTOR)
+    asked = {some("", seed).name for seed in range(2 * len(some.names))}
+    assert asked == set(hands.names)  # not of whom there is no line
 
 
 def test_the_best_of_several_candidates_is_taken(run, monkeypatch):
