@@ -51,7 +51,7 @@ class LinesSettings(HandwritingSettings):
     conditions: tuple[Condition, ...] = several(CONDITIONS, (Text(), Style(added=True)))
     loss: LineLossOptions = LineLossOptions()  # type: ignore[assignment]
     data: DataOptions = DataOptions(
-        source=TextLines("lines.npz"), space=CENTERED, image_size=(), num_channels=1
+        source=TextLines(), space=CENTERED, image_size=(), num_channels=1
     )
     sampling: WritingOptions = WritingOptions(solver=DDIM(), num_steps=50, t_end=None)
     write: Any = WriteOptions()

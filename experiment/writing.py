@@ -144,7 +144,7 @@ class Writer:
         the network is asked for, if that is wanted of strokes."""
         drawing = self.experiment.medium.page(lines, self.experiment.options.write.layout)
         spans, start = [], 0
-        if not with_spans:
+        if not (with_spans and hasattr(drawing, "spans")):
             return drawing
         for line in lines:
             if line.text:

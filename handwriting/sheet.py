@@ -25,7 +25,9 @@ from options.choices import require
 from options.errors import Words
 
 THICK = 15  # pixels, thicker than any stroke
-GRAIN = 0.08  # of ink, below which it is the grain of the paper
+GRAIN = 0.08  # of ink, below which it is the grain of the paper, or more where the paper is coarse:
+SPREAD = 4.0  # standard deviations of the grain above its median,
+COARSEST = 0.4  # but no more than this
 LEAST = 0.4  # of the ink of the fullest row
 SMOOTH = 1.5  # pixels
 
@@ -42,7 +44,17 @@ def ink_of(image: UInt8[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:
     paper = ndimage.grey_closing(image, THICK, mode="nearest").astype(np.float32)
     paper = ndimage.uniform_filter(paper, THICK, mode="nearest")
     ink = 1 - image / np.maximum(paper, 1)
-    return np.clip((ink - GRAIN) / (1 - GRAIN), 0, 1).astype(np.float32)
+    grain = _grain(ink)
+    return np.clip((ink - grain) / (1 - grain), 0, 1).astype(np.float32)
+
+
+def _grain(ink: Float[np.ndarray, "h w"]) -> float:
+    """Up to where it is the paper's, which most pixels are."""
+    if not ink.size:
+        return GRAIN
+    median = np.median(ink)
+    deviation = 1.4826 * np.median(np.abs(ink - median))  # of a normal distribution
+    return float(np.clip(median + SPREAD * deviation, GRAIN, COARSEST))
 
 
 def body_of(ink: Float[np.ndarray, "h w"]) -> Body:

@@ -6,6 +6,7 @@ samplers       legibility, style and speed of the paper's two samplers (Luhman &
                algorithm 2 and equation 9), the first in fewer steps, and of DDIM, DPM-Solver++ and
                the probability flow in 4, 8 and 16
 writers        writers of the training against writers never seen, relative to their real lines
+words          words that training texts have against words that they have not
 fifty          of fifty strings those wholly right, without and with a choice of four candidates
 photographs    style from photographs against style from lines as they are drawn
 distributions  FID, KID and Geometry Score by sampler, beside real lines against real lines
@@ -24,6 +25,7 @@ from options.program import one_line_errors
 from storage.files import atomic_write
 from tools.command_line import hardware
 from tools.handwriting_sections import SECTIONS
+from tools.handwriting_sections.samplers import of_families
 from tools.handwriting_sections.section import Asked
 
 
@@ -56,12 +58,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--draws", type=int, default=Asked.draws, help="of the Geometry Score")
     parser.add_argument("--extractors", default=",".join(Asked.extractors), help="of the FID")
+    parser.add_argument(
+        "--samplers", default=",".join(Asked.samplers), help="families that are compared"
+    )
     parser.add_argument("--out", default="", help="file of the page, beside the screen")
     args = parser.parse_args(argv)
     require_count("lines", args.lines, 0)
     require_count("draws", args.draws, 1)
-    splits, extractors = (tuple(filter(None, s.split(","))) for s in (args.splits, args.extractors))
-    asked = Asked(args.weights, args.strokes, splits, args.lines, args.draws, extractors)
+    splits, extractors, samplers = (
+        tuple(filter(None, names.split(",")))
+        for names in (args.splits, args.extractors, args.samplers)
+    )
+    of_families(samplers)  # an error before the work
+    asked = Asked(args.weights, args.strokes, splits, args.lines, args.draws, extractors, samplers)
     report(asked, args.sections.split(","), args.out)
 
 

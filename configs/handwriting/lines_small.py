@@ -1,4 +1,4 @@
-"""Lines of handwriting as images of height 64, of a size that two CPU cores train in hours.
+"""Lines of handwriting as images of height 64, of a size that a CPU trains in hours.
 
 Text by cross-attention at heights 8 and 4 of the grid, each character where the length model has
 it; the writer's number and the style of another of the lines are added to the noise level.
@@ -6,7 +6,9 @@ Command: python main.py --config configs/handwriting/lines_small.py --workdir ru
          --mode train --config.data.source.path=lines.npz, which make lines or tools.prepare_lines
          made; without it, a few embedded lines. Flow matching: --config.process=flow
          --config.parameterization.output=velocity --config.loss.weighting=velocity
-Result: not yet run.
+Took: 2 h 33 min on the two threads of a core of an AMD EPYC, partly beside other work.
+Result, shipped as pretrained/lines_small.npz (60 held-out texts, Tesseract): character error rate
+0.33 +- 0.05 in hands of the training, 0.24 +- 0.03 in hands never seen; real lines 0.22 and 0.18.
 """
 
 from ml_collections import ConfigDict
@@ -44,6 +46,13 @@ def get_config() -> ConfigDict:
     config.ema = {"decay": 0.999, "warmup": True}
     config.training = {"steps": 9_000, "batch_size": 24, "microbatch": "24", "draw_every": 1000}
     config.training.buckets = (64, 96, 128, 160, 192, 224)
-    config.sampling = {"num_steps": 50}
-    config.write = {"wrap": 24}  # the longest lines that it is trained on have about as many
+    config.sampling = {
+        "solver": "renoising",
+        "num_steps": 60,
+        "t_end": 1 / 60,
+        "denoise": "none",
+        "end_clean": True,
+    }
+    config.guidance = {"text": 3.0}
+    config.write = {"wrap": 12}  # 19 of 20 lines that it is trained on have no more
     return config

@@ -24,10 +24,11 @@ from metrics.report import Figure
 from options.errors import InvalidValue
 from options.project import find
 from tools import handwriting_report, writing_desk
-from tools.handwriting_sections import distributions, fifty_strings, speed_and_legibility
+from tools.handwriting_sections import fifty_strings, samplers
 from tools.handwriting_sections.fifty_strings import FiftyStrings
 from tools.handwriting_sections.samplers import SAMPLERS
 from tools.handwriting_sections.section import Asked
+from tools.handwriting_sections.words import with_new_words
 from tools.handwriting_sections.writers import ratios
 
 RNG = np.random.default_rng(0)
@@ -261,12 +262,12 @@ def asked_of(run):
 
 @pytest.mark.slow
 def test_a_report_has_a_row_for_each_sampler_and_one_of_the_real_lines(run, monkeypatch, tmp_path):
-    monkeypatch.setattr(speed_and_legibility, "SAMPLERS", SAMPLERS[5:6])
+    monkeypatch.setattr(samplers, "SAMPLERS", SAMPLERS[5:6])
     page = tmp_path / "page.md"
     text = handwriting_report.report(asked_of(run), ["samplers", "writers"], str(page))
     assert page.read_text() == text
-    samplers, writers = (rows_of(part) for part in text.split("## ")[1:])
-    assert [row[:2] for row in samplers[2:]] == [["ddim, 4", "5"], ["real lines", ""]]
+    by_sampler, writers = (rows_of(part) for part in text.split("## ")[1:])
+    assert [row[:2] for row in by_sampler[2:]] == [["ddim, 4", "5"], ["real lines", ""]]
     assert [row[:2] for row in writers[2:]] == [
         [split, f"2 {lines}"] for split in ("test", "train") for lines in ("written", "real")
     ]
@@ -274,13 +275,19 @@ def test_a_report_has_a_row_for_each_sampler_and_one_of_the_real_lines(run, monk
 
 @pytest.mark.slow
 def test_a_report_has_style_from_photographs_and_distributions(run, monkeypatch):
-    monkeypatch.setattr(distributions, "SAMPLERS", SAMPLERS[5:6])
+    monkeypatch.setattr(samplers, "SAMPLERS", SAMPLERS[5:6])
     text = handwriting_report.report(asked_of(run), ["photographs", "distributions"])
     photographs, distributed = (rows_of(part) for part in text.split("## ")[1:])
     names = [row[0] for row in photographs[2:]]
     assert names == ["lines as drawn", "photographs", "(real lines)"]
     assert [row[0] for row in distributed[2:4]] == ["ddim, 4", "real lines"]
     assert float(distributed[2][2]) > 0 and float(distributed[3][2]) > 0  # Frechet of style
+
+
+def test_a_text_is_new_by_words_that_training_has_not():
+    texts = ["the cat", "The cat", "cat, 12", "cats", "?!", ""]
+    found = with_new_words(texts, ["the (cat) sat", "on 12 mats"])
+    assert found.tolist() == [False, True, False, True, False, False]
 
 
 def test_a_string_is_right_where_all_its_lines_are_and_no_reader_judges_its_own_choice(monkeypatch):

@@ -30,7 +30,7 @@ from sde_lib import VPSDE
 from tasks.conditions import Text
 from tasks.task import Context
 from tools import handwriting_report
-from tools.handwriting_sections import distributions, speed_and_legibility
+from tools.handwriting_sections import distributions, samplers
 from tools.handwriting_sections.conditions import MOST, Conditions, mean
 from tools.handwriting_sections.samplers import SAMPLERS
 from tools.handwriting_sections.section import Asked
@@ -206,6 +206,7 @@ def test_a_line_does_not_depend_on_the_others_that_are_longer(run):
     among = writer.write(["ab", "abba cab abba cab abba"], hand, seed=3)
     assert among[1].image.shape[1] > 128 > alone.shape[1]
     np.testing.assert_allclose(among[0].image.astype(int), alone, atol=1)
+    assert writer.page(among, hand).dtype == np.uint8  # an image, which has no spans
 
 
 def test_distances_of_ink_are_of_images_as_they_are(lines, monkeypatch, capsys):
@@ -275,15 +276,14 @@ def test_a_report_says_at_which_levels_conditions_are_heeded(run):
 
 @pytest.mark.slow
 def test_a_report_on_images_has_the_tables_of_strokes_but_for_what_is_of_strokes(run, monkeypatch):
-    ddim = [sampler for sampler in SAMPLERS if sampler.name == "ddim, 4"]
-    for module in (speed_and_legibility, distributions):
-        monkeypatch.setattr(module, "SAMPLERS", ddim)
-    asked = Asked(str(run), splits=("test",), lines=2, extractors=())
-    sections = ["samplers", "writers", "distributions"]
+    monkeypatch.setattr(samplers, "SAMPLERS", [s for s in SAMPLERS if s.name == "ddim, 4"])
+    asked = Asked(str(run), splits=("test",), lines=2, extractors=(), samplers=("ddim",))
+    sections = ["samplers", "writers", "words", "distributions"]
     found = handwriting_report.report(asked, sections)
     assert [part.split("\n")[0] for part in found.split("## ")[1:]] == sections
     assert found.count("| ddim, 4") == 2 and "| real lines" in found
     assert "| test | 2 written" in found and "| test | 2 real" in found
+    assert "all seen | 2 written" in found  # "ab" and "cab" are texts of training
     assert "Geometry" not in found and "Luhman" not in found
 
 

@@ -29,6 +29,14 @@ def test_ink_is_without_its_paper_and_has_its_body():
     assert body_of(np.zeros((64, 10), np.float32)) == Body(0, 64)
 
 
+def test_the_grain_of_coarse_paper_is_no_ink():
+    clean = line().image
+    grain = np.random.default_rng(0).normal(0, 15, clean.shape)
+    ink = ink_of(np.clip(np.rint(clean + grain), 0, 255).astype(np.uint8))
+    letters = clean < 100
+    assert (ink[~letters] > 0).mean() < 0.01 and ink[letters].mean() > 0.6
+
+
 def test_lines_stand_on_their_baselines_in_one_scale_without_edges():
     """A millimetre is 10 pixels, since letters of 20 pixels are 2 mm high."""
     page = sheet([line(43), line(43)._replace(image=np.zeros((64, 0), np.uint8)), line(50)], FLAT)

@@ -10,6 +10,7 @@ import pytest
 
 from experiment import kinds
 from experiment.experiment import at
+from experiment.writing import Writer
 from options.errors import InvalidValue
 from storage.checkpoint import Checkpoints
 from storage.upgrade import LEVEL_FEATURES, upgrade_config, upgrade_parameters
@@ -17,8 +18,8 @@ from storage.weights import read_meta
 
 PRETRAINED = pathlib.Path(__file__).parent.parent.parent / "pretrained"
 # At fixed states, times and conditions: first, middle, mean and standard deviation of what the
-# networks said of two examples before configurations were nested; "emoji" and "emoji_latent", which
-# are newer, when they were exported.
+# networks said of two examples before configurations were nested; "emoji", "emoji_latent" and those
+# of handwriting, which are newer, when they were exported.
 SAID = {
     "digits": [[1.57220256, 2.61217666, 0.46684620, 1.00178336],
                [1.03797889, 1.17622876, 0.13174945, 0.71749714]],
@@ -32,6 +33,10 @@ SAID = {
                     [-0.73295856, 0.64704597, -0.02456409, 0.72484953]],
     "emoji_latent": [[-0.68380791, -0.33782071, -0.03810685, 1.10216541],
                      [0.37942484, -0.65503466, 0.01540935, 0.70322362]],
+    "handwriting_small": [[-0.139489, 0.0, -0.027369, 0.353703],
+                          [0.954778, 0.0, -0.004293, 0.200656]],
+    "lines_small": [[-1.316404, -0.267273, -0.073008, 0.531253],
+                    [-1.453885, 0.617987, -0.048102, 0.327319]],
     "digits_classifier": [[-5.35040092, -5.79801893, -5.52979570, 2.45333811],
                           [-2.87820411, -2.38868856, -2.33735976, 0.26556447]],
     "emoji_classifier": [[-2.37748742, -1.84562206, -3.30033763, 1.77426107],
@@ -44,6 +49,14 @@ def wave(shape: tuple[int, ...], function, rate: float) -> jax.Array:
     return function(jnp.arange(2 * count, dtype=jnp.float32).reshape(2, *shape) * rate)
 
 
+def asked_of_a_writer(made) -> dict:
+    """Two texts by two writers, in styles that nobody has."""
+    tokens = np.stack([Writer(made, None).alphabet.encode(text, 8) for text in ("Call me", "a 1.")])
+    style = np.asarray(wave((14, 128), jnp.cos, 0.23))
+    asked = made.asked(tokens, np.array([1, 4], np.int32), style)
+    return asked.conditioning(np.arange(2), made.medium, made.shape[made.medium.axis])
+
+
 @pytest.mark.one_in(8)
 @pytest.mark.parametrize("name", SAID)
 def test_a_shipped_network_says_what_it_said(name):
@@ -53,9 +66,9 @@ def test_a_shipped_network_says_what_it_said(name):
     params = at(path).params(made.template)
     node = made.process.node(jnp.array([0.1, 0.6]))
     x = wave(made.shape, jnp.sin, 0.37)
-    if made.draws_samples:
-        cond = {"labels": jnp.array([1, 4])}
-        if made.low is not None:
+    if made.writes or made.draws_samples:
+        cond = asked_of_a_writer(made) if made.writes else {"labels": jnp.array([1, 4])}
+        if not made.writes and made.low is not None:
             image = wave(made.low.shape(made.shape), jnp.cos, 0.11)
             cond["low"] = {"image": image, "level": jnp.array([0.0, 0.3])}
         predict = made.task.predictor(params)

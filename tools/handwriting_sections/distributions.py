@@ -31,7 +31,7 @@ from metrics.geometry_score import GeometryScore
 from metrics.kid import kid
 from options.choices import require
 from options.errors import NotInstalled, Words
-from tools.handwriting_sections.samplers import SAMPLERS
+from tools.handwriting_sections.samplers import of_families
 from tools.handwriting_sections.section import Asked, as_table, chosen_of, is_of_pen, real_lines
 from tools.markdown import table
 
@@ -74,7 +74,7 @@ class Distributions:
 
         reals = [distances(real_lines(subject, chosen)) for chosen in sets[1:]]
         rows = []
-        for sampler in SAMPLERS:
+        for sampler in of_families(asked.samplers):
             writer = asked.writer(split, sampler.overrides)
             of = writer.experiment.subject()
             made, nfe = written(of, writer.params, sets[1], real_lines(of, sets[1]), 0)

@@ -1,6 +1,9 @@
 """The samplers that are compared: the paper's two, and those of the core in few steps."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
+
+from options.choices import require
 
 PAPER = {"sampling.t_end": 1 / 60, "sampling.end_clean": True, "sampling.num_steps": 60}
 RENOISING = PAPER | {"sampling.solver": "renoising", "sampling.denoise": "none"}
@@ -14,6 +17,11 @@ class Sampled(NamedTuple):
 
     name: str
     overrides: dict[str, Any]
+
+    @property
+    def family(self) -> str:
+        """The name without the number of steps."""
+        return self.name.partition(",")[0]
 
 
 SAMPLERS = [
@@ -39,3 +47,11 @@ SAMPLERS = [
         for n in (4, 8, 16)
     ),
 ]
+FAMILIES = tuple(dict.fromkeys(sampler.family for sampler in SAMPLERS))
+
+
+def of_families(names: Sequence[str]) -> list[Sampled]:
+    """The samplers of these families; InvalidValue for one that is none."""
+    for name in names:
+        require(name in FAMILIES, "samplers", name, f"one of {list(FAMILIES)}")
+    return [sampler for sampler in SAMPLERS if sampler.family in names]

@@ -15,6 +15,7 @@ from handwriting.reading import RENDERINGS
 from metrics.report import Figure
 from options.choices import require
 from options.errors import InvalidValue, Words
+from tools.handwriting_sections.samplers import FAMILIES
 from tools.markdown import table
 
 # Heads of columns, by the names of figures.
@@ -37,6 +38,7 @@ class Asked:
       splits: of that file, the first by writers of the training, the last by others.
       lines: of a section; 0 for its own number. draws: of the Geometry Score.
       extractors: of `metrics.extractors`, whose Frechet distances are wanted.
+      samplers: families of samplers that are compared, see `samplers.of_families`.
     """
 
     weights: str
@@ -45,6 +47,7 @@ class Asked:
     lines: int = 0
     draws: int = 100
     extractors: tuple[str, ...] = ("efficientnet_lite0", "inception")
+    samplers: tuple[str, ...] = FAMILIES
 
     def writer(self, split: str = "", changes: Mapping[str, Any] | None = None) -> Writer:
         """The model, judged on the lines of a split; by default on those of its configuration."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from evaluation.handwriting import OF_REAL, legibility_of, style_of, written
-from tools.handwriting_sections.samplers import SAMPLERS, Sampled
+from tools.handwriting_sections.samplers import Sampled, of_families
 from tools.handwriting_sections.section import Asked, as_table, cells, chosen_of, real_figures
 
 
@@ -23,7 +23,7 @@ class SpeedAndLegibility:
         """See `Section`."""
         subject = asked.writer(asked.splits[0]).experiment.subject()
         chosen, real = chosen_of(subject, count)
-        rows = [self._row(asked, sampler, count) for sampler in SAMPLERS]
+        rows = [self._row(asked, sampler, count) for sampler in of_families(asked.samplers)]
         rows.append({"sampler": "real lines"} | cells(real_figures(subject, real)))
         return as_table(f"{len(real)} lines of {subject.held_out.name}", rows)
 
