@@ -41,6 +41,11 @@ class Written(Protocol):
     def writer(self) -> str: ...
 
 
+def file_at(path: str, embedded: Path) -> Path:
+    """The file of a configured path; empty for the embedded one."""
+    return Path(path).expanduser() if path else embedded
+
+
 def opened(path: Path, kind: str, check: Callable[[Files], None]) -> dict[str, np.ndarray]:
     """All arrays of a file as it is now.
 

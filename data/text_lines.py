@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Int, UInt8
 
-from data.line_file import Files, expect, opened, packed, rows_of, splits_of
+from data.line_file import Files, expect, file_at, opened, packed, rows_of, splits_of
 from data.source import Records
 from data.styled_lines import LineArrays, StyledLines
 from options.choices import require, require_non_negative
@@ -66,7 +66,7 @@ class TextLines:
 
     @property
     def _file(self) -> Path:
-        return Path(self.path).expanduser() if self.path else EMBEDDED
+        return file_at(self.path, EMBEDDED)
 
     def splits(self) -> list[str]:
         """Those that the file has, the training's first."""
