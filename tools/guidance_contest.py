@@ -9,7 +9,8 @@ classifier-free guidance with those of --free_scales, "" for none; the automatic
 `controllable.automatic.gain` measures it on the held-out split. The judge of classes is a logistic
 regression on the extractor's features of the training set, which no guidance uses. Leaves
 guidance.json, guidance.md, calibration.png and samples.png in the folder --out, by default one of
-its own below runs/guidance; what is cut off goes on when called again.
+its own below runs/guidance; what is cut off goes on when called again, and a contest of other
+scales there measures only what it adds.
 """
 
 import argparse
@@ -252,10 +253,14 @@ def compete(
         "solver": [repr(sampler.solver), fingerprint([sampler.grid.t]), sampler.denoise],
         "samples": [args.samples, args.seed, args.batch_size],
         "extractor": judge.extractor.identity,
-        "contestants": [[title, repr(strategy)] for title, strategy in field],
     }
-    store = Resumable(args.out, "measured", identity)
-    for number, (title, strategy) in list(enumerate(field))[store.done :]:
+    kept: list[dict[str, Any]] = []
+    for title, strategy in field:
+        own = identity | {"contestant": [title, repr(strategy)]}
+        store = Resumable(args.out, "contestant", own)
+        if store.done:
+            kept.append(store.read(1))
+            continue
         guided, (drawn_by, labels) = predict, (generator, asked)
         if strategy is None:
             drawn_by, labels = without_class(generator, experiment.labels, asked)
@@ -271,13 +276,13 @@ def compete(
         seconds = time.perf_counter() - began
         metrics = judge.metrics(*judge.features(made.data, asked))
         row = np.array([[*metrics, seconds, made.nfe]])
-        store.keep(number, {"row": row, "shown": made.data[None, :classes]})
+        kept.append({"row": row, "shown": made.data[None, :classes]})
+        store.keep(0, kept[-1])
         print(f"{title}: {metrics[0]:.1%} of the class, FID {metrics[1]:.3g}", flush=True)
-    kept = store.read(len(field))
     rows = [
-        Row(title, *values) for (title, _), values in zip(field, kept["row"].tolist(), strict=True)
+        Row(title, *one["row"][0].tolist()) for (title, _), one in zip(field, kept, strict=True)
     ]
-    return rows, kept["shown"]
+    return rows, np.concatenate([one["shown"] for one in kept])
 
 
 def parser() -> argparse.ArgumentParser:

@@ -76,9 +76,13 @@ def test_all_strategies_stand_side_by_side_and_are_made_once(files, monkeypatch,
         assert picture.height >= rows * side + 4 and picture.width > 2 * side + 4
     capsys.readouterr()
 
-    monkeypatch.setattr("generation.sampler.Generator.draw", None)
+    drawn, draw = [], Generator.draw
+    monkeypatch.setattr(Generator, "draw", lambda *a, **k: drawn.append(1) or draw(*a, **k))
     call(monkeypatch, *options)  # what was made is kept
-    assert (tmp_path / "guidance.md").read_text() == table
+    assert (tmp_path / "guidance.md").read_text() == table and not drawn
+    call(monkeypatch, *options, "--scales=2,4")  # and what other scales add is made
+    more = (tmp_path / "guidance.md").read_text().splitlines()
+    assert len(drawn) == 3 and set(table.splitlines()) < set(more)
 
 
 def test_classifier_free_guidance_has_scales_of_its_own():
