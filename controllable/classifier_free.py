@@ -7,7 +7,9 @@ With D_0 the prediction that lacks all K named conditions and D_k the one that h
 for x_0 and eps alike. For one condition, scale 1 is the conditional model and 0 the unconditional
 one. (Theirs is w = scale - 1.) With several, each has a strength of its own, and their order
 matters: D_k - D_{k-1} is what the k-th adds to those before it (Brooks et al. 2023,
-"InstructPix2Pix", eq. 3). All K + 1 are evaluated in one pass over a batch of K + 1 times the size.
+"InstructPix2Pix", eq. 3). All K + 1 are evaluated in one pass over a batch of K + 1 times the size,
+but for those that cancel: D_k where scale_k and scale_{k+1} are one number, and D_0 where scale_1
+is 1.
 """
 
 import dataclasses
@@ -19,7 +21,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from controllable.schedules import Schedule, as_schedule
+from controllable.schedules import Constant, Schedule, as_schedule
 from options.choices import did_you_mean, require
 from options.errors import InvalidValue, Words
 from parameterization import NO_COND, Cond, Prediction, Predictor
@@ -84,13 +86,30 @@ def classifier_free(
         dropped in training; no condition at all; a negative scale.
     """
     conditions = tuple(conditions)
-    by_names = _by_names(scales, conditions)
+    groups = _needed(_by_names(scales, conditions))
+    if not groups:
+        return _unguided
     return functools.partial(
         _Guided,
-        scales=tuple(map(as_schedule, by_names.values())),
-        groups=tuple(by_names),
+        scales=tuple(map(as_schedule, groups.values())),
+        groups=tuple(groups),
         conditions=conditions,
     )
+
+
+def _unguided(predict: Predictor) -> Predictor:
+    return predict
+
+
+def _needed(by_names: Mapping[Names, Any]) -> dict[Names, Schedule]:
+    """The sum (1) without the predictions that cancel."""
+    groups: list[tuple[Names, Schedule]] = []
+    for names, scale in by_names.items():
+        schedule = scale if callable(scale) else Constant(scale)
+        if groups and isinstance(schedule, Constant) and schedule == groups[-1][1]:
+            names += groups.pop()[0]
+        groups.append((names, schedule))
+    return dict(groups[1:] if groups[0][1] == Constant(1.0) else groups)
 
 
 def _by_names(scales: Any, conditions: tuple[Condition, ...]) -> dict[Names, Any]:

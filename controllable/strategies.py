@@ -107,8 +107,9 @@ class ClassifierFree:
 
     def guidance(self, inputs: GuidanceInputs) -> Guidance:
         inside = schedules.Constant(self.scale)
-        schedule = schedules.Interval(inside, self.low, self.high, outside=1.0)
-        return classifier_free(schedule, inputs.conditions)
+        everywhere = self.scale == 1 or (self.low, self.high) == (0, math.inf)
+        zone = schedules.Interval(inside, self.low, self.high, outside=1.0)
+        return classifier_free(inside if everywhere else zone, inputs.conditions)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -91,6 +91,30 @@ def test_guidance_moves_a_gaussian_by_each_scale(scales, a, b):
     np.testing.assert_allclose(x, X, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "scales, evaluations, a, b",
+    [
+        (1.0, 1, 1.0, 1.0),
+        ({"a": 1.0, "b": Constant(1.0)}, 1, 1.0, 1.0),
+        ({"a": 1.0, "b": 3.0}, 2, 1.0, 3.0),
+        ({"a": 3.0, "b": 3.0}, 2, 3.0, 3.0),
+        ({"a": 3.0, "b": 1.0}, 3, 3.0, 1.0),
+        ({"a": lambda node: 1 + 0 * node.sigma, "b": 3.0}, 3, 1.0, 3.0),
+    ],
+)
+def test_predictions_that_cancel_are_not_made(scales, evaluations, a, b):
+    sizes = []
+
+    def counting(x, node, cond):
+        sizes.append(len(x))
+        return Shifted()(x, node, cond)
+
+    found = classifier_free(scales, CONDITIONS)(counting)(X, NODE, COND)
+    assert sizes == [evaluations * N]
+    mean = a * COND["a"]["by"] + b * COND["b"]["by"] + COND["c"]["by"]
+    np.testing.assert_allclose(found.eps, expected(mean), rtol=1e-4, atol=1e-5)
+
+
 def test_scales_are_of_the_noise_level():
     level = NODE.sigma / NODE.alpha
     zone = Interval(Constant(4.0), 0.0, float(level[2]) + 1e-3, outside=1.0)

@@ -16,6 +16,7 @@ from controllable.schedules import Constant, Interval, Linear
 from controllable.strategies import (
     STRATEGIES,
     Automatic,
+    ClassifierFree,
     GuidanceInputs,
     Strategy,
     Truncated,
@@ -218,6 +219,13 @@ def test_strategies_by_name(strategy, options):
     tolerance = 0.05 if strategy == "automatic" else 1e-4
     found = made(score)(x, node, cond)
     np.testing.assert_allclose(found.eps, bayes.eps, rtol=tolerance, atol=tolerance)
+
+
+def test_a_scale_of_1_is_the_conditional_model():
+    """Which is then evaluated once, whatever the zone."""
+    for options in ({}, {"low": 0.5, "high": 2.0}):
+        guidance = ClassifierFree(1.0, **options).guidance(GuidanceInputs(PROCESS, DROPPED))
+        assert guidance(score) is score
 
 
 def test_a_strategy_without_what_it_needs_is_refused():
