@@ -107,7 +107,8 @@ class TrainOptions:
         over the devices.
       n_jitted_steps: steps of one dispatch of the compiled program, or "auto": 1 on a CPU; else as
         many as divide the intervals, at most 10, fewer for large batches.
-      microbatch: examples a device differentiates at once, or "auto": the most that fit.
+      microbatch: examples a device differentiates at once, all of its own where they are fewer; or
+        "auto": the most that fit.
       deterministic: compile for the same bits on every run, also on a GPU, where that costs speed.
       device_memory: bytes that "auto" may use on a device; 0 asks the device.
       evaluate_every: steps between two measurements of the loss of held-out examples, beside that
@@ -159,12 +160,12 @@ class TrainOptions:
             fits = every % jitted == 0
             require(fits, name, every, f"a multiple of training.n_jitted_steps = {jitted}")
         choose(parallel.STRATEGIES, self.strategy, "strategy")
-        self.examples_at_once  # noqa: B018  its own check
+        self.examples_at_once(self.batch_size)  # its own check
 
-    @property
-    def examples_at_once(self) -> int | None:
-        """The microbatch, if that is a number."""
-        return number_or_auto(self.microbatch, "microbatch")
+    def examples_at_once(self, per_device: int) -> int | None:
+        """The microbatch of a device that has so many examples, if it is a number."""
+        size = number_or_auto(self.microbatch, "microbatch")
+        return None if size is None else min(size, per_device)
 
     @property
     def steps_at_once(self) -> int | None:
@@ -256,6 +257,9 @@ def _fit(
                     measuring(measuring.due(step), step, state, program.examples_at_once)
                 log.begin(program.reason)
                 interrupts.finish_steps()
+            elif step == options.steps and record.microbatch:
+                # What a run that was killed after its last step had still to measure.
+                measuring(measuring.due(step), step, state, record.microbatch)
             remember(workdir, claim)
             # Several processes have to stop at the same chunk where a loss is not finite.
             ahead = AHEAD if jax.process_count() == 1 else 0
@@ -335,7 +339,8 @@ def examples_per_device(options: TrainOptions, devices: int) -> int:
     if options.batch_size % devices:
         expected = f"a multiple of the {devices} devices"
         raise InvalidValue("training.batch_size", options.batch_size, expected)
-    per_device, size = options.batch_size // devices, options.examples_at_once
+    per_device = options.batch_size // devices
+    size = options.examples_at_once(per_device)
     if size and per_device % size:
         expected = f"a divisor of the {per_device} examples per device"
         raise InvalidValue("training.microbatch", size, expected)
@@ -447,7 +452,7 @@ def make_program(
     task: Task, options: TrainOptions, strategy: Parallelism, per_device: int, record: Progress
 ) -> Program:
     """The program of this run, with the microbatch asked for, or the checkpoint's, or open."""
-    size, why = options.examples_at_once, "as asked for"
+    size, why = options.examples_at_once(per_device), "as asked for"
     if size is None and record.microbatch and per_device % record.microbatch == 0:
         size, why = record.microbatch, "as the checkpoint has it"
     budget = options.device_memory or device_memory()

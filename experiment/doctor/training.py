@@ -52,7 +52,8 @@ class SmallCoupling(Check):
         if not subject.get("loss.coupling.is_of_batch"):
             return
         training = subject.options.training
-        together = training.examples_at_once or training.batch_size // jax.device_count()
+        per_device = training.batch_size // jax.device_count()
+        together = training.examples_at_once(per_device) or per_device
         classes = max(1, subject.num_classes)
         if together // classes < self.least:
             wanted = self.least * classes

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -108,6 +109,18 @@ def test_what_a_run_did_not_come_to_measure_is_measured_when_it_is_resumed(
     assert checkpoint.latest_step(tmp_path / "checkpoints") == 20
     assert equal(fit(tmp_path, TinyMeasurement(10)).state, whole[1].state)
     assert measured(tmp_path) == measured(whole[0])
+
+
+def test_a_run_that_was_killed_after_its_last_step_is_measured_when_it_is_resumed(whole, tmp_path):
+    shutil.copytree(whole[0], tmp_path / "run")
+    log = tmp_path / "run" / "metrics.jsonl"
+    lines = log.read_text().splitlines(keepends=True)
+    log.write_text("".join(line for line in lines if json.loads(line)["step"] < 40))
+    assert equal(fit(tmp_path / "run", TinyMeasurement(10)).state, whole[1].state)
+    assert measured(tmp_path / "run") == measured(whole[0])
+    lines = log.read_text()
+    fit(tmp_path / "run", TinyMeasurement(10))
+    assert log.read_text() == lines
 
 
 @pytest.mark.slow

@@ -63,9 +63,10 @@ def reference(tmp_path_factory):
 
 
 @pytest.mark.one_in(3)
-@pytest.mark.parametrize("microbatch", [1, 4])
+@pytest.mark.parametrize("microbatch", [1, 64])
 @pytest.mark.parametrize("strategy", sorted(parallel.STRATEGIES))
 def test_four_devices_follow_one(tmp_path, reference, strategy, microbatch):
+    """One example at a time, and a microbatch that is more than a device of four has."""
     run = train(tmp_path, devices=4, strategy=strategy, microbatch=microbatch)
     assert_same(run, reference)
 
