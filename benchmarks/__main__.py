@@ -2,10 +2,12 @@
 
     python -m benchmarks --torch_python PATH        (about a quarter of an hour)
 
-PATH is a Python with benchmarks/requirements.txt; without it the baseline's columns stay empty.
+PATH is a Python with benchmarks/requirements.txt; without it the baseline's columns stay empty. All
+of it runs on the CPU; `benchmarks.gpu` is for a GPU.
 """
 
 import argparse
+import os
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -81,6 +83,7 @@ def measure_all(args: argparse.Namespace) -> None:
     sections = [choose(SECTIONS, name, "sections") for name in args.sections.split(",")]
     for network in (*args.networks.split(","), args.small):
         choose({**NETWORKS, "digits": None}, network, "networks")
+    os.environ["JAX_PLATFORMS"] = "cpu"  # of the processes that are measured, as of PyTorch's
     texts = [machine() + "\n"]
     print(texts[0])
     args.out.parent.mkdir(parents=True, exist_ok=True)

@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,8 +36,12 @@ from storage.files import atomic_write
 
 NO_TORCH = "not run: no Python with torch and diffusers (--torch_python names one)"
 OVER = {"error": "the time was over"}
-# Each process takes the device memory that it needs rather than most of it at its start.
-ENVIRONMENT = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+ENVIRONMENT = {
+    # Each process takes the device memory that it needs rather than most of it at its start.
+    "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+    # One card, the first of those that may be used, for all: PyTorch's side takes one.
+    "CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0],
+}
 
 
 @dataclass(frozen=True)
@@ -129,9 +133,12 @@ class Command:
         while wave := next_wave(pending, self._budget, self.options.together):
             self.wave(wave)
             pending = [section for section in pending if section not in wave]
+        waiting = {section.name for section in pending}
         for section in pending:
-            needs, left = takes([section]), self.clock.left
-            self.record.note(section, state=f"not run: needs {needs:.0f} s, {left:.0f} s were left")
+            why = f"needs {takes([section]):.0f} s, {self.clock.left:.0f} s were left"
+            if section.after in waiting:
+                why = f"comes after {section.after}, which was not run"
+            self.record.note(section, state=f"not run: {why}")
 
     @property
     def _budget(self) -> float:
@@ -145,8 +152,9 @@ class Command:
             for section in wave:
                 say(f"preparing {section.name}")
                 limit = self._limit(2 * section.prepare, self.clock.left - measuring)
-                workers[section] = self._start(section, limit)
-            ready = [section for section in wave if self.get_ready(section, workers[section])]
+                with self.failing(section):
+                    workers[section] = self._start(section, limit)
+            ready = [section for section in workers if self.get_ready(section, workers[section])]
             say(f"prepared within {began - self.clock.left:.0f} s")
             for section in ready:
                 self.measure(section, workers[section])
@@ -160,14 +168,19 @@ class Command:
 
     def get_ready(self, section: Section, worker: Worker) -> bool:
         """Whether the section is; if not, the record says why."""
+        with self.failing(section):
+            self.record.note(section, state="prepared", facts=worker.facts)
+            return True
+        return False
+
+    @contextlib.contextmanager
+    def failing(self, section: Section) -> Iterator[None]:
+        """Inside, what fails is the section's state in the record."""
         try:
-            facts = worker.facts
+            yield
         except Failed as error:
             self.record.note(section, state=f"failed: {error}")
             say(f"{section.name} failed: {error}")
-            return False
-        self.record.note(section, state="prepared", facts=facts)
-        return True
 
     def measure(self, section: Section, worker: Worker) -> None:
         """Asks a section for all its measures; one that fails is noted as such."""

@@ -105,7 +105,7 @@ class Worker:
     """The parent's side.
 
     limit: seconds that it may take to get ready, and then for each answer; it is ended when it
-    takes longer.
+    takes longer. Failed where there is no such program as the command's.
     """
 
     def __init__(
@@ -115,16 +115,19 @@ class Worker:
         limit: float = math.inf,
     ):
         self._errors = tempfile.TemporaryFile("w+", errors="replace")
-        self._process = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env=os.environ | (environment or {}),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            text=True,
-            process_group=0,  # it is ended with what it has started
-        )
+        try:
+            self._process = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                env=os.environ | (environment or {}),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._errors,
+                text=True,
+                process_group=0,  # it is ended with what it has started
+            )
+        except OSError as error:
+            raise Failed(first_line(error)) from None
         self.limit, self._asked = limit, time.monotonic()
         self.seconds: list[float] = []
         self.peak = 0.0
@@ -162,7 +165,10 @@ class Worker:
         self.ready()
         self._asked = time.monotonic()
         assert self._process.stdin
-        self._process.stdin.close()
+        try:
+            self._process.stdin.close()  # which writes what is left of a question
+        except BrokenPipeError:
+            raise self._ended() from None
         self.peak = self._hear()
         self._process.wait()
 

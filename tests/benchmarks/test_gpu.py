@@ -175,6 +175,21 @@ def test_what_fails_or_does_not_fit_is_a_row(tmp_path, monkeypatch):
     assert all(state in text for state in states.values())
 
 
+def test_what_cannot_be_started_is_a_row_and_what_waits_for_it_says_so(tmp_path, monkeypatch):
+    """A Python with PyTorch that there is not, and a training that takes longer than there is."""
+
+    def start(section, limit):
+        raise Failed("FileNotFoundError: no python")
+
+    monkeypatch.setattr(gpu.Clock, "left", property(lambda clock: clock.seconds))  # it stands
+    options = gpu.Options(tmp_path, 60.0, torch_python="python", sections=("train", "fit", "torch"))
+    record = gpu.Record(tmp_path, {"together": 8})
+    gpu.Command(options, record, start).run()
+    states = {name: section["state"] for name, section in record.sections.items()}
+    assert states["machine"] == states["torch train"] == "failed: FileNotFoundError: no python"
+    assert states["fit full tf32"] == "not run: comes after train full tf32, which was not run"
+
+
 def test_what_is_prepared_when_the_time_is_over_is_not_measured(tmp_path):
     class Slow(InProcess):
         facts = {"platform": "gpu", "measures": {"copy": 1, "tf32": 1}}

@@ -55,6 +55,21 @@ def test_a_measure_that_fails_leaves_the_others():
     assert worker.peak > 1
 
 
+def test_a_worker_that_died_between_two_questions_fails_whatever_is_done():
+    worker = child(MEASURES).ready()
+    worker.kill()
+    for _ in range(2):
+        with pytest.raises(Failed, match="^ended with status -9"):
+            worker.ask("twice", 4)
+    with pytest.raises(Failed, match="^ended with status -9"):
+        worker.close()
+
+
+def test_a_program_that_there_is_not_fails(tmp_path):
+    with pytest.raises(Failed, match="^FileNotFoundError: .*python"):
+        Worker([str(tmp_path / "python"), "-c", ""])
+
+
 @pytest.mark.parametrize(
     "program, why",
     [
