@@ -20,7 +20,7 @@ from controllable.automatic.measurement import VERSION, GuidedModel, Measured, R
 from controllable.strategies import GuidanceInputs, Strategy
 from metrics.calibration import Classifier
 from metrics.resumable import fingerprint
-from options.memory import largest_batch
+from options.memory import largest_batch, lowering
 from options.progress import bar_updater, progress_bar
 from parameterization import Predictor, as_predictor
 from sde_lib import Process
@@ -29,6 +29,7 @@ from storage.files import atomic_write
 from tasks.conditions import Condition
 
 logger = logging.getLogger(__name__)
+BATCH = "sampling.batch_size"  # the field that says how many are measured at once
 
 
 class KeptParts:
@@ -103,7 +104,10 @@ class Guide:
         with progress_bar(desc="measuring guidance", unit="part") as bar:
             options = MeasurementOptions(batch_size=self.batch_size or self._fitting(model, x_0))
             parts = KeptParts(kept)
-            found = measure(jax.random.key(0), model, x_0, labels, options, bar_updater(bar), parts)
+            with lowering(BATCH, options.batch_size):
+                found = measure(
+                    jax.random.key(0), model, x_0, labels, options, bar_updater(bar), parts
+                )
         if kept is not None:
             with atomic_write(kept) as file:
                 np.savez(file, **dataclasses.asdict(found))
@@ -114,9 +118,7 @@ class Guide:
         """How many examples like these can be measured at once."""
         most = min(MeasurementOptions.batch_size, len(x_0))
         shape = x_0.shape[1:]
-        return largest_batch(
-            lambda n: lower(model, (n, *shape)).compile(), most, 1, "sampling.batch_size"
-        )
+        return largest_batch(lambda n: lower(model, (n, *shape)).compile(), most, 1, BATCH)
 
     def _kept(self, predict: Any, x_0: Array, labels: np.ndarray) -> Path | None:
         """The file of what is measured; None for a plain function, which cannot be identified."""

@@ -161,7 +161,8 @@ def alignments(
 def _with_intermediates(predict: Any, x: Array, node: Node, cond: dict[str, Array]) -> Any:
     network, params = predict.network, {"params": predict.params}
     c_noise = named(C_NOISE, predict.parameterization.c_noise, "c_noise")(node)
-    return network.apply(params, x, c_noise, **cond, mutable=["intermediates"])
+    with predict.precision.context():
+        return network.apply(params, x, c_noise, **cond, mutable=["intermediates"])
 
 
 def _leaves(kept: Any) -> list[tuple[str, Array]]:

@@ -1,6 +1,7 @@
 """What fits a device: the memory that compiled programs need, and the largest batch for it."""
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from options.errors import OutOfMemory
 AUTO = "auto"  # of a batch: the largest that fits
 # What XLA says where memory runs out: an accelerator's, and a CPU's.
 RAN_OUT = ("RESOURCE_EXHAUSTED", "Out of memory")
+MEMINFO = Path("/proc/meminfo")
 
 
 def number_or_auto(batch: str | int, field: str) -> int | None:
@@ -45,15 +47,15 @@ def largest_batch(compile_for: Callable[[int], Any], most: int, step: int, field
       most: a multiple of `step`.
       field: of a configuration, named where not even a batch of `step` fits: OutOfMemory.
     """
-    budget, size = device_memory(), most
+    budget, size = max(0, device_memory() - occupied()), most
     before: tuple[int, int] | None = None
     while True:
         program = compile_if_it_fits(compile_for, size)
-        needs = footprint(program) if program else 2 * budget
+        needs = footprint(program) if program else 2 * max(budget, 1)
         if needs <= budget:
             return size
         if size <= step:
-            but = f"a batch of {size} needs {in_words(needs)}, a device has {in_words(budget)}"
+            but = f"a batch of {size} needs {in_words(needs)}, a device has {in_words(budget)} left"
             raise OutOfMemory(field, but=but)
         # By the line through the last two, or at first through 0.
         last, needed = before or (0, 0)
@@ -120,14 +122,29 @@ def device_memory(fraction: float = 0.9) -> int:
     An accelerator says so itself; simulated or real CPU devices share the memory that the system,
     or the control group this process runs in, has left.
     """
-    limits = [(d.memory_stats() or {}).get("bytes_limit", 0) for d in jax.local_devices()]
+    limits = _statistics("bytes_limit")
     if all(limits):
         return int(fraction * min(limits))
     return int(fraction * _available_ram() / jax.local_device_count())
 
 
+def occupied() -> int:
+    """Bytes of `device_memory` that arrays hold already, of the local device that holds most.
+
+    What else runs then has less: a picture, say, beside the state of a training.
+    """
+    return max(_statistics("bytes_in_use"))
+
+
+def _statistics(name: str) -> list[int]:
+    """Of each local device; 0 of one that does not say."""
+    return [(device.memory_stats() or {}).get(name, 0) for device in jax.local_devices()]
+
+
 def _available_ram() -> int:
-    meminfo = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+    if not MEMINFO.exists():  # not Linux: half of all, since no one says what others have
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    meminfo = dict(line.split(":") for line in MEMINFO.read_text().splitlines())
     available = 1024 * int(meminfo["MemAvailable"].split()[0])
     group = Path("/sys/fs/cgroup")
     try:

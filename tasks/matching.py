@@ -65,18 +65,23 @@ class Judge:
         self, x: Float[Array, "b *shape"], node: Node, texts: Float[Array, "n d"]
     ) -> Float[Array, "b n"]:
         """log p(text j | x_t) among the texts of these g."""
-        return jax.nn.log_softmax(self.images(x, node) @ texts.T)
+        return jax.nn.log_softmax(_similarity(self.images(x, node), texts))
 
     def _apply(self, method: str, *values: Any, **options: Any) -> Any:
         with self.precision.context():
             return self.network.apply({"params": self.params}, *values, method=method, **options)
 
 
+def _similarity(f: Float[Array, "b d"], g: Float[Array, "n d"]) -> Float[Array, "b n"]:
+    """Inner products, which no device rounds: they are small beside the towers."""
+    return jnp.matmul(f, g.T, precision="highest")
+
+
 def contrast(
     f: Float[Array, "b d"], g: Float[Array, "b d"]
 ) -> tuple[Float[Array, " b"], Bool[Array, " b"]]:
     """(the loss (2) of each example in nats, whether a text like its own is the likeliest)."""
-    logits = f @ g.T
+    logits = _similarity(f, g)
     alike = jnp.max(jnp.abs(g[:, None] - g[None]), axis=-1) < ALIKE
     of_own = jax.nn.logsumexp(jnp.where(alike, logits, -jnp.inf), axis=1)
     likeliest = jnp.argmax(logits, axis=1)
@@ -181,5 +186,5 @@ class TextLikelihood:
         f, g = self.judge.images(x, node), self.judge.texts(cond[self.name])
         own = jnp.sum(f * g, axis=1)
         alike = jnp.max(jnp.abs(g[:, None] - self.among), axis=-1) < ALIKE
-        others = jax.nn.logsumexp(jnp.where(alike, -jnp.inf, f @ self.among.T), axis=1)
+        others = jax.nn.logsumexp(jnp.where(alike, -jnp.inf, _similarity(f, self.among)), axis=1)
         return own - jnp.logaddexp(own, others)

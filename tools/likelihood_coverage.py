@@ -44,15 +44,21 @@ def datasets() -> dict[str, Any]:
         data: Gaussian
         turn: Any
 
+        def of(self, y):
+            return jnp.matmul(y, self.turn.T, precision="highest")
+
+        def back(self, x):
+            return jnp.matmul(x, self.turn, precision="highest")
+
         def sample(self, key, n):
-            return self.data.sample(key, n) @ self.turn.T
+            return self.of(self.data.sample(key, n))
 
         def log_prob(self, node, x):
-            return self.data.log_prob(node, x @ self.turn)
+            return self.data.log_prob(node, self.back(x))
 
         def __call__(self, x, node, cond=NO_COND):
-            found = self.data(x @ self.turn, node)
-            return Prediction(found.x_0 @ self.turn.T, found.eps @ self.turn.T, node)
+            found = self.data(self.back(x), node)
+            return Prediction(self.of(found.x_0), self.of(found.eps), node)
 
     turn = np.linalg.qr(np.random.default_rng(0).standard_normal((4, 4)))[0]
     narrow_and_wide = Gaussian(jnp.array([1.0, -2.0, 0.5, 0.0]), jnp.array([0.25, 0.5, 1.0, 1.5]))

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -14,8 +15,10 @@ from quick import random_parameters
 
 from experiment import kinds, modes
 from experiment.modes import Command
+from handwriting import writing
 from options.errors import InvalidValue
 from solvers import probability_flow
+from tasks import matching
 from tasks.task import Context
 
 PRODUCT = re.compile(
@@ -115,6 +118,23 @@ def test_latent_codes_are_not_rounded(tmp_path):
     with dumped(tmp_path / "programs"):
         probability_flow.encode(made.process, predict, jnp.zeros((1, *made.shape)), rtol=1.0)
     assert precisions(tmp_path / "programs") == UNROUNDED
+
+
+def test_what_attention_looks_at_and_what_texts_are_likely_is_not_rounded(tmp_path):
+    made = sequence_experiment(tmp_path)
+    predict = made.task.predictor(jax.eval_shape(made.task.init, jax.random.key(0)))
+    x, node = jnp.zeros((1, *made.shape)), made.process.node(jnp.full(1, 0.5))
+    found = writing._with_intermediates.lower(predict, x, node, {}).as_text()
+    assert set(products(found)) == UNROUNDED
+    f, node = jnp.ones((2, 3)), made.process.node(jnp.full(2, 0.5))
+    judge = SimpleNamespace(images=lambda x, node: x, texts=lambda value: value)
+
+    def programs(f):
+        likelihood = matching.TextLikelihood(judge, f, "caption")(f, node, {"caption": f})
+        return likelihood, matching.Judge.log_probs(judge, f, node, f), matching.contrast(f, f)
+
+    found = products(jax.jit(programs).lower(f).as_text())
+    assert len(found) == 3 and set(found) == UNROUNDED
 
 
 TRAINING = {

@@ -53,6 +53,25 @@ OUT_OF_MEMORY = [
 ]
 
 
+def test_the_memory_of_a_machine_that_is_no_linux(monkeypatch, tmp_path):
+    whole = memory.device_memory(1.0)
+    monkeypatch.setattr(memory, "MEMINFO", tmp_path / "none")
+    assert 2**26 < memory.device_memory(1.0) < 2**45 and whole < 4 * memory.device_memory(1.0)
+
+
+def test_what_others_hold_on_an_accelerator_is_not_free(monkeypatch):
+    """Of two devices of 1 MiB, the state of a training leaves 100 kB of one."""
+    held = [0, int(0.9 * 2**20) - 100_000]
+    devices = [
+        SimpleNamespace(memory_stats=lambda n=n: {"bytes_limit": 2**20, "bytes_in_use": n})
+        for n in held
+    ]
+    monkeypatch.setattr(jax, "local_devices", lambda: devices)
+    assert memory.device_memory() == int(0.9 * 2**20) and memory.occupied() == held[1]
+    size = memory.largest_batch(needs(0, 1_000, []), 512, 1, "sampling.batch_size")
+    assert size == 100
+
+
 @pytest.mark.parametrize("said", OUT_OF_MEMORY)
 def test_a_compiler_out_of_memory_is_no_fit(said, monkeypatch):
     monkeypatch.setattr(memory, "device_memory", lambda: 10**6)
