@@ -23,8 +23,9 @@ KEPT = re.compile(r"jax|jax[-_].*(plugin|pjrt)|jaxlib|libtpu.*|numpy", re.IGNORE
 
 def kept() -> list[str]:
     """What stays as it is, as constraints of pip."""
-    found = {d.metadata["Name"]: d.version for d in metadata.distributions()}
-    return sorted(f"{name}=={found[name]}" for name in found if KEPT.fullmatch(name))
+    names = {d.metadata["Name"] or "" for d in metadata.distributions()}
+    # Of a name that is there twice, the version that is imported: the first on the path.
+    return sorted(f"{name}=={metadata.version(name)}" for name in names if KEPT.fullmatch(name))
 
 
 def oldest_jax() -> str:

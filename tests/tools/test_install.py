@@ -36,6 +36,17 @@ def test_the_jax_that_is_there_is_a_constraint(commands, capsys):
     assert not [line for line in constraints if line.startswith(("flax", "jaxtyping", "optax"))]
 
 
+def test_of_two_versions_the_imported_one_stays(tmp_path, monkeypatch):
+    """As of a user's and the system's; a folder without metadata is no distribution."""
+    for folder, version in (("user", "2.0"), ("system", "1.0")):
+        about = tmp_path / folder / f"jaxlib-{version}.dist-info"
+        about.mkdir(parents=True)
+        (about / "METADATA").write_text(f"Name: jaxlib\nVersion: {version}\n")
+    (tmp_path / "user" / "broken-1.0.dist-info").mkdir()
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "user"), str(tmp_path / "system")])
+    assert install.kept() == ["jaxlib==2.0"]
+
+
 @pytest.mark.parametrize(
     ("name", "stays"),
     [
