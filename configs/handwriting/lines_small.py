@@ -44,7 +44,8 @@ def get_config() -> ConfigDict:
     config.data.source = {"name": "text_lines", "width": 256}
     config.optim = {"lr": 1e-3, "b2": 0.98, "warmup": 300, "decay": "cosine", "grad_clip": 1.0}
     config.ema = {"decay": 0.999, "warmup": True}
-    config.training = {"steps": 9_000, "batch_size": 24, "microbatch": "24", "draw_every": 1000}
+    config.training = {"steps": 9_000, "batch_size": 24, "microbatch": "24"}
+    config.training.update({"checkpoint_every": 500, "draw_every": 1000})
     config.training.buckets = (64, 96, 128, 160, 192, 224)
     config.sampling = {
         "solver": "renoising",
