@@ -290,7 +290,7 @@ def test_picard_takes_any_solver_of_fixed_steps(inner):
 def test_the_batch_must_divide_among_the_devices():
     assert refusal(VE, {"training.batch_size": 126}, 4).startswith("training.batch_size: got 126")
     # 32 on each device
-    assert refusal(VE, {"training.microbatch": "64"}, 4).startswith("training.microbatch: got 64")
+    assert refusal(VE, {"training.microbatch": "24"}, 4).startswith("training.microbatch: got 24")
 
 
 def test_a_field_that_the_network_lacks_is_named_with_the_nearest():
