@@ -44,6 +44,12 @@ CARDS = (16, 24, 40, 80)  # GB
 # What XLA may use of a card: JAX takes three quarters unless asked otherwise, and "auto" 0.9 of it.
 USABLE = 0.9 * 0.75
 PIXELS = 16 * 32 * 32  # of the larger of the two batches, of two examples at least
+# Memory is settled before code is made of a program that is not to run: the least work on it.
+UNOPTIMISED: dict[str, str | bool] = {
+    "xla_backend_optimization_level": "0",
+    "xla_llvm_disable_expensive_passes": True,
+    "xla_gpu_disable_gpuasm_optimizations": True,
+}
 DEVICES: dict[str, Callable[[], Mesh]] = {"gpu": no_gpu.described_gpu, "cpu": no_gpu.cpu}
 
 
@@ -154,7 +160,8 @@ def _shape(x: Any, sharding: NamedSharding) -> jax.ShapeDtypeStruct:
 def bytes_of(kind: str, experiment: "ImageExperiment", mesh: Mesh, batch: int) -> int:
     """What a compiled program needs on the device."""
     with no_gpu.traced_for(mesh):
-        return footprint(PROGRAMS[kind](experiment, mesh, batch).compile())
+        lowered = PROGRAMS[kind](experiment, mesh, batch)
+        return footprint(lowered.compile(compiler_options=UNOPTIMISED))
 
 
 def batches(shape: Sequence[int]) -> tuple[int, int]:

@@ -22,10 +22,8 @@ from options.errors import InvalidValue
 from options.program import one_line_errors
 from tools import gallery_scenes
 from tools.command_line import hardware
-from tools.gallery_scenes import ABOUT, IMAGES, Scene
+from tools.gallery_scenes import ABOUT, IMAGES, SHOWN, Scene
 from tools.markdown import table
-
-SHOWN = 4  # images of which the rows are drawn
 
 # Metrics of controlled generation that are shown: a column's title, and how values are written.
 METRICS: dict[str, tuple[str, Callable[[float], str]]] = {
@@ -190,7 +188,7 @@ def cascade_section(folder: Path, docs: Path) -> str:
     stages = [gallery_scenes.BASE, *gallery_scenes.UPSAMPLERS.values()]
     chain = ",".join(stages)
     out = folder / f"cascade-{'-'.join(map(checksum, stages))}"
-    options = ["--each=3"]
+    options = ["--each=4"]
     if not (out / "cascade.json").is_file():
         cascade.main([f"--weights={chain}", *options, f"--out={out}"])
     shutil.copyfile(out / "cascade.png", docs / IMAGES / "cascade.png")
@@ -204,7 +202,7 @@ def cascade_section(folder: Path, docs: Path) -> str:
     ]  # fmt: skip
     metrics = table(["stage", "evaluations", "seconds", "error, made smaller again"], rows)
     return (
-        f"A cascade, from 8 to 16 to 32 pixels; a row a class, three samples, each at all its "
+        f"A cascade, from 8 to 16 to 32 pixels; a row a class, four samples, each at all its "
         f"stages.\n\n![Three stages of each sample]({IMAGES}/cascade.png)\n\n{metrics}\n\n"
         f"{made['samples']} samples.\n\n"
         f"```bash\npython -m tools.cascade --weights {chain} \\\n    {' '.join(options)}\n```\n"

@@ -28,6 +28,7 @@ SOLVERS: dict[str, tuple[str, dict[str, Any]]] = {
     "heun": ("Heun", {"solver": "heun", "num_steps": 18, "grid": "edm"}),
 }
 ONE = ("ancestral",)
+SHOWN = 4  # images of which the rows are drawn; eight times the evaluations are spent on no more
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,16 +102,18 @@ def _inpainted(mask: str) -> list[Scene]:
         Scene(
             "inpaint_half_repeats", "The same, each step taken eight times (RePaint).", EMOJI,
             {"task": "inpaint", "task.mask": "half", "repeats": 8}, solvers=("ancestral", "dpm"),
+            images=SHOWN,
         ),
         Scene(
             "inpaint_patches", "Half of the squares of 4 x 4 pixels, each step taken eight times.",
             EMOJI, {"task": "inpaint", "task.mask": "patches", "repeats": 8}, solvers=ONE,
+            images=SHOWN,
         ),
         Scene(
             "inpaint_drawn", f"A mask drawn by hand, [mask.png]({IMAGES}/mask.png), each step "
             "taken eight times.", EMOJI,
             {"task": "inpaint", "task.mask": "drawn", "task.mask.path": mask, "repeats": 8},
-            solvers=ONE,
+            solvers=ONE, images=SHOWN,
         ),
     ]  # fmt: skip
 

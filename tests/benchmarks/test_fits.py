@@ -6,6 +6,7 @@ import pytest
 from benchmarks import fits, no_gpu
 from benchmarks.jax_side import config_of, image_experiment
 from benchmarks.worker import ROOT
+from options.memory import footprint
 
 
 def test_the_line_through_two_batches_says_what_fits():
@@ -21,7 +22,11 @@ def test_another_batch_needs_what_two_small_ones_foretell(kind):
     small, large = 32, 64
     at = (fits.bytes_of(kind, experiment, cpu, b) for b in (small, large))
     line = fits.Line(small, large, *at)
-    assert line.needs(128) == pytest.approx(fits.bytes_of(kind, experiment, cpu, 128), rel=0.1)
+    most = fits.bytes_of(kind, experiment, cpu, 128)
+    assert line.needs(128) == pytest.approx(most, rel=0.1)
+    with no_gpu.traced_for(cpu):
+        optimised = fits.PROGRAMS[kind](experiment, cpu, 128).compile()
+    assert footprint(optimised) == most
 
 
 def test_what_was_compiled_is_kept_and_shared_by_configurations_of_one_network(
