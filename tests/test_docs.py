@@ -224,7 +224,7 @@ def check_flags(command: str) -> None:
         assert f'"{option}"' in (ROOT / "main.py").read_text() or option == "help", option
     for file in re.findall(r"--config[= ](\S+\.py)", command):
         assert (ROOT / file).is_file(), file
-    for name in re.findall(r"--(?:config|weights)[= ]([\w/]+)(?= |$)", command):
+    for name in re.findall(r"--(?:config|weights)[= ](?!runs/)([\w/]+)(?= |$)", command):
         assert find(name).is_file(), name
     overrides = dict(re.findall(r"--config\.([\w.]+)=(\S*)", command))
     if overrides:
