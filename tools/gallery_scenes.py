@@ -100,7 +100,8 @@ def _inpainted(mask: str) -> list[Scene]:
             {"task": "inpaint", "task.mask": "half"},
         ),
         Scene(
-            "inpaint_half_repeats", "The same, each step taken eight times (RePaint).", EMOJI,
+            "inpaint_half_repeats", "The right half of others, each step taken eight times "
+            "(RePaint).", EMOJI,
             {"task": "inpaint", "task.mask": "half", "repeats": 8}, solvers=("ancestral", "dpm"),
             images=SHOWN,
         ),
@@ -126,8 +127,8 @@ def _measured() -> list[Scene]:
             "guidance.", EMOJI, {"task": "restore", "task.operator": "downsampling"},
         ),
         Scene(
-            "restore_dps", "The same by diffusion posterior sampling, of a strength that leaves a "
-            "residual like the noise.", EMOJI,
+            "restore_dps", "The same by diffusion posterior sampling, with a strength of 50.",
+            EMOJI,
             {
                 "task": "restore", "task.operator": "downsampling", "task.method": "dps",
                 "task.method.strength": 50.0,
